@@ -99,3 +99,31 @@ impl From<IdentityError> for AttestError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    struct Nothing;
+
+    impl Attestor for Nothing {
+        fn attest(&self, _socket: BorrowedFd<'_>) -> Result<Attestation, AttestError> {
+            Err(AttestError::NoRecord)
+        }
+    }
+
+    #[test]
+    fn an_unattested_connection_is_closed() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        assert!(matches!(Attested::new(ours, &Nothing), Err(AttestError::NoRecord)));
+        assert_eq!(io::Read::read(&mut theirs, &mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_stays_told_apart() {
+        let gone = AttestError::from(IdentityError::PidReused(Pid(7)));
+        assert!(matches!(gone, AttestError::ProcessGone(Pid(7))), "{gone}");
+    }
+}

@@ -56,8 +56,11 @@ fn redact_word(arg: String, curl: bool, pending: &mut Option<Next>) -> String {
     if let Some(next) = pending.take() {
         return value(&arg, next);
     }
+    if is_credential(&arg) {
+        return REDACTED.to_owned();
+    }
     // A script in one argument (`sh -c '…'`) is a command line in itself.
-    if arg.contains(char::is_whitespace) && !arg.contains("-----BEGIN ") && !mentions_secret_payload(&arg) {
+    if arg.contains(char::is_whitespace) && !mentions_secret_payload(&arg) {
         return redact_script(&arg, curl);
     }
     let Some(next) = flag(&arg, curl) else {
@@ -140,7 +143,7 @@ fn value(text: &str, next: Next) -> String {
 }
 
 fn plain(text: &str) -> String {
-    if text.contains("-----BEGIN ") || mentions_secret_payload(text) || looks_like_token(text) {
+    if is_credential(text) || mentions_secret_payload(text) {
         return REDACTED.to_owned();
     }
     // `a=b,API_TOKEN=x`: from the first secret on, since the secret itself may hold commas.
@@ -181,14 +184,15 @@ fn names_secret_header(word: &str) -> bool {
 fn mentions_secret_payload(text: &str) -> bool {
     text.contains("stringData")
         || text.contains("\"data\"")
-        || text.contains("/data/")
-        || text.contains("data:")
+        || text.contains("\"/data/")
+        || (text.contains("data:") && text.contains(['{', '\n']))
 }
 
-/// A JWT (RFC 7519, three base64url parts of which the first opens with `{"`) or an EKS token.
-fn looks_like_token(text: &str) -> bool {
-    let text = text.trim_matches(['\'', '"']);
-    text.contains("k8s-aws-v1.") || text.contains("eyJ") && text.matches('.').count() >= 2
+/// A value that is a credential wherever it stands: a JWT (RFC 7519: three base64url parts of which the first
+/// opens with `{"`), an EKS token, a PEM block.
+fn is_credential(text: &str) -> bool {
+    let jwt = text.trim_start_matches(['\'', '"']).starts_with("eyJ") && text.matches('.').count() >= 2;
+    jwt || text.contains("k8s-aws-v1.") || text.contains("-----BEGIN ")
 }
 
 /// A name in lower case and without separators: `API_KEY`, `api-key` and `apiKey` are one.
@@ -281,6 +285,7 @@ mod tests {
                 &["kubectl", "--user", "prod-admin", "get", "secrets"],
                 &["kubectl", "--user", "prod-admin", "get", "secrets"],
             ),
+            (&["kubectl", "cp", "web:/data/dump", "."], &["kubectl", "cp", "web:/data/dump", "."]),
             (&["x", "--password-file", "/etc/pw"], &["x", "--password-file", "/etc/pw"]),
             (&["x", "https://bob:pw@h/x"], &["x", "https://bob:[redacted]@h/x"]),
             (
