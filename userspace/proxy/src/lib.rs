@@ -1,1 +1,64 @@
-//! portcullis-proxy
+//! The pipeline between the kernel's gate and the protected server: attests, identifies, decides, records, presents a
+//! credential of its own, forwards, masks. [`conn`] reads like that line.
+//!
+//! Everything that touches the world is handed in: the attestor, the identity sources, the clock, the snapshot of
+//! grants, the recorder, the targets.
+
+mod body;
+mod caller;
+mod classify;
+mod conn;
+mod decide;
+mod denials;
+mod forward;
+mod headers;
+mod lease;
+mod listen;
+mod record;
+mod refusal;
+mod target;
+mod terminate;
+mod upgrade;
+mod upstream;
+mod writeback;
+
+use std::sync::Arc;
+
+use portcullis_access::{Clock, Snapshot};
+use portcullis_identity::{Attestor, Source};
+use portcullis_mask::{MaskKey, Profile};
+use portcullis_record::Recorder;
+use portcullis_tls::LeafIssuer;
+use tokio::sync::watch;
+
+pub use listen::{Counts, listen};
+pub use target::{Route, Routes, Target};
+pub use upstream::Upstream;
+
+/// All that the pipeline needs, made by the daemon and shared by every connection.
+pub struct Proxy {
+    /// Asks the kernel who connected.
+    pub attestor: Arc<dyn Attestor>,
+    /// Asked in turn who the person is.
+    pub sources: Vec<Arc<dyn Source>>,
+    /// Where intercepted addresses lead.
+    pub routes: Arc<Routes>,
+    /// Leaves for the client's side of TLS.
+    pub leaves: LeafIssuer,
+    /// Roles and live grants; the request path reads nothing else (Law 7).
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where evidence goes.
+    pub recorder: Recorder,
+    /// What is masked.
+    pub profile: Profile,
+    /// Makes masked values comparable and nothing more.
+    pub mask_key: MaskKey,
+    /// Refusals just given, to tell a retry from a new attempt.
+    pub denials: Denials,
+    /// Connections by fate.
+    pub counts: Counts,
+}
+
+pub use denials::Denials;

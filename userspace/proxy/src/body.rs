@@ -1,0 +1,298 @@
+//! Bodies on their way through: counted, masked, recorded, and cut when access ends. Nothing is buffered whole, except
+//! the body of a write to a masked resource (see [`crate::writeback`]).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use portcullis_access::Ended;
+use portcullis_kube::{Status, stream::watch_error_event};
+use portcullis_mask::{BodyMasker, MaskError};
+use portcullis_record::{Event, RecordError};
+
+use crate::record::RequestRecord;
+
+/// Resolves when the access behind a running response ends.
+pub(crate) type EndOfAccess = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The other side failed.
+    #[error("the connection to the API server failed: {0}")]
+    Upstream(#[source] hyper::Error),
+    /// What came could not be masked, so it was withheld.
+    #[error("withheld: {0}")]
+    Mask(#[from] MaskError),
+    /// What came could not be recorded, so it was withheld.
+    #[error("not recorded: {0}")]
+    Record(#[from] RecordError),
+    /// The grant expired or was revoked.
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// The body of a request on its way upstream.
+pub(crate) struct RequestBody {
+    source: RequestSource,
+    counter: Arc<AtomicU64>,
+}
+
+enum RequestSource {
+    Stream(Incoming),
+    Whole(Option<Bytes>),
+}
+
+impl RequestBody {
+    pub(crate) fn stream(body: Incoming, counter: Arc<AtomicU64>) -> Self {
+        Self { source: RequestSource::Stream(body), counter }
+    }
+
+    pub(crate) fn whole(body: Bytes, counter: Arc<AtomicU64>) -> Self {
+        Self { source: RequestSource::Whole(Some(body).filter(|body| !body.is_empty())), counter }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = match &mut self.source {
+            RequestSource::Stream(body) => ready!(Pin::new(body).poll_frame(cx)),
+            RequestSource::Whole(body) => body.take().map(|body| Ok(Frame::data(body))),
+        };
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.counter.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            RequestSource::Stream(body) => body.is_end_stream(),
+            RequestSource::Whole(body) => body.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            RequestSource::Stream(body) => body.size_hint(),
+            RequestSource::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+        }
+    }
+}
+
+/// The body of an answer: the gate's own, or the API server's on its way to the client.
+pub enum ResponseBody {
+    /// An answer of the gate itself.
+    Whole(Option<Bytes>),
+    /// The API server's answer.
+    Proxied(Box<ProxiedBody>),
+}
+
+impl ResponseBody {
+    /// A body known in full; empty stays empty.
+    pub(crate) fn whole(body: Bytes) -> Self {
+        Self::Whole(Some(body).filter(|body| !body.is_empty()))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Self::Proxied(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_none(),
+            Self::Proxied(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Self::Proxied(body) => body.size_hint(),
+        }
+    }
+}
+
+/// How the end of access is told inside a stream that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// A watch in JSON: an `ERROR` event, where one event has ended.
+    WatchEvent,
+    /// A log in plain text: a line of its own.
+    LogLine,
+    /// Nothing can be said inside: the stream breaks off, and the log and the record have the reason.
+    Silent,
+}
+
+/// An answer of the API server, passing through.
+pub struct ProxiedBody {
+    inner: Incoming,
+    masker: Option<BodyMasker>,
+    record: RequestRecord,
+    access: Option<EndOfAccess>,
+    ending: Ending,
+    /// The last byte that went out was a newline (or nothing went out yet).
+    at_line_start: bool,
+    trailers: Option<HeaderMap>,
+    done: bool,
+}
+
+impl ProxiedBody {
+    pub(crate) fn new(
+        inner: Incoming,
+        masker: Option<BodyMasker>,
+        record: RequestRecord,
+        access: Option<(EndOfAccess, Ending)>,
+    ) -> Self {
+        let (access, ending) = match access {
+            Some((access, ending)) => (Some(access), ending),
+            None => (None, Ending::Silent),
+        };
+        Self { inner, masker, record, access, ending, at_line_start: true, trailers: None, done: false }
+    }
+
+    /// Closes the record of an answer without a body: nobody will poll it.
+    pub(crate) fn finish_empty(&mut self) -> Result<(), RecordError> {
+        self.done = true;
+        self.record.end(None)
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.done {
+            return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        if let Some(access) = &mut self.access
+            && let Poll::Ready(ended) = access.as_mut().poll(cx)
+        {
+            return Poll::Ready(self.cut(&ended));
+        }
+        let outcome = ready!(self.poll_next(cx));
+        if let Err(error) = &outcome {
+            self.finish(Some(error.to_string()));
+        }
+        Poll::Ready(outcome.transpose())
+    }
+
+    /// The next frame for the client, after masking and recording.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
+        loop {
+            let data = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                Some(Err(error)) => return Poll::Ready(Err(BodyError::Upstream(error))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.mask(data)?,
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok();
+                        continue;
+                    }
+                },
+                None => {
+                    self.done = true;
+                    let rest = self.mask_rest()?;
+                    if rest.is_empty() {
+                        self.record.end(None)?;
+                        return Poll::Ready(Ok(self.trailers.take().map(Frame::trailers)));
+                    }
+                    self.pass(&rest)?;
+                    self.record.end(None)?;
+                    return Poll::Ready(Ok(Some(Frame::data(rest))));
+                }
+            };
+            // The masker may keep a chunk back until it knows more.
+            if !data.is_empty() {
+                self.pass(&data)?;
+                // What has ended is closed now: a client that reads exactly Content-Length bytes never polls again.
+                if self.masker.is_none() && self.inner.is_end_stream() {
+                    self.done = true;
+                    self.record.end(None)?;
+                }
+                return Poll::Ready(Ok(Some(Frame::data(data))));
+            }
+        }
+    }
+
+    fn mask(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
+        let Some(masker) = &mut self.masker else { return Ok(data) };
+        let mut out = Vec::with_capacity(data.len() + 64);
+        masker.push(&data, &mut out)?;
+        Ok(out.into())
+    }
+
+    fn mask_rest(&mut self) -> Result<Bytes, MaskError> {
+        let Some(masker) = &mut self.masker else { return Ok(Bytes::new()) };
+        let mut out = Vec::new();
+        masker.finish(&mut out)?;
+        Ok(out.into())
+    }
+
+    fn pass(&mut self, data: &[u8]) -> Result<(), RecordError> {
+        self.record.sent(data)?;
+        self.at_line_start = data.last().is_none_or(|last| *last == b'\n');
+        Ok(())
+    }
+
+    /// Ends the stream because access ended; says so inside the stream where its format allows it.
+    fn cut(&mut self, ended: &Ended) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let reason = format!("portcullis: access ended: {ended}");
+        self.done = true;
+        self.trailers = None;
+        tracing::info!(%reason, "stream cut");
+        let last_words = match self.ending {
+            Ending::WatchEvent if self.at_line_start => {
+                Some(watch_error_event(&Status::failure(403, reason.clone())))
+            }
+            Ending::LogLine if self.at_line_start => Some(format!("{reason}\n").into_bytes()),
+            Ending::LogLine => Some(format!("\n{reason}\n").into_bytes()),
+            Ending::WatchEvent | Ending::Silent => None,
+        };
+        let recorded = self.record.event(&Event::Cut { request: self.record.number(), reason: reason.clone() });
+        let outcome = recorded.and_then(|()| match &last_words {
+            Some(words) => self.record.sent(words),
+            None => Ok(()),
+        });
+        self.finish(Some(reason.clone()));
+        Some(match (outcome, last_words) {
+            (Ok(()), Some(words)) => Ok(Frame::data(words.into())),
+            (Ok(()), None) => Err(BodyError::Ended(reason)),
+            (Err(error), _) => Err(error.into()),
+        })
+    }
+
+    fn finish(&mut self, error: Option<String>) {
+        self.done = true;
+        if let Err(error) = self.record.end(error) {
+            tracing::error!(%error, request = self.record.number(), "the end of a request could not be recorded");
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.trailers.is_none() && (self.done || self.masker.is_none() && self.inner.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.masker.is_some() || self.access.is_some() { SizeHint::default() } else { self.inner.size_hint() }
+    }
+}

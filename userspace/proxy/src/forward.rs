@@ -1,0 +1,281 @@
+//! Presents the gate's credential upstream, forwards, and shapes the answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use jiff::{SignedDuration, Timestamp};
+use portcullis_access::Allowed;
+use portcullis_kube::RequestInfo;
+use portcullis_mask::{BodyMasker, Rules};
+use portcullis_record::Event;
+
+use crate::Proxy;
+use crate::body::{Ending, ProxiedBody, RequestBody, ResponseBody};
+use crate::classify::Classified;
+use crate::decide::{Decided, Recorded};
+use crate::lease::Lease;
+use crate::record::RequestRecord;
+use crate::refusal::Refusal;
+use crate::upstream::Pools;
+use crate::{headers, upgrade, writeback};
+
+/// In the last five minutes of a grant, answers carry a warning that kubectl prints.
+const WARN_BEFORE: SignedDuration = SignedDuration::from_mins(5);
+
+/// A recorded request, dressed with the gate's own credential.
+pub(crate) struct Credentialed {
+    request: Request<RequestBody>,
+    pools: Pools,
+    record: RequestRecord,
+    exchange: Exchange,
+    /// The client's side of an upgrade, when one was asked for.
+    client: Option<OnUpgrade>,
+}
+
+/// What is known of a request when its answer arrives.
+struct Exchange {
+    target: String,
+    info: RequestInfo,
+    allowed: Allowed,
+    rules: Option<Arc<Rules>>,
+    lease: Lease,
+    proxy: Arc<Proxy>,
+    now: Timestamp,
+}
+
+impl Credentialed {
+    pub(crate) async fn new(proxy: &Arc<Proxy>, recorded: Recorded) -> Result<Self, Refusal> {
+        let Recorded { decided, mut record, audit_id } = recorded;
+        let dressed = Self::dress(proxy, decided, &record, &audit_id).await;
+        match dressed {
+            Ok((request, pools, exchange, client)) => Ok(Self { request, pools, record, exchange, client }),
+            Err(refusal) => {
+                record.end(Some(refusal.to_string()))?;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn dress(
+        proxy: &Arc<Proxy>,
+        decided: Decided,
+        record: &RequestRecord,
+        audit_id: &str,
+    ) -> Result<(Request<RequestBody>, Pools, Exchange, Option<OnUpgrade>), Refusal> {
+        let Decided { classified, allowed, rules, lease } = decided;
+        let Classified { person, mut request, info, operation: _, upgrade } = classified;
+        let target = &person.route.target;
+        let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let (mut head, body) = request.into_parts();
+
+        headers::strip_request(&mut head.headers);
+        if rules.is_some() {
+            headers::narrow_accept(&mut head.headers)?;
+            headers::narrow_accept_encoding(&mut head.headers);
+        }
+        headers::set_audit_id(&mut head.headers, audit_id)?;
+        if target.impersonate {
+            let grant = allowed.grant.as_ref().map(ToString::to_string);
+            let session = person.session()?;
+            headers::set_impersonation(&mut head.headers, &person.subject, grant.as_deref(), session.id())?;
+        }
+        let presenting = target
+            .upstream
+            .credential(&person.route.server_name)
+            .map_err(|source| Refusal::Credential { target: target.name.clone(), source })?;
+        if let Some(value) = presenting.credential.authorization() {
+            head.headers.insert(header::AUTHORIZATION, value);
+        }
+        if let Some(protocol) = upgrade {
+            headers::set_upgrade(&mut head.headers, protocol);
+            head.version = Version::HTTP_11;
+        }
+        head.uri = upstream_uri(&head.uri, person.attestation.original_dst.0)?;
+        if head.version == Version::HTTP_2 {
+            // On h2 the authority of the URI is what counts; a Host beside it could only disagree.
+            head.headers.remove(header::HOST);
+        }
+
+        let body = if rules.is_some() && is_write(&head.method) {
+            let whole = writeback::checked(&head.headers, body).await?;
+            RequestBody::whole(whole, record.received())
+        } else {
+            RequestBody::stream(body, record.received())
+        };
+        let exchange = Exchange {
+            target: target.name.clone(),
+            info,
+            allowed,
+            rules,
+            lease,
+            proxy: Arc::clone(proxy),
+            now: proxy.clock.now(),
+        };
+        Ok((Request::from_parts(head, body), presenting.pools, exchange, client))
+    }
+}
+
+/// Forwards, and returns the answer as the client may see it.
+pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<ResponseBody>, Refusal> {
+    let Credentialed { request, pools, mut record, exchange, client } = credentialed;
+    let answered = match pools.send(request).await {
+        Ok(response) => exchange.check(response),
+        Err(error) => Err(Refusal::Upstream { target: exchange.target.clone(), cause: root_cause(&error) }),
+    };
+    match answered {
+        Ok(response) => exchange.deliver(response, record, client),
+        Err(refusal) => {
+            record.end(Some(refusal.to_string()))?;
+            Err(refusal)
+        }
+    }
+}
+
+impl Exchange {
+    /// An answer that would carry masked objects in a form the masker does not read is withheld.
+    fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
+        if self.rules.is_none() || !has_body(&response) {
+            return Ok(response);
+        }
+        let content_type = response.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.map_or("no content type", |value| value.to_str().unwrap_or("not ASCII"));
+        let essence = content_type.split(';').next().unwrap_or(content_type).trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Refusal::UnmaskableType { content_type: content_type.to_owned() });
+        }
+        Ok(response)
+    }
+
+    fn deliver(
+        self,
+        mut response: Response<Incoming>,
+        mut record: RequestRecord,
+        client: Option<OnUpgrade>,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let status = response.status();
+        record.set_status(status.as_u16());
+        record.event(&Event::ResponseStarted {
+            request: record.number(),
+            status: status.as_u16(),
+            content_type: text_of(response.headers().get(header::CONTENT_TYPE)),
+            masked: self.rules.is_some(),
+        })?;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(response, record, client);
+        }
+        headers::strip_response(response.headers_mut());
+        self.warn_of_expiry(response.headers_mut());
+
+        let masker = self.masker(&mut response)?;
+        let access = self.info.is_long_running().then(|| self.ending(&response));
+        let (head, body) = response.into_parts();
+        let access = access.map(|ending| (Box::pin(self.lease.ended()) as _, ending));
+        let bodiless = http_body::Body::is_end_stream(&body);
+        let mut body = ProxiedBody::new(body, masker, record, access);
+        if bodiless {
+            body.finish_empty()?;
+        }
+        Ok(Response::from_parts(head, ResponseBody::Proxied(Box::new(body))))
+    }
+
+    fn masker(&self, response: &mut Response<Incoming>) -> Result<Option<BodyMasker>, Refusal> {
+        let Some(rules) = &self.rules else { return Ok(None) };
+        if !has_body(response) {
+            return Ok(None);
+        }
+        let coding = text_of(response.headers().get(header::CONTENT_ENCODING)).unwrap_or_default();
+        let masker = BodyMasker::new(&coding, Arc::clone(rules), &self.proxy.mask_key)?;
+        // Masking changes the length, and a digest or range of the original would give the original away.
+        for name in [header::CONTENT_LENGTH, header::ETAG, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
+            response.headers_mut().remove(name);
+        }
+        Ok(Some(masker))
+    }
+
+    /// How the end of access can be told inside this answer.
+    fn ending(&self, response: &Response<Incoming>) -> Ending {
+        let headers = response.headers();
+        let content_type = text_of(headers.get(header::CONTENT_TYPE)).unwrap_or_default();
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            Ending::Silent
+        } else if self.info.verb.starts_with("watch") && content_type.starts_with("application/json") {
+            Ending::WatchEvent
+        } else if self.info.subresource == "log" && content_type.starts_with("text/plain") {
+            Ending::LogLine
+        } else {
+            Ending::Silent
+        }
+    }
+
+    fn warn_of_expiry(&self, headers: &mut http::HeaderMap) {
+        let (Some(grant), Some(expires)) = (&self.allowed.grant, self.allowed.expires) else { return };
+        let left = expires.duration_since(self.now);
+        if left > WARN_BEFORE {
+            return;
+        }
+        let (minutes, seconds) = (left.as_secs() / 60, left.as_secs() % 60);
+        let warning = format!(
+            "299 portcullis \"grant {grant} (role {}) ends in {minutes}m{seconds:02}s\"",
+            self.allowed.role
+        );
+        if let Ok(value) = HeaderValue::from_str(&warning) {
+            headers.append(header::WARNING, value);
+        }
+    }
+
+    /// The server agreed to an upgrade: hand both ends to the tunnel.
+    fn switch(
+        self,
+        mut response: Response<Incoming>,
+        record: RequestRecord,
+        client: Option<OnUpgrade>,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let Some(client) = client else {
+            return Err(Refusal::Upstream {
+                target: self.target,
+                cause: "it switched protocols without being asked".to_owned(),
+            });
+        };
+        let tap = upgrade::Tap::new(&self.info, response.headers())
+            .map_err(|error| Refusal::Upgrade { protocol: error.to_string() })?;
+        let server = hyper::upgrade::on(&mut response);
+        tokio::spawn(upgrade::tunnel(client, server, tap, record, self.lease));
+        Ok(response.map(|_| ResponseBody::whole(Bytes::new())))
+    }
+}
+
+fn is_write(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
+}
+
+fn has_body(response: &Response<Incoming>) -> bool {
+    !http_body::Body::is_end_stream(response.body())
+}
+
+fn text_of(value: Option<&HeaderValue>) -> Option<String> {
+    value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// The same path at the address that the client dialled.
+fn upstream_uri(uri: &Uri, address: std::net::SocketAddr) -> Result<Uri, Refusal> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    Uri::builder()
+        .scheme("https")
+        .authority(address.to_string())
+        .path_and_query(target)
+        .build()
+        .map_err(|error| Refusal::BodyUnreadable(error.to_string()))
+}
+
+/// The innermost cause: "connection refused" says more than "client error (Connect)".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,262 @@
+//! What may cross the gate in a request's head.
+//!
+//! The client's own credentials and everything that speaks about identity stop here (RFC 9110 §7.6.1 for the
+//! hop-by-hop fields; the Kubernetes authenticating-proxy and impersonation headers); what goes upstream is what
+//! the gate itself puts there. For resources under a mask the `Accept` header is narrowed to what the masker reads.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use portcullis_identity::Subject;
+
+use crate::refusal::Refusal;
+
+/// Headers that a client may never send upstream: credentials, identity claims of a front proxy, the audit id
+/// (the API server would use it word for word) and the fields that belong to one hop.
+const NEVER: &[&str] = &[
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "audit-id",
+    "forwarded",
+    "x-real-ip",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+    "te",
+    "http2-settings",
+];
+const NEVER_PREFIXES: &[&str] = &["x-forwarded-", "x-remote-", "impersonate-"];
+
+/// A WebSocket subprotocol that carries a bearer token (kubernetes/kubernetes, apiserver `websocket` authenticator).
+const BEARER_SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+const SEC_WEBSOCKET_PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// True when the client asks the API server to act as somebody else.
+pub(crate) fn impersonates(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with("impersonate-"))
+}
+
+/// Removes what must not go upstream. Fields named by `Connection` are hop-by-hop too.
+pub(crate) fn strip_request(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        // `Connection: content-length` would make the two sides disagree on where the body ends.
+        if name != header::CONTENT_LENGTH && name != header::HOST {
+            headers.remove(name);
+        }
+    }
+    let doomed: Vec<HeaderName> = headers.keys().filter(|name| never_passes(name)).cloned().collect();
+    for name in doomed {
+        headers.remove(name);
+    }
+    strip_bearer_subprotocols(headers);
+}
+
+fn never_passes(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    NEVER.contains(&name) || NEVER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn strip_bearer_subprotocols(headers: &mut HeaderMap) {
+    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return;
+    }
+    let kept: Vec<String> = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|protocol| !protocol.is_empty() && !protocol.starts_with(BEARER_SUBPROTOCOL))
+        .map(str::to_owned)
+        .collect();
+    headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    if let Ok(value) = HeaderValue::from_str(&kept.join(", "))
+        && !kept.is_empty()
+    {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+}
+
+/// Hop-by-hop fields of a response that is not an upgrade.
+pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+        headers.remove(name);
+    }
+}
+
+/// Puts the upgrade fields back that `strip_request` took, for requests whose upgrade is allowed.
+pub(crate) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, protocol);
+}
+
+/// Names the request in the API server's own audit log.
+pub(crate) fn set_audit_id(headers: &mut HeaderMap, id: &str) -> Result<(), Refusal> {
+    headers.insert(AUDIT_ID, value(id)?);
+    Ok(())
+}
+
+/// Asks the API server to act as the engineer, for clusters that keep RBAC per person.
+/// `system:` names and groups are the cluster's own: a local group of that name must never become one.
+pub(crate) fn set_impersonation(
+    headers: &mut HeaderMap,
+    subject: &Subject,
+    grant: Option<&str>,
+    session: &str,
+) -> Result<(), Refusal> {
+    let reserved = std::iter::once(&subject.name).chain(&subject.groups).find(|name| name.starts_with("system:"));
+    if let Some(name) = reserved {
+        return Err(Refusal::ReservedName { name: name.clone() });
+    }
+    headers.insert("impersonate-user", value(&subject.name)?);
+    for group in &subject.groups {
+        headers.append("impersonate-group", value(group)?);
+    }
+    if let Some(grant) = grant {
+        headers.insert("impersonate-extra-portcullis.dev%2fgrant", value(grant)?);
+    }
+    headers.insert("impersonate-extra-portcullis.dev%2fsession", value(session)?);
+    Ok(())
+}
+
+fn value(text: &str) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_str(text).map_err(|_| Refusal::UnspeakableName { name: text.escape_debug().to_string() })
+}
+
+/// Keeps of `Accept` only the JSON representations (plain, Table, PartialObjectMetadata, watch), in the client's order.
+///
+/// # Errors
+/// [`Refusal::NotAcceptable`] when the client accepts none: a typed client that wants protobuf only must not be handed
+/// what it cannot read, nor what we cannot mask.
+pub(crate) fn narrow_accept(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let asked: Vec<&str> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let asked = asked.join(",");
+    let mut kept: Vec<&str> = Vec::new();
+    for clause in asked.split(',').map(str::trim).filter(|clause| !clause.is_empty()) {
+        match clause.split(';').next().unwrap_or(clause).trim().to_ascii_lowercase().as_str() {
+            "application/json" => kept.push(clause),
+            "*/*" | "application/*" => kept.push("application/json"),
+            _ => {}
+        }
+    }
+    if asked.trim().is_empty() {
+        kept.push("application/json");
+    }
+    if kept.is_empty() {
+        return Err(Refusal::NotAcceptable { accept: asked });
+    }
+    let narrowed = kept.join(",");
+    headers.insert(header::ACCEPT, value(&narrowed)?);
+    Ok(())
+}
+
+/// Keeps of `Accept-Encoding` only gzip, the one coding the masker opens.
+pub(crate) fn narrow_accept_encoding(headers: &mut HeaderMap) {
+    let gzip = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            parts.next() == Some("gzip") && parts.next() != Some("q=0")
+        });
+    headers.remove(header::ACCEPT_ENCODING);
+    headers.remove(header::RANGE);
+    let coding = if gzip { "gzip" } else { "identity" };
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn credentials_and_identity_claims_never_pass() {
+        let mut map = headers(&[
+            ("Authorization", "Bearer x"),
+            ("Impersonate-User", "root"),
+            ("Impersonate-Extra-scopes", "x"),
+            ("Audit-ID", "mine"),
+            ("X-Remote-User", "root"),
+            ("X-Remote-Extra-foo", "root"),
+            ("X-Forwarded-For", "1.1.1.1"),
+            ("Connection", "x-secret, keep-alive, content-length"),
+            ("X-Secret", "1"),
+            ("Content-Length", "3"),
+            ("Accept", "application/json"),
+            ("Kubectl-Session", "abc"),
+        ]);
+        strip_request(&mut map);
+        let mut left: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "content-length", "kubectl-session"]);
+    }
+
+    #[test]
+    fn a_bearer_subprotocol_is_taken_out_and_the_others_stay() {
+        let mut map = headers(&[
+            ("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.dG9r, v5.channel.k8s.io"),
+            ("Sec-WebSocket-Protocol", "v4.channel.k8s.io"),
+        ]);
+        strip_request(&mut map);
+        assert_eq!(map.get(SEC_WEBSOCKET_PROTOCOL).unwrap(), "v5.channel.k8s.io, v4.channel.k8s.io");
+        let mut only = headers(&[("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.dG9r")]);
+        strip_request(&mut only);
+        assert!(only.is_empty());
+    }
+
+    #[test]
+    fn accept_is_narrowed_to_json() {
+        for (asked, narrowed) in [
+            ("application/vnd.kubernetes.protobuf,application/json", "application/json"),
+            (
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+            ),
+            ("*/*", "application/json"),
+            ("", "application/json"),
+            ("application/json;stream=watch, application/cbor-seq", "application/json;stream=watch"),
+        ] {
+            let mut map = headers(&[("Accept", asked)]);
+            narrow_accept(&mut map).unwrap();
+            assert_eq!(map.get(header::ACCEPT).unwrap(), narrowed);
+        }
+        for asked in ["application/vnd.kubernetes.protobuf", "application/cbor", "application/yaml", "text/html"] {
+            assert!(matches!(
+                narrow_accept(&mut headers(&[("Accept", asked)])),
+                Err(Refusal::NotAcceptable { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn only_gzip_is_offered_upstream_for_masked_resources() {
+        for (asked, offered) in [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("br", "identity"), ("gzip;q=0", "identity")]
+        {
+            let mut map = headers(&[("Accept-Encoding", asked)]);
+            narrow_accept_encoding(&mut map);
+            assert_eq!(map.get(header::ACCEPT_ENCODING).unwrap(), offered);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How long an allowed request may go on: until its grant expires or is revoked (Law 10).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_access::{Clock, Ended, GrantId, Snapshot};
+use tokio::sync::watch;
+
+/// The wall clock may be set while we wait: look at it again at least this often.
+const RECHECK: Duration = Duration::from_secs(5);
+
+/// The claim of a running request on its grant.
+pub(crate) struct Lease {
+    grant: Option<GrantId>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Lease {
+    /// A lease on `grant`; without one (discovery) it never ends.
+    pub(crate) fn new(
+        grant: Option<GrantId>,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { grant, snapshots, clock }
+    }
+
+    /// Waits until access ends and says why.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let Some(grant) = self.grant else { return std::future::pending().await };
+        loop {
+            let now = self.clock.now();
+            let live = self.snapshots.borrow_and_update().grant_live(&grant, now);
+            let expires = match live {
+                Ok(expires) => expires,
+                Err(ended) => return ended,
+            };
+            let left = Duration::try_from(expires.duration_since(now)).unwrap_or(Duration::ZERO);
+            // A few milliseconds more, so that the clock has passed the end when we look again.
+            let wait = left.min(RECHECK) + Duration::from_millis(5);
+            if let Ok(Err(_closed)) = tokio::time::timeout(wait, self.snapshots.changed()).await {
+                // The store's side is gone: what we know still holds until it expires.
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The one refusal type: what the client reads, the log says and the record keeps (Law 2).
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use portcullis_credential::CredentialError;
+use portcullis_identity::IdentityError;
+use portcullis_kube::{Ambiguity, ClassifyError, Status};
+use portcullis_mask::MaskError;
+use portcullis_record::RecordError;
+
+use crate::body::ResponseBody;
+
+/// Why a request was not served. `Display` is the sentence that the engineer reads.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("portcullis: not identified: {0}")]
+    Unidentified(String),
+    #[error("portcullis: refused: the request line can be read in two ways: {0}")]
+    Ambiguous(#[from] Ambiguity),
+    #[error("portcullis: refused: {0}")]
+    Unclassified(#[from] ClassifyError),
+    #[error("portcullis: refused: impersonation (kubectl --as, Impersonate-* headers) does not pass the gate")]
+    Impersonation,
+    #[error("{message}")]
+    Denied { message: String },
+    #[error("portcullis: refused: {resource} are masked here and can be sent as JSON only; the request accepts {accept:?}", resource = "these objects")]
+    NotAcceptable { accept: String },
+    #[error("portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach and port-forward can be upgraded")]
+    Upgrade { protocol: String },
+    #[error("portcullis: refused: the body carries a masked value back ({0}); writing it would destroy the secret. Send the real value, or leave that field out (kubectl patch)")]
+    WriteBack(String),
+    #[error("portcullis: refused: the body of a write to a masked resource is over {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("portcullis: refused: the body of the request could not be read: {0}")]
+    BodyUnreadable(String),
+    #[error("portcullis: refused: a body in content coding {0:?} cannot be checked for masked values")]
+    BodyCoding(String),
+    #[error("portcullis: refused: the name {name:?} is reserved to the cluster and cannot be presented for an engineer")]
+    ReservedName { name: String },
+    #[error("portcullis: refused: the name {name:?} cannot stand in an HTTP header")]
+    UnspeakableName { name: String },
+    #[error("portcullis: refused: this session cannot be recorded: {0}")]
+    Unrecorded(#[from] RecordError),
+    #[error("portcullis: no credential for target {target}: {source}")]
+    Credential { target: String, source: CredentialError },
+    #[error("portcullis: target {target} did not answer: {cause}")]
+    Upstream { target: String, cause: String },
+    #[error("portcullis: withheld: the answer could not be masked: {0}")]
+    Unmaskable(#[from] MaskError),
+    #[error("portcullis: withheld: masked objects came as {content_type:?}, which the masker does not read")]
+    UnmaskableType { content_type: String },
+}
+
+impl Refusal {
+    /// The HTTP status. Kubernetes clients print the message of 403 word for word and retry 429 and 503 only when
+    /// told to by `Retry-After`, which is never sent.
+    pub(crate) fn code(&self) -> StatusCode {
+        match self {
+            Self::Unidentified(_)
+            | Self::Denied { .. }
+            | Self::Impersonation
+            | Self::Upgrade { .. }
+            | Self::ReservedName { .. }
+            | Self::UnspeakableName { .. }
+            | Self::WriteBack(_) => StatusCode::FORBIDDEN,
+            Self::Ambiguous(_) | Self::Unclassified(_) | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
+            Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::BodyCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unrecorded(_) | Self::Credential { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream { .. } | Self::Unmaskable(_) | Self::UnmaskableType { .. } => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The answer: a `metav1.Status`, or plain text on discovery paths, where kubectl shows a Status as just
+    /// "unknown" (checked on 1.27 to 1.33).
+    pub(crate) fn response(&self, discovery: bool) -> Response<ResponseBody> {
+        let message = self.to_string();
+        let (body, content_type) = if discovery {
+            (Bytes::from(message), "text/plain; charset=utf-8")
+        } else {
+            (Bytes::from(Status::failure(self.code().as_u16(), message).to_json()), "application/json")
+        };
+        let mut response = Response::new(ResponseBody::whole(body));
+        // On discovery paths a 4xx other than 403 makes kubectl drop the text as well.
+        *response.status_mut() = if discovery { StatusCode::FORBIDDEN } else { self.code() };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        response
+    }
+}
+
+impl From<&IdentityError> for Refusal {
+    fn from(error: &IdentityError) -> Self {
+        Self::Unidentified(error.to_string())
+    }
+}

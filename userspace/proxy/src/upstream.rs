@@ -1,0 +1,199 @@
+//! Connections to the protected server, pooled per credential and never across (Law 8).
+//!
+//! The address is the one the client dialled; the certificate is verified against the target's own CA for the name
+//! the target is configured with. HTTP/1.1 goes up as HTTP/1.1 and h2 as h2, so that flow control, upgrades and
+//! trailers mean the same on both sides.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use portcullis_credential::{Credential, CredentialError, CredentialId, Source, UpstreamTls};
+
+use crate::body::RequestBody;
+
+/// How long a TCP connect and a TLS handshake with the API server may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A pooled connection unused for this long is closed (below the 180 s that Go servers commonly allow).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// HTTP/2 flow-control windows, bytes: one stream can fill a fast link without starving the others.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// The way to one target: its credential and the pools that present it.
+pub struct Upstream {
+    source: Box<dyn Source>,
+    tls: UpstreamTls,
+    pools: Mutex<HashMap<(CredentialId, ServerName<'static>), Pools>>,
+}
+
+impl Upstream {
+    /// An upstream that presents what `source` gives and verifies the server by `tls`.
+    #[must_use]
+    pub fn new(source: Box<dyn Source>, tls: UpstreamTls) -> Self {
+        Self { source, tls, pools: Mutex::new(HashMap::new()) }
+    }
+
+    /// The credential to present now, with the pools that belong to it.
+    ///
+    /// # Errors
+    /// When the credential cannot be had: the request is refused.
+    pub(crate) fn credential(&self, server_name: &ServerName<'static>) -> Result<Presenting, CredentialError> {
+        let credential = self.source.current()?;
+        let id = credential.id();
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (id, server_name.clone());
+        if let Some(pools) = pools.get(&key) {
+            return Ok(Presenting { credential, pools: pools.clone() });
+        }
+        // A rotated credential retires the pools of the one before; requests under way keep theirs.
+        pools.retain(|(pooled, _), _| *pooled == key.0);
+        let fresh = Pools::new(&self.tls, &credential, server_name)?;
+        pools.insert(key, fresh.clone());
+        Ok(Presenting { credential, pools: fresh })
+    }
+}
+
+/// A credential about to be presented, and the connections that may carry it.
+pub(crate) struct Presenting {
+    pub(crate) credential: Credential,
+    pub(crate) pools: Pools,
+}
+
+type Pool = Client<Connector, RequestBody>;
+
+/// The connections of one credential, by protocol.
+#[derive(Clone)]
+pub(crate) struct Pools {
+    http1: Pool,
+    h2: Pool,
+}
+
+impl Pools {
+    fn new(
+        tls: &UpstreamTls,
+        credential: &Credential,
+        server_name: &ServerName<'static>,
+    ) -> Result<Self, CredentialError> {
+        let connector = |alpn: &[u8]| -> Result<Connector, CredentialError> {
+            let config = tls.client_config(credential, &[alpn.to_vec()])?;
+            Ok(Connector { tls: TlsConnector::from(config), server_name: server_name.clone() })
+        };
+        let http1 = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector(b"http/1.1")?);
+        let h2 = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .timer(TokioTimer::new())
+            .http2_only(true)
+            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .build(connector(b"h2")?);
+        Ok(Self { http1, h2 })
+    }
+
+    /// Sends `request` over the protocol that its version names.
+    pub(crate) async fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        match request.version() {
+            http::Version::HTTP_2 => self.h2.request(request).await,
+            _ => self.http1.request(request).await,
+        }
+    }
+}
+
+/// Opens TLS connections to the address in a URI's authority.
+#[derive(Clone)]
+struct Connector {
+    tls: TlsConnector,
+    server_name: ServerName<'static>,
+}
+
+impl Connector {
+    async fn connect(self, uri: Uri) -> std::io::Result<UpstreamIo> {
+        let address: SocketAddr =
+            uri.authority().and_then(|authority| authority.as_str().parse().ok()).ok_or_else(|| {
+                std::io::Error::other(format!("upstream address of {uri} is not an IP address and port"))
+            })?;
+        let connecting = async {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            self.tls.connect(self.server_name, tcp).await
+        };
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
+            std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer from {address} in {CONNECT_TIMEOUT:?}"))
+        })??;
+        Ok(UpstreamIo(TokioIo::new(Box::new(stream))))
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = UpstreamIo;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = std::io::Result<UpstreamIo>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(uri))
+    }
+}
+
+/// A TLS connection that tells the pool which protocol it speaks.
+pub(crate) struct UpstreamIo(TokioIo<Box<TlsStream<TcpStream>>>);
+
+impl Connection for UpstreamIo {
+    fn connected(&self) -> Connected {
+        let connected = Connected::new();
+        match self.0.inner().get_ref().1.alpn_protocol() {
+            Some(b"h2") => connected.negotiated_h2(),
+            _ => connected,
+        }
+    }
+}
+
+impl hyper::rt::Read for UpstreamIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl hyper::rt::Write for UpstreamIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
