@@ -1,1 +1,17 @@
-//! e2e
+//! The stage on which end-to-end tests and the demo play: a cgroup of its own, a simulated cluster, the real gate in the
+//! kernel, the real daemon, and people who run real kubectl in it. Nothing is attached outside the stage's own cgroup,
+//! so that two stages do not meet and a failing test cannot cut a machine off.
+
+mod cgroup;
+mod cluster;
+mod daemon;
+mod kubectl;
+mod process;
+mod stage;
+
+pub use cgroup::Cgroup;
+pub use cluster::Cluster;
+pub use daemon::Daemon;
+pub use kubectl::{Kubectl, installed};
+pub use process::{Output, Running, output, wait_for};
+pub use stage::{ALICE, BOB, CAROL, Person, Stage, StageOptions, Upstream};

@@ -1,0 +1,244 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::print::Format;
+
+/// Just-in-time access to Kubernetes API servers, with unmodified kubectl.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    /// The gate's configuration
+    #[arg(
+        long,
+        global = true,
+        env = "PORTCULLIS_CONFIG",
+        default_value = "/etc/portcullis/portcullis.yaml",
+        value_name = "FILE"
+    )]
+    pub(crate) config: PathBuf,
+    /// The daemon's control socket
+    #[arg(
+        long,
+        global = true,
+        env = "PORTCULLIS_SOCKET",
+        default_value = "/run/portcullis/control.sock",
+        value_name = "FILE"
+    )]
+    pub(crate) socket: PathBuf,
+    /// How to print data
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the proxy behind the gate
+    Run,
+    /// Load, inspect or remove the kernel programs
+    #[command(subcommand)]
+    Gate(GateVerb),
+    /// Make a kubeconfig trust the gate, or stop trusting it
+    #[command(subcommand)]
+    Trust(TrustVerb),
+    /// Say who the gate takes you for
+    Whoami,
+    /// Ask for a role for some time
+    Request(RequestArgs),
+    /// List requests for access
+    Requests(ListArgs),
+    /// Approve somebody else's request
+    Approve(DecideArgs),
+    /// Deny a request
+    Deny(DecideArgs),
+    /// End a grant now; its running streams are cut
+    Revoke(RevokeArgs),
+    /// List grants
+    Grants(ListArgs),
+    /// Look at what was recorded
+    #[command(subcommand)]
+    Sessions(SessionsVerb),
+    /// Check roles and see how requests are read
+    #[command(subcommand)]
+    Policy(PolicyVerb),
+    /// Mask Kubernetes objects from standard input to standard output
+    Mask(MaskArgs),
+    /// Check that this machine can run the gate
+    Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateVerb {
+    /// Load the kernel programs and pin them; access to the targets is closed from then on unless the daemon runs
+    Load,
+    /// Show what is loaded, the targets and the counters
+    Status,
+    /// Detach the kernel programs: the targets can be reached around the gate from then on
+    Unload,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustVerb {
+    /// Add the gate's CA to the clusters of a kubeconfig that are targets
+    Install(TrustArgs),
+    /// Check whether a kubeconfig trusts the gate
+    Check(TrustArgs),
+    /// Take the gate's CA out again
+    Remove(TrustArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrustArgs {
+    /// The kubeconfig [default: the files of $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RequestArgs {
+    /// The role to ask for
+    #[arg(long)]
+    pub(crate) role: String,
+    /// The target [default: the role's only one]
+    #[arg(long)]
+    pub(crate) target: Option<String>,
+    /// For how long, from approval on: 30m, 4h, 1h30m
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) duration: std::time::Duration,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Decided and ended ones too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecideArgs {
+    /// The request's id, as `portcullis requests` shows it
+    pub(crate) id: String,
+    /// A word on why
+    #[arg(long, default_value = "")]
+    pub(crate) comment: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArgs {
+    /// The grant's id, as `portcullis grants` shows it
+    pub(crate) id: String,
+    /// Why; the engineer reads it in the stream that is cut
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsVerb {
+    /// List recorded sessions
+    List(SessionsArgs),
+    /// Show what happened in a session
+    Show(SessionArgs),
+    /// Play a recorded terminal or command output in its own time
+    Play(PlayArgs),
+    /// Write a session to a file for other tools
+    Export(ExportArgs),
+    /// Check recordings for damage
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArgs {
+    /// The recording directory [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionArgs {
+    /// The session's id, or enough of its beginning
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) from: SessionsArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlayArgs {
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+    /// How many times faster
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) speed: f64,
+    /// Shorten pauses to this many seconds
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    pub(crate) max_idle: f64,
+    /// The request, when the session has several streams
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) request: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+    /// The form
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+    /// The request, when the session has several streams
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) request: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// asciicast v2, for asciinema and its players
+    Asciicast,
+    /// One JSON object an event
+    Jsonl,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The session [default: all]
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: SessionsArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// Check the configuration and the role files; errors name file, line and field
+    Check,
+    /// Read JSON lines {"method","target"} and print how the API server would read each
+    Classify,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MaskArgs {
+    /// What comes in
+    #[arg(long, value_enum)]
+    pub(crate) format: MaskFormat,
+    /// The key for digests [default: one made for this run, so that digests of two runs differ]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum MaskFormat {
+    /// An object or a list
+    Json,
+    /// A Table
+    Table,
+    /// Watch events, one after the other
+    Watch,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    portcullis_access::parse_duration(text).map_err(|error| error.to_string())
+}

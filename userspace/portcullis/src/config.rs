@@ -1,0 +1,213 @@
+//! The configuration: one YAML file, raw as serde reads it, then checked once into [`Config`]. Each crate owns the
+//! section that it consumes; what ties sections together is checked here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use portcullis_access::AccessConfig;
+use portcullis_credential::UpstreamConfig;
+use portcullis_identity::UnixConfig;
+use portcullis_intercept::GateConfig;
+use portcullis_record::RecordConfig;
+use portcullis_tls::{Endpoint, Name, TargetNames};
+use serde::Deserialize;
+
+const API_VERSION: &str = "portcullis.dev/v1alpha1";
+const KIND: &str = "Config";
+
+/// The file as written.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawConfig {
+    api_version: String,
+    kind: String,
+    #[serde(default = "default_state_dir")]
+    state_dir: PathBuf,
+    gate: GateConfig,
+    targets: Vec<RawTarget>,
+    #[serde(default)]
+    identity: RawIdentity,
+    access: AccessConfig,
+    record: RecordConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawTarget {
+    name: String,
+    endpoints: Vec<String>,
+    certificate_authority: PathBuf,
+    #[serde(default)]
+    tls_server_name: Option<String>,
+    credential: UpstreamConfig,
+    #[serde(default)]
+    impersonate: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawIdentity {
+    #[serde(default)]
+    unix: UnixConfig,
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// The interception CA, the mask key and the database of grants.
+    pub(crate) state_dir: PathBuf,
+    pub(crate) gate: GateConfig,
+    pub(crate) targets: BTreeMap<String, TargetConfig>,
+    pub(crate) unix: UnixConfig,
+    pub(crate) access: AccessConfig,
+    pub(crate) record: RecordConfig,
+}
+
+/// A checked target.
+#[derive(Debug, Clone)]
+pub(crate) struct TargetConfig {
+    pub(crate) name: String,
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Trusted to vouch for the real server; nothing else is.
+    pub(crate) certificate_authority: PathBuf,
+    /// The name in the server's certificate, where it is not the endpoint's host.
+    pub(crate) tls_server_name: Option<Name>,
+    pub(crate) credential: UpstreamConfig,
+    pub(crate) impersonate: bool,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Naming the file, and the line and field where there is one.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in the configuration {}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let raw: RawConfig = portcullis_access::manifest::from_yaml(text)?;
+        ensure!(raw.api_version == API_VERSION, "apiVersion: expected {API_VERSION}, found {:?}", raw.api_version);
+        ensure!(raw.kind == KIND, "kind: expected {KIND}, found {:?}", raw.kind);
+        ensure!(!raw.targets.is_empty(), "targets: at least one is needed");
+        let mut targets = BTreeMap::new();
+        let mut claimed = BTreeMap::new();
+        for (index, target) in raw.targets.into_iter().enumerate() {
+            let name = target.name.clone();
+            let target = target.check().with_context(|| format!("targets[{index}] ({name:?})"))?;
+            for endpoint in &target.endpoints {
+                if let Some(other) = claimed.insert(endpoint.to_string(), name.clone()) {
+                    bail!("targets[{index}] ({name:?}): endpoint {endpoint} is already claimed by {other:?}");
+                }
+            }
+            ensure!(targets.insert(name.clone(), target).is_none(), "targets[{index}]: {name:?} is there twice");
+        }
+        Ok(Self {
+            state_dir: raw.state_dir,
+            gate: raw.gate,
+            targets,
+            unix: raw.identity.unix,
+            access: raw.access,
+            record: raw.record,
+        })
+    }
+}
+
+impl RawTarget {
+    fn check(self) -> Result<TargetConfig> {
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        ensure!(
+            !self.name.is_empty() && self.name.chars().all(legal),
+            "name: lower-case letters, digits, '-' and '.' only"
+        );
+        ensure!(!self.endpoints.is_empty(), "endpoints: at least one is needed");
+        let endpoints = self
+            .endpoints
+            .iter()
+            .enumerate()
+            .map(|(index, text)| endpoint(text).with_context(|| format!("endpoints[{index}]: {text:?}")))
+            .collect::<Result<Vec<_>>>()?;
+        let tls_server_name =
+            self.tls_server_name.map(|name| name.parse().context("tlsServerName")).transpose()?;
+        Ok(TargetConfig {
+            name: self.name,
+            endpoints,
+            certificate_authority: self.certificate_authority,
+            tls_server_name,
+            credential: self.credential,
+            impersonate: self.impersonate,
+        })
+    }
+}
+
+impl TargetConfig {
+    /// What clients call this target: the names and addresses that leaves may be made for.
+    pub(crate) fn names(&self) -> TargetNames {
+        self.endpoints.iter().map(|endpoint| endpoint.host.clone()).collect()
+    }
+
+    /// `host:port` of every endpoint, as the gate resolves them.
+    pub(crate) fn addresses(&self) -> BTreeSet<String> {
+        self.endpoints.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Reads `https://host[:port]`, the form that a kubeconfig's `server:` has.
+fn endpoint(text: &str) -> Result<Endpoint> {
+    let rest = text.strip_prefix("https://").context("must begin with https://")?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    ensure!(!rest.contains(['/', '?', '#', '@']), "must be https://host:port and nothing more");
+    let (host, port) = match rest.rsplit_once(':') {
+        // The colons of a bare IPv6 address are no port.
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, port.parse().ok().filter(|port| *port != 0).context("the port must be 1 to 65535")?)
+        }
+        _ => (rest, 443),
+    };
+    let host: Name = host.parse()?;
+    if let Name::Ip(address) = &host {
+        ensure!(!is_unroutable(address), "{address} is no address of a server");
+    }
+    Ok(Endpoint { host, port })
+}
+
+fn is_unroutable(address: &IpAddr) -> bool {
+    address.is_unspecified() || address.is_multicast()
+}
+
+fn default_state_dir() -> PathBuf {
+    PathBuf::from("/var/lib/portcullis")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read_as_kubeconfigs_spell_them() {
+        for (text, read) in [
+            ("https://10.0.0.1:6443", "10.0.0.1:6443"),
+            ("https://API.example.test", "api.example.test:443"),
+            ("https://[2001:db8::1]:6443/", "[2001:db8::1]:6443"),
+            ("https://[2001:db8::1]", "[2001:db8::1]:443"),
+        ] {
+            assert_eq!(endpoint(text).unwrap().to_string(), read);
+        }
+        for text in [
+            "http://10.0.0.1",
+            "10.0.0.1:6443",
+            "https://a/b",
+            "https://user@a",
+            "https://a:0",
+            "https://a:x",
+            "https://",
+            "https://0.0.0.0:443",
+        ] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
+}
