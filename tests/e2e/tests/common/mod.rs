@@ -1,0 +1,143 @@
+//! What several end-to-end tests need.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use e2e::Person;
+
+/// Where `cargo xtask build` left the programs.
+pub fn programs() -> Result<PathBuf> {
+    let dir = match std::env::var_os("PORTCULLIS_PROGRAMS") {
+        Some(dir) => PathBuf::from(dir),
+        // target/debug/deps/compat-… → target/debug
+        None => std::env::current_exe()?.ancestors().nth(2).map(Path::to_owned).unwrap_or_default(),
+    };
+    for program in ["portcullis", "simcluster"] {
+        ensure!(dir.join(program).is_file(), "{program} is not in {}: run `cargo xtask test`", dir.display());
+    }
+    Ok(dir)
+}
+
+/// A role that allows everything, for tests that are about something else.
+pub fn everything_role() -> String {
+    r#"
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata:
+  name: everything
+spec:
+  targets: [demo]
+  eligible: {groups: [dev]}
+  approval: {required: 1, groups: [leads]}
+  maxDuration: 8h
+  rules:
+  - apiGroups: ["*"]
+    resources: ["*"]
+    verbs: ["*"]
+  - nonResourceURLs: ["*"]
+    verbs: ["*"]
+"#
+    .to_owned()
+}
+
+/// Files that commands name, and an editor that changes one value.
+pub fn write_fixtures(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let object = |kind: &str, name: &str, rest: &str| {
+        format!("apiVersion: v1\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: demo\n{rest}")
+    };
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: applied\n  namespace: demo\nspec:\n  \
+                      replicas: 1\n  selector: {matchLabels: {app: applied}}\n  template:\n    metadata: {labels: {app: \
+                      applied}}\n    spec:\n      containers:\n      - name: c\n        image: example.test/c:1\n";
+    for (name, content) in [
+        ("configmap.yaml", object("ConfigMap", "from-file", "data: {a: b}\n")),
+        ("configmap-changed.yaml", object("ConfigMap", "from-file", "data: {a: c}\n")),
+        ("applied.yaml", object("ConfigMap", "applied", "data: {k: v}\n")),
+        ("secret.yaml", object("Secret", "applied-secret", "stringData: {pw: FAKE-applied-1, other: FAKE-other}\n")),
+        (
+            "secret-changed.yaml",
+            object("Secret", "applied-secret", "stringData: {pw: FAKE-applied-2, other: FAKE-other}\n"),
+        ),
+        ("deployment.yaml", deployment.to_owned()),
+        ("up.txt", "a file\nwith two lines\n".to_owned()),
+        ("editor.sh", "#!/bin/sh\nsed -i 's/^  a: .*/  a: edited/' \"$1\"\n".to_owned()),
+    ] {
+        fs::write(dir.join(name), content)?;
+    }
+    fs::set_permissions(dir.join("editor.sh"), fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+/// Gives a home to its person.
+pub fn own(dir: &Path, person: Person) -> Result<()> {
+    chown(dir, Some(person.uid), Some(person.uid))?;
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            own(&path, person)?;
+        } else {
+            chown(path, Some(person.uid), Some(person.uid))?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces uids, times, ages, ports and temporary names, which differ between any two runs.
+pub fn normalised(text: &str) -> String {
+    let words: Vec<String> = text.split_inclusive(|c: char| c.is_whitespace() || "\"',=()[]{}<>".contains(c)).map(word).collect();
+    words.concat()
+}
+
+fn word(text: &str) -> String {
+    let end = text.char_indices().last().map_or(0, |(at, last)| if last.is_alphanumeric() { text.len() } else { at });
+    let (bare, rest) = text.split_at(end);
+    let replaced = if is_uid(bare) {
+        "UID"
+    } else if is_time(bare) {
+        "TIME"
+    } else if is_age(bare) {
+        "AGE"
+    } else {
+        return text
+            .replace("127.0.0.1:", "HOST:")
+            .split_once("HOST:")
+            .map_or_else(|| text.to_owned(), |(before, after)| {
+                format!("{before}HOST:{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+            });
+    };
+    format!("{replaced}{rest}")
+}
+
+fn is_uid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().enumerate().all(|(at, byte)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
+}
+
+fn is_time(text: &str) -> bool {
+    let clock = text.len() == 8 && text.as_bytes()[2] == b':' && text.as_bytes()[5] == b':';
+    let stamp = text.len() >= 20 && text.as_bytes()[4] == b'-' && text.as_bytes()[10] == b'T';
+    (clock || stamp) && text.bytes().next().is_some_and(|byte| byte.is_ascii_digit())
+}
+
+/// `4s`, `2m10s`, `<unknown>` stays.
+fn is_age(text: &str) -> bool {
+    text.ends_with(['s', 'm', 'h', 'd'])
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || b"smhd".contains(&byte))
+}
+
+/// Lines without their values: what is left of `password: RkFLRQ==` is `password:`.
+pub fn shape(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(|line| line.split_once(':').map_or("", |(key, _)| key).trim_end()).collect();
+    lines.join("\n")
+}
+
+/// Drops time stamps from a line of a log.
+pub fn without_timestamps(line: &str) -> String {
+    normalised(line)
+}

@@ -1,0 +1,257 @@
+//! Plain kubectl, every installed version, direct and through the gate: the same output and the same exit code.
+//!
+//! Two simulated clusters with the same content take the same commands in the same order, one directly with an
+//! administrator's credential, one through the gate by an engineer who holds none.
+
+mod common;
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use common::{everything_role, programs};
+use e2e::{ALICE, Cluster, Kubectl, Output, Running, Stage, StageOptions, installed, output};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// One side of the comparison: how to run kubectl there.
+struct Side<'a> {
+    name: &'static str,
+    command: Box<dyn Fn(&[&str]) -> Command + 'a>,
+}
+
+/// How two outputs are compared.
+#[derive(Clone, Copy, PartialEq)]
+enum Compare {
+    /// Word for word, after what differs between any two runs (uids, times, ports) is normalised.
+    Exact,
+    /// Exit code and shape only: the values of Secrets are masked on one side.
+    Masked,
+}
+use Compare::{Exact, Masked};
+
+/// What an engineer does in a day, in an order in which each step finds what it needs.
+const STEPS: &[(&str, &[&str], Compare)] = &[
+    ("version", &["version"], Exact),
+    ("api-resources", &["api-resources"], Exact),
+    ("explain", &["explain", "pod.spec.containers"], Exact),
+    ("get", &["get", "pods"], Exact),
+    ("get wide", &["get", "pods", "-o", "wide", "--show-labels"], Exact),
+    ("get all namespaces", &["get", "pods", "-A"], Exact),
+    ("get one as json", &["get", "pod", "shell", "-o", "json"], Exact),
+    ("get as yaml", &["get", "configmaps", "-o", "yaml"], Exact),
+    ("get names", &["get", "deployments,services", "-o", "name"], Exact),
+    ("get jsonpath", &["get", "pods", "-o", "jsonpath={.items[*].metadata.name}"], Exact),
+    ("get in chunks", &["get", "pods", "-A", "--chunk-size=1"], Exact),
+    ("get raw", &["get", "--raw", "/api/v1/namespaces/demo/configmaps/app-config"], Exact),
+    ("get events", &["get", "events"], Exact),
+    ("get nodes", &["get", "nodes"], Exact),
+    ("not found", &["get", "pod", "nosuch"], Exact),
+    ("no such kind", &["get", "nosuchkind"], Exact),
+    ("get secrets", &["get", "secrets"], Exact),
+    ("get secret yaml", &["get", "secret", "db-credentials", "-o", "yaml"], Masked),
+    ("get secret json", &["get", "secrets", "-o", "json"], Masked),
+    ("describe pod", &["describe", "pod", "shell"], Exact),
+    ("describe secret", &["describe", "secret", "db-credentials"], Masked),
+    ("describe deployment", &["describe", "deployment", "web"], Exact),
+    ("create configmap", &["create", "configmap", "made", "--from-literal=a=b"], Exact),
+    ("create again", &["create", "configmap", "made", "--from-literal=a=b"], Exact),
+    ("create secret", &["create", "secret", "generic", "made", "--from-literal=pw=FAKE-made-1"], Exact),
+    ("create file", &["create", "-f", "configmap.yaml"], Exact),
+    ("apply", &["apply", "-f", "secret.yaml"], Exact),
+    ("apply again", &["apply", "-f", "secret.yaml"], Exact),
+    ("apply changed", &["apply", "-f", "secret-changed.yaml"], Exact),
+    ("apply deployment", &["apply", "-f", "deployment.yaml"], Exact),
+    ("apply server side", &["apply", "--server-side", "-f", "applied.yaml"], Exact),
+    ("apply dry run", &["apply", "--dry-run=server", "-f", "applied.yaml"], Exact),
+    ("diff", &["diff", "-f", "configmap-changed.yaml"], Exact),
+    ("patch merge", &["patch", "configmap", "made", "--type=merge", "-p", r#"{"data":{"a":"c"}}"#], Exact),
+    (
+        "patch json",
+        &["patch", "configmap", "made", "--type=json", "-p", r#"[{"op":"add","path":"/data/x","value":"y"}]"#],
+        Exact,
+    ),
+    ("patch strategic", &["patch", "deployment", "web", "-p", r#"{"spec":{"replicas":3}}"#], Exact),
+    ("patch secret", &["patch", "secret", "made", "-p", r#"{"stringData":{"pw":"FAKE-made-2"}}"#], Exact),
+    ("patched", &["get", "configmap", "made", "-o", "jsonpath={.data}"], Exact),
+    ("label", &["label", "pod", "shell", "checked=yes"], Exact),
+    ("annotate", &["annotate", "pod", "shell", "note=hello"], Exact),
+    ("edit", &["edit", "configmap", "made"], Exact),
+    ("edited", &["get", "configmap", "made", "-o", "jsonpath={.data}"], Exact),
+    ("logs", &["logs", "web", "-c", "web"], Exact),
+    ("logs tail", &["logs", "web", "-c", "web", "--tail=2"], Exact),
+    ("logs previous", &["logs", "shell", "--previous"], Exact),
+    ("exec", &["exec", "shell", "-c", "sh", "--", "echo", "hello"], Exact),
+    ("exec stderr", &["exec", "shell", "--", "sh", "-c", "echo out; echo err >&2"], Exact),
+    ("exec exit code", &["exec", "shell", "--", "sh", "-c", "exit 3"], Exact),
+    ("exec 64k", &["exec", "shell", "--", "sh", "-c", "head -c 65536 /dev/zero | tr '\\0' x"], Exact),
+    ("exec no such command", &["exec", "shell", "--", "nosuch-command"], Exact),
+    ("exec no such pod", &["exec", "nosuch", "--", "true"], Exact),
+    ("cp to", &["cp", "up.txt", "shell:/tmp/up.txt", "-c", "sh"], Exact),
+    ("cp from", &["cp", "shell:/tmp/up.txt", "down.txt", "-c", "sh"], Exact),
+    ("can-i", &["auth", "can-i", "get", "pods"], Exact),
+    ("rollout status", &["rollout", "status", "deployment/web", "--timeout=10s"], Exact),
+    ("scale", &["scale", "deployment/web", "--replicas=2"], Exact),
+    ("wait", &["wait", "--for=condition=Ready", "pod/shell", "--timeout=10s"], Exact),
+    ("create token", &["create", "token", "robot"], Masked),
+    ("delete", &["delete", "configmap", "made"], Exact),
+    ("delete pod", &["delete", "pod", "echo"], Exact),
+    ("delete all", &["delete", "configmaps", "--all"], Exact),
+    ("delete secret", &["delete", "secret", "made"], Exact),
+];
+
+#[test]
+fn every_kubectl_prints_the_same_through_the_gate() -> Result<()> {
+    let mut failures = Vec::new();
+    let mut compared = 0;
+    for kubectl in installed()? {
+        let differences = compare(&kubectl).with_context(|| format!("kubectl {}", kubectl.version))?;
+        compared += STEPS.len() + INTERACTIVE;
+        failures.extend(differences);
+    }
+    println!("{compared} commands compared, {} differ", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    Ok(())
+}
+
+fn compare(kubectl: &Kubectl) -> Result<Vec<String>> {
+    let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
+    stage.grant(ALICE, "everything", "1h")?;
+    let beside = stage.dir().join("direct");
+    let cluster = Cluster::start(&programs()?.join("simcluster"), &beside.join("cluster"), &["127.0.0.1:0"], &[])?;
+    let home = beside.join("home");
+    for dir in [&home, &stage.home(ALICE)] {
+        common::write_fixtures(dir)?;
+    }
+    common::own(&stage.home(ALICE), ALICE)?;
+    let direct = Side {
+        name: "direct",
+        command: Box::new(|args| {
+            let mut command = Command::new(&kubectl.path);
+            command
+                .args(args)
+                .env_clear()
+                .env("HOME", &home)
+                .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+                .env("KUBECONFIG", cluster.file("kubeconfig-admin"))
+                .env("EDITOR", home.join("editor.sh"))
+                .env("TERM", "xterm")
+                .env("LANG", "C.UTF-8")
+                .current_dir(&home);
+            command
+        }),
+    };
+    let alices = stage.home(ALICE);
+    let through = Side {
+        name: "through",
+        command: Box::new(|args| {
+            let mut command = stage.kubectl(ALICE, kubectl, args);
+            command.env("EDITOR", alices.join("editor.sh"));
+            command
+        }),
+    };
+    let mut differences = Vec::new();
+    let mut check = |step: &str, how: Compare, left: Output, right: Output| {
+        let (left, right) = (normal(&left, how), normal(&right, how));
+        if left != right {
+            differences.push(format!(
+                "kubectl {} {step}:\n--- {}\n{left:?}\n--- {}\n{right:?}",
+                kubectl.version, direct.name, through.name
+            ));
+        }
+    };
+    for (step, args, how) in STEPS {
+        let left = output(&mut (direct.command)(args), LIMIT)?;
+        let right = output(&mut (through.command)(args), LIMIT)?;
+        check(step, *how, left, right);
+    }
+    for (step, run) in interactive() {
+        check(step, Exact, run(&direct)?, run(&through)?);
+    }
+    Ok(differences)
+}
+
+type Interaction = fn(&Side<'_>) -> Result<Output>;
+
+const INTERACTIVE: usize = 6;
+
+/// What needs more than arguments: standard input, a terminal, or an end from outside.
+fn interactive() -> [(&'static str, Interaction); INTERACTIVE] {
+    [
+        ("exec -i", |side| with_input(side, &["exec", "-i", "shell", "--", "cat"], "typed\n")),
+        ("exec -it", |side| on_terminal(side, &["exec", "-it", "shell", "--", "sh", "-c", "stty size; echo hi; exit 4"])),
+        ("attach", |side| until(side, &["attach", "web", "-c", "web"], "\n")),
+        ("logs -f", |side| until(side, &["logs", "-f", "shell"], "\n")),
+        ("get -w", |side| until(side, &["get", "pods", "-w"], "web")),
+        ("port-forward", port_forward),
+    ]
+}
+
+fn with_input(side: &Side<'_>, args: &[&str], input: &str) -> Result<Output> {
+    use std::io::Write;
+    let mut running = Running::start((side.command)(args).stdin(Stdio::piped()))?;
+    let mut stdin = running.child().stdin.take().context("stdin")?;
+    stdin.write_all(input.as_bytes())?;
+    drop(stdin);
+    running.wait(LIMIT)
+}
+
+/// Runs a command on a pseudo-terminal, which util-linux's `script` provides.
+fn on_terminal(side: &Side<'_>, args: &[&str]) -> Result<Output> {
+    let inner = (side.command)(args);
+    let mut words = vec![inner.get_program().to_string_lossy().into_owned()];
+    words.extend(inner.get_args().map(|arg| arg.to_string_lossy().into_owned()));
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+    let mut command = Command::new("script");
+    command.args(["-qec", &quoted.join(" "), "/dev/null"]).env_clear();
+    for (name, value) in inner.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    if let Some(dir) = inner.get_current_dir() {
+        command.current_dir(dir);
+    }
+    output(&mut command, LIMIT)
+}
+
+/// Runs until `what` has been printed, and keeps the first line only: when the end comes is a matter of timing.
+fn until(side: &Side<'_>, args: &[&str], what: &str) -> Result<Output> {
+    let mut running = Running::start((side.command)(args).stdin(Stdio::null()))?;
+    running.wait_for_stdout(what, LIMIT)?;
+    let first = running.stdout().lines().next().unwrap_or_default().to_owned();
+    running.kill();
+    Ok(Output { code: 0, stdout: common::without_timestamps(&first), stderr: String::new() })
+}
+
+fn port_forward(side: &Side<'_>) -> Result<Output> {
+    use std::io::{Read, Write};
+    let mut running = Running::start((side.command)(&["port-forward", "web", ":8080"]).stdin(Stdio::null()))?;
+    running.wait_for_stdout("Forwarding from 127.0.0.1:", LIMIT)?;
+    let shown = running.stdout();
+    let port = shown
+        .split_once("127.0.0.1:")
+        .and_then(|(_, rest)| rest.split([' ', '\n']).next())
+        .and_then(|port| port.parse::<u16>().ok())
+        .context("no port")?;
+    let mut answers = String::new();
+    for _ in 0..2 {
+        let mut tcp = std::net::TcpStream::connect(("127.0.0.1", port))?;
+        tcp.set_read_timeout(Some(LIMIT))?;
+        tcp.write_all(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer)?;
+        answers.push_str(answer.split_once("\r\n\r\n").map_or("", |(_, body)| body));
+    }
+    running.kill();
+    Ok(Output { code: 0, stdout: answers, stderr: String::new() })
+}
+
+/// What two runs may differ in is replaced; for masked outputs only the shape is left.
+fn normal(output: &Output, how: Compare) -> (i32, String, String) {
+    let stdout = match how {
+        Exact => common::normalised(&output.stdout),
+        Masked => common::shape(&output.stdout),
+    };
+    (output.code, stdout, common::normalised(&output.stderr))
+}
