@@ -1,1 +1,12 @@
-//! portcullis-kube
+//! Kubernetes as the API server reads it: what a request asks for ([`classify`]), which spellings are too doubtful to be
+//! read at all ([`ambiguity`]), the [`Status`] objects that answers are made of, and the exec, attach and port-forward
+//! sessions that follow an upgrade ([`stream`]).
+//!
+//! Nothing here opens a socket or decides anything; it tells the decision what it is about.
+
+mod request;
+mod status;
+pub mod stream;
+
+pub use request::{Ambiguity, ClassifyError, RequestInfo, ambiguity, classify, classify_line};
+pub use status::{Cause, Details, Status, watch_error_event};

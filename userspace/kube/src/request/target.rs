@@ -1,0 +1,86 @@
+//! A request target taken apart as Go's `net/url` does it: the path decoded whole, query pairs that cannot be decoded
+//! left out in silence.
+
+use std::borrow::Cow;
+
+use super::ClassifyError;
+
+/// A target in origin form.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    /// Percent-decoded.
+    pub(super) path: String,
+    pub(super) query: Query<'a>,
+}
+
+/// The undecoded query, without its `?`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Query<'a>(pub(super) &'a str);
+
+impl<'a> Target<'a> {
+    pub(super) fn parse(target: &'a str) -> Result<Self, ClassifyError> {
+        if let Some(byte) = target.bytes().find(u8::is_ascii_control) {
+            return Err(ClassifyError::ControlByte(byte));
+        }
+        let (path, query) = split(target);
+        if !path.starts_with('/') {
+            return Err(ClassifyError::NotAPath);
+        }
+        let path = decode(path).ok_or(ClassifyError::BadEscape)?;
+        let path = String::from_utf8(path).map_err(|_| ClassifyError::NotUtf8)?;
+        Ok(Self { path, query: Query(query) })
+    }
+}
+
+impl<'a> Query<'a> {
+    /// The first value of a key: the one that the API server goes by.
+    pub(super) fn first(&self, key: &str) -> Option<String> {
+        self.all(key).next()
+    }
+
+    /// Every value of a key, in order.
+    pub(super) fn all<'k>(&self, key: &'k str) -> impl Iterator<Item = String> + use<'a, 'k> {
+        self.pairs().filter_map(move |(k, v)| (k == key).then_some(v))
+    }
+
+    /// The pairs that can be decoded. Bytes that are not UTF-8 become U+FFFD, which no key or name contains.
+    fn pairs(&self) -> impl Iterator<Item = (String, String)> + use<'a> {
+        self.raw_pairs().filter(|pair| !pair.contains(';')).filter_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode_form(key)?, decode_form(value)?))
+        })
+    }
+
+    /// The pairs as they are spelled.
+    pub(super) fn raw_pairs(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.0.split('&').filter(|pair| !pair.is_empty())
+    }
+}
+
+/// Path and query, undecoded.
+pub(super) fn split(target: &str) -> (&str, &str) {
+    target.split_once('?').unwrap_or((target, ""))
+}
+
+/// Percent-decodes; `None` for a malformed escape.
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            other => other,
+        });
+    }
+    Some(decoded)
+}
+
+/// Percent-decodes a key or value of a query, where `+` stands for a space.
+pub(super) fn decode_form(text: &str) -> Option<String> {
+    let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
+    decode(&spaced).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    (digit as char).to_digit(16).map(|n| n as u8)
+}
