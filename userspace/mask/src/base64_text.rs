@@ -1,0 +1,176 @@
+//! The digest of what a base64 text stands for, taken while the text comes in pieces.
+//!
+//! Read as Go's `base64.StdEncoding` reads the `[]byte` fields of an object: padding is required, line breaks are
+//! skipped, unused bits of the last character do not matter. A text that is not base64 is digested as what it is: from
+//! the first four characters that do not decode on, its characters stand for themselves.
+
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, DecodeSliceError, Engine};
+
+use crate::placeholder::Digest;
+
+const GO: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Characters decoded at a time.
+const PIECE: usize = 2048;
+
+/// A base64 text on its way into a [`Digest`].
+pub(crate) struct Base64Text {
+    digest: Digest,
+    /// Characters of a quantum not yet complete.
+    quantum: [u8; 4],
+    filled: usize,
+    reading: Reading,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Quanta,
+    /// Padding was read: the text must be over.
+    Padded,
+    Raw,
+}
+
+impl Base64Text {
+    pub(crate) fn new(digest: Digest) -> Self {
+        Self { digest, quantum: [0; 4], filled: 0, reading: Reading::Quanta }
+    }
+
+    pub(crate) fn push(&mut self, mut text: &[u8]) {
+        while !text.is_empty() {
+            if self.reading == Reading::Raw {
+                return self.digest.update(text);
+            }
+            text = if self.filled == 0 && self.reading == Reading::Quanta { self.quanta(text) } else { text };
+            let Some((&character, rest)) = text.split_first() else { return };
+            text = rest;
+            if character != b'\n' && character != b'\r' {
+                self.character(character);
+            }
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Digest {
+        self.digest.update(&self.quantum[..self.filled]);
+        self.digest
+    }
+
+    /// Takes whole quanta from the start of `text` for as long as they decode; returns what is left.
+    fn quanta<'t>(&mut self, mut text: &'t [u8]) -> &'t [u8] {
+        let mut decoded = [0; PIECE / 4 * 3];
+        loop {
+            let mut quanta = whole_quanta(text, text.len().min(PIECE));
+            let mut outcome = GO.decode_slice(quanta, &mut decoded);
+            if let Err(DecodeSliceError::DecodeError(DecodeError::InvalidByte(at, _))) = outcome {
+                quanta = whole_quanta(text, at);
+                outcome = GO.decode_slice(quanta, &mut decoded);
+            }
+            match outcome {
+                Ok(bytes) if bytes > 0 => self.digest.update(&decoded[..bytes]),
+                _ => return text,
+            }
+            text = &text[quanta.len()..];
+        }
+    }
+
+    fn character(&mut self, character: u8) {
+        self.quantum[self.filled] = character;
+        self.filled += 1;
+        if self.reading == Reading::Quanta && self.filled < 4 {
+            return;
+        }
+        let mut decoded = [0; 3];
+        match GO.decode_slice(&self.quantum[..self.filled], &mut decoded) {
+            Ok(length) => {
+                self.digest.update(&decoded[..length]);
+                if length < 3 {
+                    self.reading = Reading::Padded;
+                }
+            }
+            Err(_) => {
+                self.digest.update(&self.quantum[..self.filled]);
+                self.reading = Reading::Raw;
+            }
+        }
+        self.filled = 0;
+    }
+}
+
+/// The quanta in the first `length` characters of `text`, without padded ones at the end: these are left to
+/// [`Base64Text::character`], which knows that nothing may follow them.
+fn whole_quanta(text: &[u8], length: usize) -> &[u8] {
+    let mut quanta = &text[..length / 4 * 4];
+    while let [before @ .., _, _, _, b'='] = quanta {
+        quanta = before;
+    }
+    quanta
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::MaskKey;
+    use crate::placeholder::{Digester, Form};
+
+    fn of_text(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut text = Base64Text::new(Digester::new(&MaskKey::from_bytes([1; 32])).begin());
+        for piece in pieces {
+            text.push(piece);
+        }
+        written(text.finish())
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Vec<u8> {
+        let mut digest = Digester::new(&MaskKey::from_bytes([1; 32])).begin();
+        digest.update(bytes);
+        written(digest)
+    }
+
+    fn written(digest: Digest) -> Vec<u8> {
+        let mut out = Vec::new();
+        digest.write_json(Form::Plain, &mut out);
+        out
+    }
+
+    #[test]
+    fn reads_as_go_does() {
+        assert_eq!(of_text(&[b"aHVudGVyMg=="]), of_bytes(b"hunter2"));
+        assert_eq!(of_text(&[b"aHVu\r\ndGVy\nMg=\n=\n"]), of_bytes(b"hunter2"), "line breaks are skipped");
+        assert_eq!(of_text(&[b"aHVudGVyMh=="]), of_bytes(b"hunter2"), "unused bits do not matter");
+    }
+
+    #[test]
+    fn what_does_not_decode_stands_for_itself() {
+        assert_eq!(of_text(&[b"no"]), of_bytes(b"no"));
+        assert_eq!(of_text(&[b"n o!"]), of_bytes(b"n o!"));
+        assert_eq!(of_text(&[b"-_-_aHVu"]), of_bytes(b"-_-_aHVu"), "the URL alphabet is another one");
+        assert_eq!(of_text(&[b"aHVudGVyMg"]), of_bytes(b"hunterMg"), "padding is required");
+        assert_eq!(of_text(&[b"Mg==Mg=="]), of_bytes(b"2Mg=="), "nothing follows padding");
+        assert_eq!(of_text(&[b"===="]), of_bytes(b"===="));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same(bytes in prop::collection::vec(any::<u8>(), 0..5000), cut in any::<prop::sample::Index>()) {
+            let text = base64::engine::general_purpose::STANDARD.encode(&bytes).into_bytes();
+            let (left, right) = text.split_at(cut.index(text.len() + 1));
+            prop_assert_eq!(of_text(&[left, right]), of_bytes(&bytes));
+        }
+
+        #[test]
+        fn any_cut_of_any_text_gives_the_same(text in "[a-zA-Z0-9+/=\n\r -]{0,40}", cut in any::<prop::sample::Index>()) {
+            let (left, right) = text.as_bytes().split_at(cut.index(text.len() + 1));
+            let bytewise: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+            prop_assert_eq!(of_text(&[left, right]), of_text(&[text.as_bytes()]));
+            prop_assert_eq!(of_text(&bytewise), of_text(&[text.as_bytes()]));
+        }
+    }
+}

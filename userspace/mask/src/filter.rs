@@ -1,0 +1,73 @@
+//! Masking a whole stream, as `portcullis mask` does it.
+
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+use crate::{JsonMasker, MaskError, MaskKey, Profile};
+
+const CHUNK: usize = 64 * 1024;
+
+/// A format that [`filter`] masks. All three are JSON; what they are called is what the API server calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An object or a list.
+    Json,
+    /// A `Table`, with or without the objects in its rows.
+    Table,
+    /// The events of a watch.
+    Watch,
+}
+
+impl Format {
+    /// The names that [`Format::from_str`] knows.
+    pub const NAMES: [&str; 3] = ["json", "table", "watch"];
+}
+
+impl FromStr for Format {
+    type Err = MaskError;
+
+    fn from_str(name: &str) -> Result<Self, MaskError> {
+        match name {
+            "json" => Ok(Self::Json),
+            "table" => Ok(Self::Table),
+            "watch" => Ok(Self::Watch),
+            _ => Err(MaskError::Format(name.to_owned())),
+        }
+    }
+}
+
+/// Copies `reader` to `writer`, masked as if it were of the most secret resource of `profile`. Constant memory; what was
+/// read is written and flushed before more is read.
+///
+/// # Errors
+/// When reading or writing fails or the input cannot be masked; what was written until then is masked.
+pub fn filter(
+    mut reader: impl Read,
+    mut writer: impl Write,
+    format: Format,
+    profile: &Profile,
+    key: &MaskKey,
+) -> Result<(), MaskError> {
+    let mut masker = match format {
+        Format::Json | Format::Table | Format::Watch => JsonMasker::new(profile.for_unknown(), key),
+    };
+    let mut chunk = vec![0; CHUNK];
+    let mut masked = Vec::with_capacity(CHUNK);
+    loop {
+        let length = match reader.read(&mut chunk) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(MaskError::Read(error)),
+        };
+        let outcome = match length {
+            0 => masker.finish(&mut masked),
+            length => masker.push(&chunk[..length], &mut masked),
+        };
+        writer.write_all(&masked).and_then(|()| writer.flush()).map_err(MaskError::Write)?;
+        masked.clear();
+        outcome?;
+        if length == 0 {
+            return Ok(());
+        }
+    }
+}

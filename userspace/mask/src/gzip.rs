@@ -1,0 +1,96 @@
+//! Masking inside gzip (RFC 1952): opened, masked and packed again in small pieces, so that a body that expands
+//! a thousandfold needs no more memory than any other.
+
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::{GzEncoder, MultiGzDecoder};
+
+use crate::{JsonMasker, MaskError};
+
+/// Masks the JSON in a gzip body (one member or several; nothing else may follow).
+pub(crate) struct GzipMasker {
+    decoder: MultiGzDecoder<Repacker>,
+    read: u64,
+    /// Nothing is read any more: the body ended, or it was not what it should be.
+    over: bool,
+}
+
+impl GzipMasker {
+    pub(crate) fn new(masker: JsonMasker) -> Self {
+        // The level the API server itself packs at.
+        let packer = GzEncoder::new(Vec::new(), Compression::fast());
+        let repacker = Repacker { masker, masked: Vec::new(), packer };
+        Self { decoder: MultiGzDecoder::new(repacker), read: 0, over: false }
+    }
+
+    pub(crate) fn push(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), MaskError> {
+        self.guarded(|decoder| {
+            decoder.write_all(body)?;
+            decoder.flush()
+        })?;
+        self.read += body.len() as u64;
+        out.append(self.decoder.get_mut().packer.get_mut());
+        Ok(())
+    }
+
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), MaskError> {
+        self.guarded(|decoder| {
+            decoder.try_finish()?;
+            decoder.get_mut().finish()
+        })?;
+        self.over = true;
+        out.append(self.decoder.get_mut().packer.get_mut());
+        Ok(())
+    }
+
+    fn guarded(
+        &mut self,
+        step: impl FnOnce(&mut MultiGzDecoder<Repacker>) -> io::Result<()>,
+    ) -> Result<(), MaskError> {
+        if self.over {
+            return Err(MaskError::AlreadyFailed);
+        }
+        step(&mut self.decoder).map_err(|error| {
+            self.over = true;
+            // What the repacker said itself comes through the decoder wrapped.
+            error
+                .downcast::<MaskError>()
+                .unwrap_or_else(|source| MaskError::Gzip { offset: self.read, source })
+        })
+    }
+}
+
+/// Takes JSON, keeps masked gzip.
+struct Repacker {
+    masker: JsonMasker,
+    masked: Vec<u8>,
+    packer: GzEncoder<Vec<u8>>,
+}
+
+impl Repacker {
+    fn finish(&mut self) -> io::Result<()> {
+        self.masker.finish(&mut self.masked).map_err(io::Error::other)?;
+        self.pack()?;
+        self.packer.try_finish()
+    }
+
+    fn pack(&mut self) -> io::Result<()> {
+        self.packer.write_all(&self.masked)?;
+        self.masked.clear();
+        Ok(())
+    }
+}
+
+impl Write for Repacker {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        self.masker.push(json, &mut self.masked).map_err(io::Error::other)?;
+        self.pack()?;
+        Ok(json.len())
+    }
+
+    /// Makes all that was packed readable for the client.
+    fn flush(&mut self) -> io::Result<()> {
+        self.packer.flush()
+    }
+}

@@ -1,0 +1,450 @@
+//! A strict JSON reader (RFC 8259) that takes its input in chunks cut anywhere and tells a [`Visitor`] what stands where.
+//!
+//! Documents may follow one another, with or without white space between them, as in a watch. Duplicate keys are told as
+//! often as they come. Memory: a byte for each open array or object.
+
+use super::scan;
+use super::text::{Progress, Text};
+use crate::{JsonFault, MaskError};
+
+/// Go's `encoding/json` takes this many levels (`maxNestingDepth`).
+const MAX_DEPTH: usize = 10_000;
+
+/// Whoever wants to know what is read. Positions are in the chunk at hand; that of an end is one past the last byte, so
+/// an end may be at 0 for what ended with the chunk before.
+pub(crate) trait Visitor {
+    /// A key begins. Returns whether its text is wanted.
+    fn key_begins(&mut self) -> bool;
+    /// The key ended; its value comes next.
+    fn key_ends(&mut self);
+    /// A string, number or literal begins. Returns whether its text is wanted, if it is a string.
+    fn scalar_begins(&mut self, scalar: Scalar, at: usize) -> bool;
+    /// That value ended.
+    fn scalar_ends(&mut self, at: usize);
+    /// An object or array begins.
+    fn opens(&mut self, container: Container, at: usize);
+    /// The innermost object or array ended.
+    fn closes(&mut self, at: usize);
+    /// A piece of the key or string that was wanted, free of escapes.
+    fn text(&mut self, piece: &[u8]);
+}
+
+/// A value without parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scalar {
+    Null,
+    String,
+    /// A number or a boolean.
+    Other,
+}
+
+/// A value with parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Container {
+    Object,
+    Array,
+}
+
+/// The reader's state between two chunks.
+pub(crate) struct Reader {
+    expecting: Expecting,
+    open: Vec<Container>,
+    text: Text,
+    /// Bytes of the chunks before this one.
+    consumed: u64,
+    documents: u64,
+}
+
+/// What may come next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expecting {
+    Document,
+    Value,
+    ValueOrEnd,
+    Key,
+    KeyOrEnd,
+    Colon,
+    CommaOrEnd,
+    KeyText,
+    StringText,
+    Number(Number),
+    Literal(&'static [u8]),
+}
+
+/// A part of a number, by what was read last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Number {
+    Minus,
+    Zero,
+    Integer,
+    Point,
+    Fraction,
+    E,
+    Sign,
+    Exponent,
+}
+
+type Fault = (usize, JsonFault);
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self {
+            expecting: Expecting::Document,
+            open: Vec::new(),
+            text: Text::default(),
+            consumed: 0,
+            documents: 0,
+        }
+    }
+
+    /// Reads a chunk to its end.
+    ///
+    /// # Errors
+    /// [`MaskError::Json`] where the input stops being JSON. Nothing can be read after that.
+    pub(crate) fn read(&mut self, chunk: &[u8], visitor: &mut impl Visitor) -> Result<(), MaskError> {
+        self.tokens(chunk, visitor)
+            .map_err(|(at, fault)| MaskError::Json { offset: self.consumed + at as u64, fault })?;
+        self.consumed += chunk.len() as u64;
+        Ok(())
+    }
+
+    /// Ends the input.
+    ///
+    /// # Errors
+    /// [`MaskError::Json`] when it ends inside a document.
+    pub(crate) fn finish(&mut self, visitor: &mut impl Visitor) -> Result<(), MaskError> {
+        if let Expecting::Number(number) = self.expecting
+            && number.is_complete()
+        {
+            self.scalar_ended(0, visitor);
+        }
+        match self.expecting {
+            Expecting::Document => Ok(()),
+            _ => Err(MaskError::Json { offset: self.consumed, fault: JsonFault::Truncated }),
+        }
+    }
+
+    /// Documents read to their end.
+    pub(crate) fn documents(&self) -> u64 {
+        self.documents
+    }
+
+    fn tokens(&mut self, chunk: &[u8], visitor: &mut impl Visitor) -> Result<(), Fault> {
+        let mut at = 0;
+        loop {
+            at = match self.expecting {
+                Expecting::KeyText | Expecting::StringText => {
+                    match self.text.read(chunk, at, &mut |piece| visitor.text(piece))? {
+                        Progress::More => return Ok(()),
+                        Progress::Ended(end) => {
+                            if self.expecting == Expecting::KeyText {
+                                visitor.key_ends();
+                                self.expecting = Expecting::Colon;
+                            } else {
+                                self.scalar_ended(end, visitor);
+                            }
+                            end
+                        }
+                    }
+                }
+                Expecting::Number(number) => self.number(number, chunk, at, visitor)?,
+                Expecting::Literal(rest) => self.literal(rest, chunk, at, visitor)?,
+                expecting => {
+                    let at = at + scan::whitespace(&chunk[at..]);
+                    let Some(&byte) = chunk.get(at) else { return Ok(()) };
+                    self.structure(expecting, byte, at, visitor).map_err(|fault| (at, fault))?;
+                    at + 1
+                }
+            };
+            if at == chunk.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the first byte of a key or value, or one that stands between them.
+    #[inline]
+    fn structure(
+        &mut self,
+        expecting: Expecting,
+        byte: u8,
+        at: usize,
+        visitor: &mut impl Visitor,
+    ) -> Result<(), JsonFault> {
+        match (expecting, byte) {
+            (Expecting::Key | Expecting::KeyOrEnd, b'"') => {
+                self.text.begin(visitor.key_begins());
+                self.expecting = Expecting::KeyText;
+            }
+            (Expecting::KeyOrEnd, b'}') => self.close(at, visitor),
+            (Expecting::Key | Expecting::KeyOrEnd, _) => return Err(JsonFault::ExpectedKey),
+            (Expecting::Colon, b':') => self.expecting = Expecting::Value,
+            (Expecting::Colon, _) => return Err(JsonFault::ExpectedColon),
+            (Expecting::CommaOrEnd, _) => {
+                let container = self.open.last().copied();
+                match (byte, container) {
+                    (b',', Some(Container::Object)) => self.expecting = Expecting::Key,
+                    (b',', Some(Container::Array)) => self.expecting = Expecting::Value,
+                    (b'}', Some(Container::Object)) | (b']', Some(Container::Array)) => {
+                        self.close(at, visitor);
+                    }
+                    _ => return Err(JsonFault::ExpectedComma),
+                }
+            }
+            (Expecting::ValueOrEnd, b']') => self.close(at, visitor),
+            _ => return self.value(byte, at, visitor),
+        }
+        Ok(())
+    }
+
+    /// Takes the first byte of a value.
+    #[inline]
+    fn value(&mut self, byte: u8, at: usize, visitor: &mut impl Visitor) -> Result<(), JsonFault> {
+        let (scalar, expecting) = match byte {
+            b'"' => {
+                self.text.begin(visitor.scalar_begins(Scalar::String, at));
+                self.expecting = Expecting::StringText;
+                return Ok(());
+            }
+            b'{' => return self.open(Container::Object, Expecting::KeyOrEnd, at, visitor),
+            b'[' => return self.open(Container::Array, Expecting::ValueOrEnd, at, visitor),
+            b'-' => (Scalar::Other, Expecting::Number(Number::Minus)),
+            b'0' => (Scalar::Other, Expecting::Number(Number::Zero)),
+            b'1'..=b'9' => (Scalar::Other, Expecting::Number(Number::Integer)),
+            b't' => (Scalar::Other, Expecting::Literal(b"rue")),
+            b'f' => (Scalar::Other, Expecting::Literal(b"alse")),
+            b'n' => (Scalar::Null, Expecting::Literal(b"ull")),
+            _ => return Err(JsonFault::ExpectedValue),
+        };
+        visitor.scalar_begins(scalar, at);
+        self.expecting = expecting;
+        Ok(())
+    }
+
+    #[inline]
+    fn open(
+        &mut self,
+        container: Container,
+        expecting: Expecting,
+        at: usize,
+        visitor: &mut impl Visitor,
+    ) -> Result<(), JsonFault> {
+        if self.open.len() == MAX_DEPTH {
+            return Err(JsonFault::TooDeep);
+        }
+        self.open.push(container);
+        self.expecting = expecting;
+        visitor.opens(container, at);
+        Ok(())
+    }
+
+    #[inline]
+    fn close(&mut self, at: usize, visitor: &mut impl Visitor) {
+        self.open.pop();
+        visitor.closes(at + 1);
+        self.value_ended();
+    }
+
+    #[inline]
+    fn scalar_ended(&mut self, at: usize, visitor: &mut impl Visitor) {
+        visitor.scalar_ends(at);
+        self.value_ended();
+    }
+
+    #[inline]
+    fn value_ended(&mut self) {
+        self.expecting = if self.open.is_empty() {
+            self.documents += 1;
+            Expecting::Document
+        } else {
+            Expecting::CommaOrEnd
+        };
+    }
+
+    #[inline]
+    fn number(
+        &mut self,
+        mut number: Number,
+        chunk: &[u8],
+        mut at: usize,
+        visitor: &mut impl Visitor,
+    ) -> Result<usize, Fault> {
+        while let Some(&byte) = chunk.get(at) {
+            match number.then(byte) {
+                Some(next) => number = next,
+                None if number.is_complete() => {
+                    self.scalar_ended(at, visitor);
+                    return Ok(at);
+                }
+                None => return Err((at, JsonFault::BadNumber)),
+            }
+            at += 1;
+        }
+        self.expecting = Expecting::Number(number);
+        Ok(at)
+    }
+
+    #[inline]
+    fn literal(
+        &mut self,
+        rest: &'static [u8],
+        chunk: &[u8],
+        at: usize,
+        visitor: &mut impl Visitor,
+    ) -> Result<usize, Fault> {
+        let here = &chunk[at..chunk.len().min(at + rest.len())];
+        if let Some(wrong) = here.iter().zip(rest).position(|(is, should)| is != should) {
+            return Err((at + wrong, JsonFault::BadLiteral));
+        }
+        let end = at + here.len();
+        match &rest[here.len()..] {
+            [] => self.scalar_ended(end, visitor),
+            rest => self.expecting = Expecting::Literal(rest),
+        }
+        Ok(end)
+    }
+}
+
+impl Number {
+    /// The part that `byte` leads to, or none if it is not of this number.
+    #[inline]
+    fn then(self, byte: u8) -> Option<Self> {
+        Some(match (self, byte) {
+            (Self::Minus, b'0') => Self::Zero,
+            (Self::Minus, b'1'..=b'9') | (Self::Integer, b'0'..=b'9') => Self::Integer,
+            (Self::Zero | Self::Integer, b'.') => Self::Point,
+            (Self::Point | Self::Fraction, b'0'..=b'9') => Self::Fraction,
+            (Self::Zero | Self::Integer | Self::Fraction, b'e' | b'E') => Self::E,
+            (Self::E, b'+' | b'-') => Self::Sign,
+            (Self::E | Self::Sign | Self::Exponent, b'0'..=b'9') => Self::Exponent,
+            _ => return None,
+        })
+    }
+
+    #[inline]
+    fn is_complete(self) -> bool {
+        matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::Exponent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    use super::*;
+    use crate::json::masker::Grammar;
+
+    /// Reads `input` in chunks of `size` bytes: how many documents, or which fault where.
+    fn read(input: &[u8], size: usize) -> Result<u64, (u64, JsonFault)> {
+        let mut reader = Reader::new();
+        let outcome = input.chunks(size).try_for_each(|chunk| reader.read(chunk, &mut Grammar));
+        match outcome.and_then(|()| reader.finish(&mut Grammar)) {
+            Ok(()) => Ok(reader.documents()),
+            Err(MaskError::Json { offset, fault }) => Err((offset, fault)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_is_json() {
+        for (input, documents) in [
+            ("", 0),
+            (" \n", 0),
+            ("{}", 1),
+            (r#"{"a":[1,-0.5e+10,true,false,null,"\u00e9\ud83d\ude00\/"],"":{}}"#, 1),
+            ("{}{}\n[]\"a\"\"b\"truefalse null 0 -1 ", 10),
+            (r#""\ud800" "\ud800x" "\udc00\ud800\u0041""#, 3),
+            ("\"\u{7f}\u{10ffff}\"", 1),
+            ("12", 1),
+        ] {
+            assert_eq!(read(input.as_bytes(), 100), Ok(documents), "{input}");
+            assert_eq!(read(input.as_bytes(), 1), Ok(documents), "{input}, byte by byte");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_named_with_its_place() {
+        use JsonFault::*;
+        for (input, offset, fault) in [
+            (&b"{\"a\" 1}"[..], 5, ExpectedColon),
+            (b"{\"a\":}", 5, ExpectedValue),
+            (b"{\"a\":1,}", 7, ExpectedKey),
+            (b"{a:1}", 1, ExpectedKey),
+            (b"[1,]", 3, ExpectedValue),
+            (b"[1}", 2, ExpectedComma),
+            (b"{\"a\":1]", 6, ExpectedComma),
+            (b"[01]", 2, ExpectedComma),
+            (b"[1.]", 3, BadNumber),
+            (b"[-]", 2, BadNumber),
+            (b"[+1]", 1, ExpectedValue),
+            (b"[1e]", 3, BadNumber),
+            (b"[.5]", 1, ExpectedValue),
+            (b"NaN", 0, ExpectedValue),
+            (b"nul ", 3, BadLiteral),
+            (b"True", 0, ExpectedValue),
+            (b"'a'", 0, ExpectedValue),
+            (b"\xef\xbb\xbf{}", 0, ExpectedValue),
+            (b"/* */{}", 0, ExpectedValue),
+            (b"\"\\x41\"", 2, BadEscape),
+            (b"\"\\u00g0\"", 5, BadEscape),
+            (b"\"a\nb\"", 2, ControlCharacter),
+            (b"\"\xff\"", 1, InvalidUtf8),
+            (b"\"\xc3\"", 1, InvalidUtf8),
+            (b"\"\xed\xa0\x80\"", 1, InvalidUtf8),
+            (b"{\"a\":1", 6, Truncated),
+            (b"\"a", 2, Truncated),
+            (b"1.", 2, Truncated),
+            (b"tru", 3, Truncated),
+            (b"\"\xc3", 2, Truncated),
+        ] {
+            let shown = String::from_utf8_lossy(input);
+            assert_eq!(read(input, 100), Err((offset, fault)), "{shown}");
+            // Cut inside a character, the fault shows on the byte after it.
+            let (_, bytewise) = read(input, 1).unwrap_err();
+            assert_eq!(bytewise, fault, "{shown}, byte by byte");
+        }
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let nested = |levels: usize| [vec![b'['; levels], vec![b']'; levels]].concat();
+        assert_eq!(read(&nested(MAX_DEPTH), 4096), Ok(1));
+        assert_eq!(read(&nested(MAX_DEPTH + 1), 4096), Err((MAX_DEPTH as u64, JsonFault::TooDeep)));
+    }
+
+    /// Text that is JSON, or nearly.
+    fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop::sample::select(vec![
+            "{", "}", "[", "]", ":", ",", "\"", "\\", "\"a\"", "\"a\":", "\\n", "\\u00e9", "\\ud800", "1",
+            "0", "-", ".5", "e3", "true", "nul", "null", "false", " ", "\n", "é", "\u{1}",
+        ]);
+        let parts = prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat().into_bytes());
+        (parts, prop::option::of(any::<(prop::sample::Index, u8)>())).prop_map(|(mut bytes, damage)| {
+            if let Some((at, byte)) = damage
+                && !bytes.is_empty()
+            {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn agrees_with_serde_json(input in nearly_json(), wrap in any::<bool>()) {
+            let input = if wrap { [b"[\"", input.as_slice(), b"\"]"].concat() } else { input };
+            let theirs = std::str::from_utf8(&input).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+            prop_assert_eq!(read(&input, 1000) == Ok(1), theirs);
+        }
+
+        #[test]
+        fn any_cut_gives_the_same(input in nearly_json(), size in 1_usize..8) {
+            let whole = read(&input, 1000);
+            let cut = read(&input, size);
+            prop_assert_eq!(whole.map_err(|(_, fault)| fault), cut.map_err(|(_, fault)| fault));
+        }
+    }
+}

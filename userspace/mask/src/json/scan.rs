@@ -1,0 +1,126 @@
+//! Scans that look at many bytes at a time.
+
+const ONES: u64 = u64::MAX / 0xff;
+const HIGH_BITS: u64 = ONES << 7;
+const BLOCK: usize = 32;
+
+/// A stretch of a string that means just what it says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Plain {
+    /// Bytes before the next quote, backslash or control character (or the end of input).
+    pub(super) length: usize,
+    /// None of them is outside of ASCII.
+    pub(super) ascii: bool,
+}
+
+/// Measures the plain stretch at the start of `input`.
+#[inline]
+pub(super) fn plain(input: &[u8]) -> Plain {
+    let mut high = 0;
+    let mut length = 0;
+    // Most strings end within the first words; long ones are worth wider steps (the compiler vectorises the block).
+    let (words, _) = input.as_chunks::<8>();
+    for bytes in words.iter().take(4) {
+        let word = u64::from_le_bytes(*bytes);
+        let stops = stops(word);
+        if stops != 0 {
+            let before = (stops.trailing_zeros() / 8) as usize;
+            let mask = (1_u64 << (8 * before)) - 1;
+            return Plain { length: length + before, ascii: (high | word & mask) & HIGH_BITS == 0 };
+        }
+        high |= word;
+        length += 8;
+    }
+    let mut ascii = high & HIGH_BITS == 0;
+    if length == 4 * 8 {
+        for block in input[length..].as_chunks::<BLOCK>().0 {
+            if block.iter().fold(false, |stop, &byte| stop | is_stop(byte)) {
+                break;
+            }
+            ascii &= block.is_ascii();
+            length += BLOCK;
+        }
+    }
+    for &byte in &input[length..] {
+        if is_stop(byte) {
+            break;
+        }
+        ascii &= byte.is_ascii();
+        length += 1;
+    }
+    Plain { length, ascii }
+}
+
+/// How many bytes of white space `input` begins with.
+#[inline]
+pub(super) fn whitespace(input: &[u8]) -> usize {
+    let mut length = 0;
+    while let Some(&byte) = input.get(length) {
+        match byte {
+            b' ' => {
+                length += 1;
+                // Indentation comes in long runs of spaces.
+                while let Some(word) = input[length..].first_chunk::<8>()
+                    && u64::from_le_bytes(*word) == ONES * b' ' as u64
+                {
+                    length += 8;
+                }
+            }
+            b'\n' | b'\r' | b'\t' => length += 1,
+            _ => break,
+        }
+    }
+    length
+}
+
+fn is_stop(byte: u8) -> bool {
+    byte == b'"' || byte == b'\\' || byte < b' '
+}
+
+/// The high bit of each byte that ends a plain stretch. Exact up to and including the lowest one set, which is all that
+/// is used: a borrow can only spoil bytes above it (Hacker's Delight, 6-1).
+#[inline]
+fn stops(word: u64) -> u64 {
+    let equal = |byte: u8| {
+        let difference = word ^ (ONES * u64::from(byte));
+        difference.wrapping_sub(ONES) & !difference
+    };
+    let control = word.wrapping_sub(ONES * b' ' as u64) & !word;
+    (equal(b'"') | equal(b'\\') | control) & HIGH_BITS
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain_bytewise(input: &[u8]) -> Plain {
+        let length = input.iter().position(|&byte| is_stop(byte)).unwrap_or(input.len());
+        Plain { length, ascii: input[..length].is_ascii() }
+    }
+
+    #[test]
+    fn every_byte_at_every_place() {
+        for at in 0..100 {
+            for byte in 0..=255 {
+                let mut input = vec![b'a'; 100];
+                input[at] = byte;
+                assert_eq!(plain(&input), plain_bytewise(&input), "byte {byte} at {at}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_bytewise_scan(input in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(plain(&input), plain_bytewise(&input));
+        }
+
+        #[test]
+        fn whitespace_is_all_of_it(space in "[ \n\r\t]{0,50}", rest in "[^ \n\r\t]{0,3}") {
+            let input = format!("{space}{rest}");
+            prop_assert_eq!(whitespace(input.as_bytes()), space.len());
+        }
+    }
+}
