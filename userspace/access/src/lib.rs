@@ -1,1 +1,45 @@
-//! portcullis-access
+//! Just-in-time access: roles, requests, approvals, grants, and the decision about one request.
+//!
+//! [`Role`]s come from files ([`load_roles`]) and say what may be asked for. [`Access`] keeps requests and
+//! grants in a [`Store`] and publishes an immutable [`Snapshot`] of what is live. [`decide`] reads nothing but
+//! that snapshot: no lock, no clock, no database. What no live grant allows is denied, a deny rule wins over
+//! every grant, and a snapshot that the store has not confirmed lately decides nothing any more.
+
+mod access;
+mod clock;
+mod config;
+mod decide;
+mod discovery;
+mod duration;
+mod error;
+mod grant;
+mod id;
+mod lifecycle;
+mod load;
+mod manifest;
+mod message;
+mod operation;
+mod pattern;
+mod person;
+mod role;
+mod rule;
+mod snapshot;
+mod state;
+mod store;
+
+pub use access::{Access, GrantFilter, NewRequest, RequestFilter};
+pub use clock::{Clock, SystemClock};
+pub use config::AccessConfig;
+pub use decide::{Allowed, Decision, Denied, DenyReason, RuleRef, decide};
+pub use discovery::{DISCOVERY_ROLE, DiscoveryPolicy};
+pub use duration::{format_duration, parse_duration};
+pub use error::AccessError;
+pub use grant::{Approval, Ended, Grant, Request, RequestState};
+pub use id::{GrantId, RequestId, RoleName};
+pub use load::{load_roles, parse_roles};
+pub use operation::{Operation, Query};
+pub use person::Person;
+pub use role::{ApprovalTerms, Eligible, MaskLevel, Obligations, RecordLevel, Role, RoleSet};
+pub use rule::{Action, Rule};
+pub use snapshot::Snapshot;
+pub use store::{Applied, Change, Event, EventAction, Live, SqliteStore, Store};

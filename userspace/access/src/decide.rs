@@ -1,0 +1,239 @@
+//! The decision about one request: pure, and all there is to it.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::discovery::is_open;
+use crate::operation::Query;
+use crate::role::{Obligations, Role};
+use crate::snapshot::{Dossier, Snapshot};
+use crate::{Ended, Grant, GrantId, RequestId, RoleName};
+
+/// How long the command in a denial asks for, where the role allows as much.
+const USUAL_REQUEST: Duration = Duration::from_secs(30 * 60);
+
+/// Whether a request may go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "decision")]
+pub enum Decision {
+    /// It may.
+    Allow(Allowed),
+    /// It may not.
+    Deny(Denied),
+}
+
+/// What allows a request, and what it carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Allowed {
+    /// The role; [`DISCOVERY_ROLE`](crate::DISCOVERY_ROLE) for paths that are open to all.
+    pub role: RoleName,
+    /// Which of its rules, counted from 0.
+    pub rule: usize,
+    /// Under which grant; none for discovery.
+    pub grant: Option<GrantId>,
+    /// When that ends.
+    pub expires: Option<Timestamp>,
+    /// What the request carries.
+    pub obligations: Obligations,
+}
+
+/// Why a request is denied, and what could be done about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Denied {
+    /// Why.
+    pub reason: DenyReason,
+    /// Roles that this person may ask for and that would allow it, the narrowest first.
+    pub requestable: Vec<RoleName>,
+    /// How long to ask for the first of them.
+    pub ask_for: Option<Duration>,
+    /// A request of this person that waits and would allow it.
+    pub pending: Option<RequestId>,
+    /// Namespaces to which the request would have to be limited for a live grant to cover it.
+    pub namespaces: Vec<String>,
+}
+
+/// Why a request is denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+#[non_exhaustive]
+pub enum DenyReason {
+    /// No live grant covers it.
+    NoGrant,
+    /// A grant that would have covered it has ended.
+    GrantEnded {
+        /// The grant.
+        grant: GrantId,
+        /// Its role.
+        role: RoleName,
+        /// How it ended.
+        ended: Ended,
+    },
+    /// A rule forbids it.
+    DenyRule(RuleRef),
+    /// The store has not confirmed the grants lately.
+    SnapshotStale {
+        /// For how long.
+        age: Duration,
+    },
+    /// The target is not configured.
+    UnknownTarget,
+}
+
+/// A rule of a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleRef {
+    /// The role.
+    pub role: RoleName,
+    /// The rule, counted from 0 as in the file's list.
+    pub rule: usize,
+    /// What the rule says about itself.
+    pub reason: Option<String>,
+}
+
+/// Decides. A deny rule of any live grant on the target wins; then open discovery paths; then live grants; and
+/// what none of these covers is denied.
+#[must_use]
+pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decision {
+    if let Some(age) = snapshot.stale(now) {
+        return Decision::Deny(Denied::because(DenyReason::SnapshotStale { age }));
+    }
+    if !snapshot.targets.contains(query.target) {
+        return Decision::Deny(Denied::because(DenyReason::UnknownTarget));
+    }
+    let dossier = snapshot.dossier(query.subject);
+    let found = dossier.map(|dossier| search(snapshot, dossier, query, now)).unwrap_or(Found::NOTHING);
+    if let Some((role, rule)) = found.denied {
+        let reason = role.rules[rule].reason.clone();
+        let rule = RuleRef { role: role.name.clone(), rule, reason };
+        return Decision::Deny(Denied::because(DenyReason::DenyRule(rule)));
+    }
+    if is_open(&snapshot.open_paths, query.operation) {
+        return Decision::Allow(Allowed::discovery());
+    }
+    if let Some((role, rule, grant)) = found.allowed {
+        return Decision::Allow(Allowed {
+            role: role.name.clone(),
+            rule,
+            grant: Some(grant.id.clone()),
+            expires: Some(grant.expires_at),
+            obligations: role.obligations,
+        });
+    }
+    Decision::Deny(explain(snapshot, dossier, query, now))
+}
+
+impl Allowed {
+    fn discovery() -> Self {
+        Self {
+            role: RoleName::discovery(),
+            rule: 0,
+            grant: None,
+            expires: None,
+            obligations: Obligations::default(),
+        }
+    }
+}
+
+impl Denied {
+    /// The rule that denied, where one did.
+    #[must_use]
+    pub fn rule(&self) -> Option<&RuleRef> {
+        match &self.reason {
+            DenyReason::DenyRule(rule) => Some(rule),
+            _ => None,
+        }
+    }
+
+    fn because(reason: DenyReason) -> Self {
+        Self { reason, requestable: Vec::new(), ask_for: None, pending: None, namespaces: Vec::new() }
+    }
+}
+
+struct Found<'a> {
+    denied: Option<(&'a Role, usize)>,
+    allowed: Option<(&'a Role, usize, &'a Grant)>,
+}
+
+impl Found<'_> {
+    const NOTHING: Self = Self { denied: None, allowed: None };
+}
+
+/// What the live grants say. Where several allow, the one is taken that masks least (it was asked for and
+/// approved), records most and lasts longest; never does the order of grants matter.
+fn search<'a>(snapshot: &'a Snapshot, dossier: &'a Dossier, query: &Query<'_>, now: Timestamp) -> Found<'a> {
+    let preference = |(role, _, grant): &(&Role, usize, &'a Grant)| {
+        (role.obligations.mask, role.obligations.record, Reverse(grant.expires_at), &grant.id)
+    };
+    let mut found = Found::NOTHING;
+    for held in &dossier.held {
+        let grant = held.grant.as_ref();
+        let Some(role) = held.role.filter(|_| grant.target == query.target && held.live(now).is_ok()) else {
+            continue;
+        };
+        let role = snapshot.roles.at(role);
+        if let Some(rule) = role.denying(query.operation)
+            && found.denied.is_none_or(|(other, _)| role.name < other.name)
+        {
+            found.denied = Some((role, rule));
+        }
+        if let Some(rule) = role.allowing(query.operation) {
+            let candidate = (role, rule, grant);
+            if found.allowed.as_ref().is_none_or(|best| preference(&candidate) < preference(best)) {
+                found.allowed = Some(candidate);
+            }
+        }
+    }
+    found
+}
+
+/// Why nothing covers it, and what to do about that.
+fn explain(snapshot: &Snapshot, dossier: Option<&Dossier>, query: &Query<'_>, now: Timestamp) -> Denied {
+    let Query { subject, target, operation } = *query;
+    let covers = |role: &Role| role.allowing(operation).is_some() && role.denying(operation).is_none();
+    let mut requestable: Vec<&Role> = snapshot
+        .roles
+        .eligible_for(subject)
+        .filter(|role| role.covers_target(target) && covers(role))
+        .collect();
+    requestable.sort_by_key(|role| (role.breadth, role.max_duration, &role.name));
+
+    let mut denied = Denied::because(DenyReason::NoGrant);
+    denied.ask_for = requestable.first().map(|role| role.max_duration.min(USUAL_REQUEST));
+    denied.requestable = requestable.into_iter().map(|role| role.name.clone()).collect();
+    let Some(dossier) = dossier else { return denied };
+
+    let pending = dossier.pending.iter().filter(|pending| pending.target == target);
+    denied.pending = pending
+        .filter(|pending| covers(snapshot.roles.at(pending.role)))
+        .map(|pending| pending.id.clone())
+        .min();
+
+    let mut ended: Option<(&Grant, Ended)> = None;
+    for held in dossier.held.iter().filter(|held| held.grant.target == target) {
+        let Some(role) = held.role.map(|role| snapshot.roles.at(role)) else { continue };
+        match held.live(now) {
+            Ok(()) => denied.namespaces.extend(role.namespaces_for(operation).map(ToString::to_string)),
+            Err(how) if covers(role) => {
+                let when = |(grant, how): &(&Grant, Ended)| (how.at(), grant.id.clone());
+                let this = (held.grant.as_ref(), how);
+                if ended.as_ref().is_none_or(|last| when(last) < when(&this)) {
+                    ended = Some(this);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    denied.namespaces.sort();
+    denied.namespaces.dedup();
+    if let Some((grant, how)) = ended {
+        denied.reason =
+            DenyReason::GrantEnded { grant: grant.id.clone(), role: grant.role.clone(), ended: how };
+    }
+    denied
+}

@@ -1,0 +1,76 @@
+//! Paths that are open to any identified subject, so that the first refusal kubectl shows is the real one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::operation::Operation;
+use crate::pattern::Pattern;
+
+/// The role under which an open discovery path is decided and recorded.
+pub const DISCOVERY_ROLE: &str = "discovery";
+
+/// What the ClusterRoles `system:discovery` and `system:public-info-viewer` open in Kubernetes.
+const DEFAULT_PATHS: &[&str] = &[
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/openapi",
+    "/openapi/*",
+    "/version",
+    "/version/",
+    "/healthz",
+    "/healthz/*",
+    "/livez",
+    "/livez/*",
+    "/readyz",
+    "/readyz/*",
+];
+
+/// Which paths are open without a grant, for reading. A deny rule of a live grant still wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DiscoveryPolicy {
+    /// Whether any path is.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The open paths; a list here replaces the usual one. `*` may stand at the end.
+    #[serde(default = "default_paths")]
+    pub paths: Vec<String>,
+    /// Further paths.
+    #[serde(default)]
+    pub extra_paths: Vec<String>,
+}
+
+impl DiscoveryPolicy {
+    /// The open paths as patterns.
+    pub(crate) fn compile(&self) -> Result<Vec<Pattern>, String> {
+        if !self.enabled {
+            return Ok(Vec::new());
+        }
+        self.paths.iter().chain(&self.extra_paths).cloned().map(Pattern::try_from).collect()
+    }
+}
+
+impl Default for DiscoveryPolicy {
+    fn default() -> Self {
+        Self { enabled: true, paths: default_paths(), extra_paths: Vec::new() }
+    }
+}
+
+/// Whether `open` lets anybody do `operation`.
+pub(crate) fn is_open(open: &[Pattern], operation: &Operation) -> bool {
+    match operation {
+        Operation::NonResource { verb, path } => {
+            matches!(verb.as_str(), "get" | "head") && open.iter().any(|pattern| pattern.matches(path))
+        }
+        Operation::Resource { .. } => false,
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_paths() -> Vec<String> {
+    DEFAULT_PATHS.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,192 @@
+//! Everything that can be wrong with roles, requests and the store.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Ended, GrantId, RequestId, RequestState, RoleName, format_duration};
+
+/// What was refused or failed, and why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// A role file is wrong at a place.
+    #[error("{file}:{line}: {field}: {message}")]
+    Manifest {
+        /// The file as it was named.
+        file: String,
+        /// Line, counted from 1.
+        line: u64,
+        /// Path of the field, such as `spec.rules[0].verbs`.
+        field: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The role directory or a file in it cannot be read.
+    #[error("cannot read roles from {}: {source}", path.display())]
+    RolesUnreadable {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Two roles have one name.
+    #[error("role {name} is defined twice: in {first} and in {second}")]
+    DuplicateRole {
+        /// The name.
+        name: RoleName,
+        /// `file:line` of one definition.
+        first: String,
+        /// `file:line` of the other.
+        second: String,
+    },
+    /// A discovery path that is no path pattern.
+    #[error("discovery: {0}")]
+    BadPath(String),
+    /// Not a duration.
+    #[error("{0:?} is not a duration: write 90s, 30m, 4h or 1h30m")]
+    BadDuration(String),
+    /// Not a role name.
+    #[error("{0:?} is not a role name: lower-case letters, digits, `-` and `.`, at most 63 of them")]
+    BadRoleName(String),
+    /// Not a request id.
+    #[error("{0:?} is not a request id; those look like r-7f3a9c")]
+    BadRequestId(String),
+    /// Not a grant id.
+    #[error("{0:?} is not a grant id; those look like g-41d0e2")]
+    BadGrantId(String),
+    /// A reason or comment that cannot be shown as it is.
+    #[error("the {what} must be one line of 1 to 500 characters without control characters")]
+    BadText {
+        /// `reason` or `comment`.
+        what: &'static str,
+    },
+
+    /// There is no such role.
+    #[error("there is no role {0}")]
+    NoSuchRole(RoleName),
+    /// There is no such target, or the role does not cover it.
+    #[error("role {role} does not cover a target {target:?}")]
+    TargetNotCovered {
+        /// The role.
+        role: RoleName,
+        /// What was asked for.
+        target: String,
+    },
+    /// The role covers several targets, or none, and the request names none.
+    #[error("role {role} covers {}: name one", if targets.is_empty() { "no target".to_owned() } else { format!("the targets {}", targets.join(", ")) })]
+    TargetNeeded {
+        /// The role.
+        role: RoleName,
+        /// The targets that it covers.
+        targets: Vec<String>,
+    },
+    /// The requester is in none of the role's eligible groups.
+    #[error("{who} may not ask for role {role}: it is for {eligible}")]
+    NotEligible {
+        /// The requester.
+        who: String,
+        /// The role.
+        role: RoleName,
+        /// Whom it is for.
+        eligible: String,
+    },
+    /// Longer than the role allows.
+    #[error("role {role} is granted for at most {}, not {}", format_duration(*longest), format_duration(*asked))]
+    TooLong {
+        /// The role.
+        role: RoleName,
+        /// What was asked for.
+        asked: Duration,
+        /// The role's longest duration.
+        longest: Duration,
+    },
+    /// The requester has too many requests and grants open.
+    #[error("{who} already has {open} requests and grants open; withdraw or revoke some")]
+    TooManyOpen {
+        /// The requester.
+        who: String,
+        /// How many.
+        open: usize,
+    },
+
+    /// There is no such request.
+    #[error("there is no request {0}")]
+    NoSuchRequest(RequestId),
+    /// The request was decided before.
+    #[error("request {id} is no longer pending: it is {state}")]
+    NotPending {
+        /// The request.
+        id: RequestId,
+        /// What it is now.
+        state: RequestState,
+    },
+    /// Nobody approves their own request.
+    #[error("{who} asked for {id} and cannot approve it: someone else has to")]
+    SelfApproval {
+        /// Requester and would-be approver.
+        who: String,
+        /// The request.
+        id: RequestId,
+    },
+    /// One approver counts once.
+    #[error("{who} has approved {id} already; it needs another person")]
+    AlreadyApproved {
+        /// The approver.
+        who: String,
+        /// The request.
+        id: RequestId,
+    },
+    /// Not in an approver group of the role.
+    #[error("{who} may not decide requests for role {role}: its approvers are {approvers}")]
+    NotApprover {
+        /// Who tried.
+        who: String,
+        /// The role.
+        role: RoleName,
+        /// The approver groups.
+        approvers: String,
+    },
+
+    /// There is no such grant.
+    #[error("there is no grant {0}")]
+    NoSuchGrant(GrantId),
+    /// The grant has ended.
+    #[error("grant {id} has ended: {ended}")]
+    GrantEnded {
+        /// The grant.
+        id: GrantId,
+        /// How.
+        ended: Box<Ended>,
+    },
+    /// Neither holder nor approver nor administrator.
+    #[error("{who} may not revoke {id}: its holder, the approvers of role {role} and administrators may")]
+    MayNotRevoke {
+        /// Who tried.
+        who: String,
+        /// The grant.
+        id: GrantId,
+        /// Its role.
+        role: RoleName,
+    },
+    /// Only the holder extends a grant.
+    #[error("{who} does not hold grant {id}: only its holder can ask to extend it")]
+    NotHolder {
+        /// Who tried.
+        who: String,
+        /// The grant.
+        id: GrantId,
+    },
+
+    /// The store cannot be opened or used.
+    #[error("the grant store {} {what}", path.display())]
+    Store {
+        /// The database file.
+        path: PathBuf,
+        /// What is wrong, with the database's own words.
+        what: String,
+    },
+    /// Other writers changed the store each time we tried.
+    #[error("the grant store changed under us too often; try again")]
+    Contended,
+}

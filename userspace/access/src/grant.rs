@@ -1,0 +1,166 @@
+//! What is asked for, and what comes of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{GrantId, Person, RequestId, RoleName, duration};
+
+/// Someone asks for a role on a target, for some time, for a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Its id.
+    pub id: RequestId,
+    /// Who asks.
+    pub subject: Person,
+    /// For which role.
+    pub role: RoleName,
+    /// On which target.
+    pub target: String,
+    /// For how long, from the last approval on.
+    #[serde(with = "duration::text")]
+    pub duration: Duration,
+    /// Why.
+    pub reason: String,
+    /// The grant that it would extend, when it is about one.
+    pub extends: Option<GrantId>,
+    /// Where it stands.
+    pub state: RequestState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it expires, if nobody decides it.
+    pub expires_at: Timestamp,
+    /// Who has approved it so far.
+    pub approvals: Vec<Approval>,
+    /// When it left `pending`.
+    pub decided_at: Option<Timestamp>,
+    /// Who denied it or withdrew it, and what they said.
+    pub refusal: Option<Approval>,
+    /// The grant that came of it.
+    pub grant: Option<GrantId>,
+}
+
+/// One person's word on a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Approval {
+    /// Who.
+    pub by: Person,
+    /// When.
+    pub at: Timestamp,
+    /// What they said, if anything.
+    pub comment: Option<String>,
+}
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestState {
+    /// It waits for approvals.
+    Pending,
+    /// All approvals are there; its grant began.
+    Approved,
+    /// An approver said no.
+    Denied,
+    /// The requester withdrew it.
+    Cancelled,
+    /// Nobody decided it in time.
+    Expired,
+}
+
+impl RequestState {
+    /// The word for it, as serialised.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RequestState::Pending => "pending",
+            RequestState::Approved => "approved",
+            RequestState::Denied => "denied",
+            RequestState::Cancelled => "cancelled",
+            RequestState::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for RequestState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A role on a target, in the hands of one person until it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// The request that it came of.
+    pub request: RequestId,
+    /// Who holds it.
+    pub subject: Person,
+    /// The role; its rules are those in force, not those of the time of asking.
+    pub role: RoleName,
+    /// On which target.
+    pub target: String,
+    /// Why it was asked for.
+    pub reason: String,
+    /// Who approved it, extensions included.
+    pub approved_by: Vec<Person>,
+    /// When it became usable: at the last approval.
+    pub starts_at: Timestamp,
+    /// When it ends by itself. That moment is no longer covered.
+    pub expires_at: Timestamp,
+    /// How it ended, once it has.
+    pub ended: Option<Ended>,
+}
+
+/// How access ended, or why a grant gives none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "how")]
+pub enum Ended {
+    /// Its time was over.
+    Expired {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// Someone ended it.
+    Revoked {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        by: Person,
+        /// Why.
+        reason: String,
+    },
+    /// Its role no longer exists or no longer covers its target.
+    RoleWithdrawn {
+        /// The role.
+        role: RoleName,
+    },
+    /// It never was, or ended long ago.
+    Unknown,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Expired { at } => write!(f, "expired at {at:.0}"),
+            Ended::Revoked { by, reason, .. } => write!(f, "revoked by {by}: {reason}"),
+            Ended::RoleWithdrawn { role } => write!(f, "role {role} no longer gives access to this target"),
+            Ended::Unknown => f.write_str("no such grant is live"),
+        }
+    }
+}
+
+impl Ended {
+    /// When, where that is known.
+    pub(crate) fn at(&self) -> Option<Timestamp> {
+        match self {
+            Ended::Expired { at } | Ended::Revoked { at, .. } => Some(*at),
+            Ended::RoleWithdrawn { .. } | Ended::Unknown => None,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Names of roles, requests and grants.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::AccessError;
+use crate::discovery::DISCOVERY_ROLE;
+
+/// The name of a role: lower-case letters, digits, `-` and `.`, at most 63 of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RoleName(String);
+
+impl RoleName {
+    /// The name under which open discovery paths are decided; no role can have it.
+    pub(crate) fn discovery() -> Self {
+        Self(DISCOVERY_ROLE.to_owned())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for RoleName {
+    type Error = AccessError;
+
+    fn try_from(name: String) -> Result<Self, AccessError> {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if name.len() <= 63 && name.starts_with(edge) && name.ends_with(edge) && name.chars().all(inner) {
+            Ok(Self(name))
+        } else {
+            Err(AccessError::BadRoleName(name))
+        }
+    }
+}
+
+impl FromStr for RoleName {
+    type Err = AccessError;
+
+    fn from_str(name: &str) -> Result<Self, AccessError> {
+        Self::try_from(name.to_owned())
+    }
+}
+
+impl From<RoleName> for String {
+    fn from(name: RoleName) -> String {
+        name.0
+    }
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for RoleName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! short_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $bad:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// A new one. Short enough to be typed, so two can collide: the store refuses the second and the
+            /// caller draws again.
+            pub(crate) fn random() -> Self {
+                Self(format!(concat!($prefix, "-{:06x}"), rand::random::<u32>() & 0xff_ffff))
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = AccessError;
+
+            fn try_from(id: String) -> Result<Self, AccessError> {
+                match id.strip_prefix(concat!($prefix, "-")) {
+                    Some(hex) if hex.len() == 6 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
+                        Ok(Self(id))
+                    }
+                    _ => Err(AccessError::$bad(id)),
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = AccessError;
+
+            fn from_str(id: &str) -> Result<Self, AccessError> {
+                Self::try_from(id.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+short_id! {
+    /// Names a request: `r-7f3a9c`.
+    RequestId, "r", BadRequestId
+}
+short_id! {
+    /// Names a grant: `g-41d0e2`.
+    GrantId, "g", BadGrantId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_back_and_nothing_else_is() {
+        let id = RequestId::random();
+        assert_eq!(id.as_str().parse::<RequestId>().unwrap(), id);
+        for bad in ["", "r-", "r-12345", "r-1234567", "r-12345G", "g-123456", "r-12345 "] {
+            assert!(bad.parse::<RequestId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn role_names_fit_a_command_line() {
+        for good in ["pod-admin", "a", "k8s.read", "9-lives"] {
+            assert!(good.parse::<RoleName>().is_ok(), "{good:?}");
+        }
+        for bad in ["", "Pod", "-a", "a-", "a b", "a/b", "ä", "a$(x)", &"a".repeat(64)] {
+            assert!(bad.parse::<RoleName>().is_err(), "{bad:?}");
+        }
+    }
+}

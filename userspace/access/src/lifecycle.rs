@@ -1,0 +1,312 @@
+//! What people may do to requests and grants, and what time does: pure, from the state to the change.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use portcullis_identity::Subject;
+
+use crate::access::NewRequest;
+use crate::grant::{Approval, Ended, Grant, Request, RequestState};
+use crate::role::Role;
+use crate::state::{State, after};
+use crate::store::{Change, Event, EventAction};
+use crate::{AccessError, GrantId, Person, RequestId};
+
+/// How many requests and grants one person can have open.
+const MAX_OPEN: usize = 50;
+/// The longest reason or comment, in characters.
+const MAX_TEXT: usize = 500;
+
+/// Someone acts upon the state.
+pub(crate) struct Act<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) subject: &'a Subject,
+    pub(crate) now: Timestamp,
+    pub(crate) pending_for: Duration,
+    pub(crate) admins: &'a BTreeSet<String>,
+}
+
+type Outcome<T> = Result<(Change, T), AccessError>;
+
+impl Act<'_> {
+    pub(crate) fn request(&self, new: &NewRequest) -> Outcome<Request> {
+        let role = self.state.role(&new.role)?;
+        let target = self.state.target(role, new.target.as_deref())?;
+        self.submit(role, target, new.duration, &new.reason, None)
+    }
+
+    pub(crate) fn extend(&self, grant: &Grant, duration: Duration, reason: &str) -> Outcome<Request> {
+        if !grant.subject.is(self.subject) {
+            return Err(AccessError::NotHolder { who: self.subject.name.clone(), id: grant.id.clone() });
+        }
+        self.still_live(grant)?;
+        let role = self.state.role(&grant.role)?;
+        let target = self.state.target(role, Some(&grant.target))?;
+        self.submit(role, target, duration, reason, Some(grant.id.clone()))
+    }
+
+    pub(crate) fn approve(&self, mut request: Request, comment: &str) -> Outcome<Request> {
+        let role = self.state.role(&request.role)?;
+        let who = || self.subject.name.clone();
+        if request.subject.may_be(self.subject) {
+            return Err(AccessError::SelfApproval { who: who(), id: request.id });
+        }
+        self.must_be_approver(role)?;
+        if request.approvals.iter().any(|approval| approval.by.may_be(self.subject)) {
+            return Err(AccessError::AlreadyApproved { who: who(), id: request.id });
+        }
+        let approval = self.word(comment)?;
+        let mut change = Change::default();
+        change.events.push(self.event(&request, EventAction::Approved, approval.comment.clone()));
+        request.approvals.push(approval);
+        if request.approvals.len() >= role.approval.required as usize {
+            self.begin(role, &mut request, &mut change)?;
+        }
+        change.requests.push(request.clone());
+        Ok((change, request))
+    }
+
+    pub(crate) fn deny(&self, mut request: Request, comment: &str) -> Outcome<Request> {
+        let action = if request.subject.is(self.subject) {
+            request.state = RequestState::Cancelled;
+            EventAction::Cancelled
+        } else {
+            self.must_be_approver(self.state.role(&request.role)?)?;
+            request.state = RequestState::Denied;
+            EventAction::Denied
+        };
+        let refusal = self.word(comment)?;
+        let event = self.event(&request, action, refusal.comment.clone());
+        request.decided_at = Some(self.now);
+        request.refusal = Some(refusal);
+        let change = Change { requests: vec![request.clone()], events: vec![event], ..Change::default() };
+        Ok((change, request))
+    }
+
+    pub(crate) fn revoke(&self, grant: &Grant, reason: &str) -> Outcome<Grant> {
+        let approver = self.state.roles.get(&grant.role).is_some_and(|role| role.is_approver(self.subject));
+        let admin = !self.admins.is_disjoint(&self.subject.groups);
+        if !(grant.subject.is(self.subject) || approver || admin) {
+            return Err(AccessError::MayNotRevoke {
+                who: self.subject.name.clone(),
+                id: grant.id.clone(),
+                role: grant.role.clone(),
+            });
+        }
+        self.still_live(grant)?;
+        let reason = line("reason", reason)?;
+        let by = Person::from(self.subject);
+        let ended = Ended::Revoked { at: self.now, by, reason: reason.clone() };
+        let grant = Grant { ended: Some(ended), ..grant.clone() };
+        let event = grant_event(&grant, EventAction::Revoked, self.now, Some(self.subject), Some(reason));
+        let change = Change { grants: vec![grant.clone()], events: vec![event], ..Change::default() };
+        Ok((change, grant))
+    }
+
+    /// A new request, checked against its role; where that needs no approval, its grant begins at once.
+    fn submit(
+        &self,
+        role: &Role,
+        target: String,
+        duration: Duration,
+        reason: &str,
+        extends: Option<GrantId>,
+    ) -> Outcome<Request> {
+        if !role.is_eligible(self.subject) {
+            return Err(AccessError::NotEligible {
+                who: self.subject.name.clone(),
+                role: role.name.clone(),
+                eligible: one_of(&role.eligible.groups, &role.eligible.users),
+            });
+        }
+        not_too_long(role, duration)?;
+        let open = self.state.open_count(self.subject);
+        if open >= MAX_OPEN {
+            return Err(AccessError::TooManyOpen { who: self.subject.name.clone(), open });
+        }
+        let mut request = Request {
+            id: RequestId::random(),
+            subject: Person::from(self.subject),
+            role: role.name.clone(),
+            target,
+            duration,
+            reason: line("reason", reason)?,
+            extends,
+            state: RequestState::Pending,
+            created_at: self.now,
+            expires_at: after(self.now, self.pending_for),
+            approvals: Vec::new(),
+            decided_at: None,
+            refusal: None,
+            grant: None,
+        };
+        let mut change = Change::default();
+        change.events.push(self.event(&request, EventAction::Requested, Some(request.reason.clone())));
+        if role.approval.required == 0 {
+            self.begin(role, &mut request, &mut change)?;
+        }
+        change.new_request = Some(request.clone());
+        Ok((change, request))
+    }
+
+    /// The request has all it needs: its window opens now, or the window that it extends grows.
+    fn begin(&self, role: &Role, request: &mut Request, change: &mut Change) -> Result<(), AccessError> {
+        not_too_long(role, request.duration)?; // the role may have been tightened since
+        let approvers = request.approvals.iter().map(|approval| approval.by.clone());
+        let (grant, action) = match &request.extends {
+            None => {
+                let grant = Grant {
+                    id: GrantId::random(),
+                    request: request.id.clone(),
+                    subject: request.subject.clone(),
+                    role: request.role.clone(),
+                    target: request.target.clone(),
+                    reason: request.reason.clone(),
+                    approved_by: approvers.collect(),
+                    starts_at: self.now,
+                    expires_at: after(self.now, request.duration),
+                    ended: None,
+                };
+                change.new_grant = Some(grant.clone());
+                (grant, EventAction::Granted)
+            }
+            Some(id) => {
+                let grant = self.state.grants.get(id).ok_or_else(|| AccessError::NoSuchGrant(id.clone()))?;
+                self.still_live(grant)?;
+                let mut grant = grant.as_ref().clone();
+                let extended = after(grant.expires_at, request.duration);
+                let furthest = after(self.now, role.max_duration);
+                grant.expires_at = grant.expires_at.max(extended.min(furthest));
+                grant.approved_by.extend(approvers);
+                change.grants.push(grant.clone());
+                (grant, EventAction::Extended)
+            }
+        };
+        request.state = RequestState::Approved;
+        request.decided_at = Some(self.now);
+        request.grant = Some(grant.id.clone());
+        let until = format!("until {:.0}", grant.expires_at);
+        change.events.push(self.event(request, action, Some(until)));
+        Ok(())
+    }
+
+    fn must_be_approver(&self, role: &Role) -> Result<(), AccessError> {
+        if role.is_approver(self.subject) {
+            return Ok(());
+        }
+        Err(AccessError::NotApprover {
+            who: self.subject.name.clone(),
+            role: role.name.clone(),
+            approvers: one_of(&role.approval.groups, &BTreeSet::new()),
+        })
+    }
+
+    fn still_live(&self, grant: &Grant) -> Result<(), AccessError> {
+        let over = (self.now >= grant.expires_at).then_some(Ended::Expired { at: grant.expires_at });
+        match grant.ended.clone().or(over) {
+            Some(ended) => Err(AccessError::GrantEnded { id: grant.id.clone(), ended: Box::new(ended) }),
+            None => Ok(()),
+        }
+    }
+
+    fn word(&self, comment: &str) -> Result<Approval, AccessError> {
+        let comment = if comment.trim().is_empty() { None } else { Some(line("comment", comment)?) };
+        Ok(Approval { by: Person::from(self.subject), at: self.now, comment })
+    }
+
+    fn event(&self, request: &Request, action: EventAction, comment: Option<String>) -> Event {
+        request_event(request, action, self.now, Some(self.subject), comment)
+    }
+}
+
+/// Requests that nobody decided in time, and grants whose window has closed.
+pub(crate) fn end_what_is_over(state: &State, now: Timestamp) -> Change {
+    let mut change = Change::default();
+    for request in state.requests.values().filter(|request| request.expires_at <= now) {
+        let mut request = request.as_ref().clone();
+        request.state = RequestState::Expired;
+        request.decided_at = Some(now);
+        change.events.push(request_event(&request, EventAction::RequestExpired, now, None, None));
+        change.requests.push(request);
+    }
+    for grant in state.grants.values().filter(|grant| grant.ended.is_none() && grant.expires_at <= now) {
+        let mut grant = grant.as_ref().clone();
+        grant.ended = Some(Ended::Expired { at: grant.expires_at });
+        change.events.push(grant_event(&grant, EventAction::GrantExpired, now, None, None));
+        change.grants.push(grant);
+    }
+    change
+}
+
+fn request_event(
+    request: &Request,
+    action: EventAction,
+    at: Timestamp,
+    by: Option<&Subject>,
+    comment: Option<String>,
+) -> Event {
+    Event {
+        seq: 0,
+        at,
+        action,
+        by: by.map(Person::from),
+        subject: request.subject.clone(),
+        role: request.role.clone(),
+        target: request.target.clone(),
+        request: request.id.clone(),
+        grant: request.grant.clone().or_else(|| request.extends.clone()),
+        comment,
+    }
+}
+
+fn grant_event(
+    grant: &Grant,
+    action: EventAction,
+    at: Timestamp,
+    by: Option<&Subject>,
+    comment: Option<String>,
+) -> Event {
+    Event {
+        seq: 0,
+        at,
+        action,
+        by: by.map(Person::from),
+        subject: grant.subject.clone(),
+        role: grant.role.clone(),
+        target: grant.target.clone(),
+        request: grant.request.clone(),
+        grant: Some(grant.id.clone()),
+        comment,
+    }
+}
+
+fn not_too_long(role: &Role, asked: Duration) -> Result<(), AccessError> {
+    if asked > role.max_duration || asked.is_zero() {
+        return Err(AccessError::TooLong { role: role.name.clone(), asked, longest: role.max_duration });
+    }
+    Ok(())
+}
+
+/// Words that one person types and another reads on a terminal, deciding by them: one line, nothing invisible.
+fn line(what: &'static str, text: &str) -> Result<String, AccessError> {
+    let text = text.trim();
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    if text.is_empty() || text.chars().count() > MAX_TEXT || text.contains(hidden) {
+        return Err(AccessError::BadText { what });
+    }
+    Ok(text.to_owned())
+}
+
+/// `the groups a, b and the users c`.
+fn one_of(groups: &BTreeSet<String>, users: &BTreeSet<String>) -> String {
+    let list = |what: &str, names: &BTreeSet<String>| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+    };
+    let parts: Vec<String> = [list("group", groups), list("user", users)].into_iter().flatten().collect();
+    if parts.is_empty() { "nobody".to_owned() } else { parts.join(" or ") }
+}

@@ -1,0 +1,101 @@
+//! Reads roles from YAML files. Every error names file, line and field.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_path_to_error::{Deserializer, Track};
+
+use crate::AccessError;
+use crate::manifest::Manifest;
+use crate::role::{Role, RoleSet};
+
+/// Reads every `*.yaml` and `*.yml` file of `dir`, not of its subdirectories, in the order of their names.
+///
+/// # Errors
+/// [`AccessError::RolesUnreadable`], [`AccessError::Manifest`], [`AccessError::DuplicateRole`]. One bad file
+/// fails all: half a policy is another policy.
+pub fn load_roles(dir: &Path) -> Result<RoleSet, AccessError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| AccessError::RolesUnreadable { path, source }
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(unreadable(dir))? {
+        let path = entry.map_err(unreadable(dir))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if yaml && !hidden {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut roles = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).map_err(unreadable(&file))?;
+        roles.extend(parse_roles(&file.display().to_string(), &text)?);
+    }
+    RoleSet::new(roles)
+}
+
+/// The roles of one file, any number of documents; `file` is its name in errors.
+///
+/// # Errors
+/// [`AccessError::Manifest`].
+pub fn parse_roles(file: &str, text: &str) -> Result<Vec<Role>, AccessError> {
+    documents(text).map(|(lines_before, document)| parse(file, lines_before, document)).collect()
+}
+
+fn parse(file: &str, lines_before: u64, document: &str) -> Result<Role, AccessError> {
+    let mut track = Track::new();
+    let options = serde_saphyr::options! { with_snippet: false };
+    let parsed = serde_saphyr::with_deserializer_from_str_with_options(document, options, |yaml| {
+        Manifest::deserialize(Deserializer::new(yaml, &mut track))
+    });
+    match parsed {
+        Ok(manifest) => {
+            let blank = |line: &&str| line.trim().is_empty() || line.starts_with(['#', '-']);
+            let first = lines_before + document.lines().take_while(blank).count() as u64 + 1;
+            Ok(manifest.into_role(format!("{file}:{first}")))
+        }
+        Err(error) => {
+            let mut message = error.without_snippet().to_string();
+            let mut line = lines_before + 1;
+            if let Some(location) = error.location() {
+                let suffix = format!(" at line {}, column {}", location.line(), location.column());
+                message.truncate(message.strip_suffix(&suffix).unwrap_or(&message).len());
+                line = lines_before + location.line();
+            }
+            let field = match track.path().to_string() {
+                root if root == "." => "the document".to_owned(),
+                field => field,
+            };
+            Err(AccessError::Manifest { file: file.to_owned(), line, field, message })
+        }
+    }
+}
+
+/// The documents of a YAML stream that hold more than comments, with the number of lines before each. A
+/// line that starts with `---` and white space opens a document wherever it stands (YAML 1.2, 9.1.2:
+/// c-forbidden), also inside a block scalar.
+fn documents(text: &str) -> impl Iterator<Item = (u64, &str)> {
+    let mut starts = vec![(0, 0)];
+    let (mut line, mut offset) = (0, 0);
+    for piece in text.split_inclusive('\n') {
+        if piece
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+        {
+            starts.push((line, offset));
+        }
+        line += 1;
+        offset += piece.len();
+    }
+    let ends: Vec<usize> = starts.iter().skip(1).map(|(_, start)| *start).chain([text.len()]).collect();
+    starts.into_iter().zip(ends).map(move |((line, start), end)| (line, &text[start..end])).filter(
+        |(_, document)| {
+            let says_something =
+                |line: &str| !line.is_empty() && !line.starts_with('#') && line != "---" && line != "...";
+            document.lines().map(str::trim).any(says_something)
+        },
+    )
+}

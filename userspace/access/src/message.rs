@@ -1,0 +1,71 @@
+//! The one place that words a denial. kubectl prints it as it is, the record keeps it, the log shows it.
+
+use std::fmt::Write;
+
+use crate::decide::{Denied, DenyReason};
+use crate::operation::Query;
+use crate::{Ended, format_duration};
+
+impl Denied {
+    /// One line: who was denied what, by what, and the exact command that asks for it.
+    #[must_use]
+    pub fn message(&self, query: &Query<'_>) -> String {
+        let mut text = format!(
+            "portcullis: denied: {} may not {} of target {}: ",
+            query.subject.name, query.operation, query.target
+        );
+        match &self.reason {
+            DenyReason::NoGrant => text.push_str("no active grant covers it."),
+            DenyReason::GrantEnded { grant, role, ended } => {
+                let was = if matches!(ended, Ended::Revoked { .. }) { "was " } else { "" };
+                push(&mut text, format_args!("grant {grant} of role {role} {was}{ended}."));
+            }
+            DenyReason::DenyRule(rule) => {
+                push(&mut text, format_args!("rule {} of role {} forbids it", rule.rule + 1, rule.role));
+                if let Some(reason) = &rule.reason {
+                    push(&mut text, format_args!(": {}", reason.escape_debug()));
+                }
+                text.push_str(". A deny rule wins over every grant: nothing can be requested.");
+            }
+            DenyReason::SnapshotStale { age } => push(
+                &mut text,
+                format_args!(
+                    "the grant store has not answered for {} seconds, and until it does nothing is allowed.",
+                    age.as_secs()
+                ),
+            ),
+            DenyReason::UnknownTarget => text.push_str("there is no such target."),
+        }
+        self.push_way_out(&mut text, query);
+        text
+    }
+
+    fn push_way_out(&self, text: &mut String, query: &Query<'_>) {
+        if !matches!(self.reason, DenyReason::NoGrant | DenyReason::GrantEnded { .. }) {
+            return;
+        }
+        if !self.namespaces.is_empty() {
+            let names = self.namespaces.join(", ");
+            push(text, format_args!(" Your grant covers it in namespace {names}: name one with -n."));
+        }
+        match (&self.pending, self.requestable.first(), self.ask_for) {
+            (Some(request), _, _) => {
+                push(text, format_args!(" Your request {request} for it waits to be approved."));
+            }
+            (None, Some(role), Some(duration)) => push(
+                text,
+                format_args!(
+                    " Ask for it: portcullis request --role {role} --target {} --for {} --reason \"…\"",
+                    query.target,
+                    format_duration(duration)
+                ),
+            ),
+            _ if self.namespaces.is_empty() => text.push_str(" No role that you may ask for would allow it."),
+            _ => {}
+        }
+    }
+}
+
+fn push(text: &mut String, words: std::fmt::Arguments<'_>) {
+    text.write_fmt(words).unwrap_or_else(|_| unreachable!("writing to a String cannot fail"));
+}

@@ -1,0 +1,101 @@
+//! What is asked of a target, as its API server would read it, and by whom.
+
+use std::fmt;
+
+use portcullis_identity::Subject;
+use serde::{Deserialize, Serialize};
+
+/// One request in the terms of roles. The strings are those of the API server's RequestInfo; what is absent
+/// is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
+pub enum Operation {
+    /// On an object or a collection.
+    Resource {
+        /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
+        verb: String,
+        /// Empty for the core group.
+        api_group: String,
+        /// For the record; roles do not look at it.
+        api_version: String,
+        /// Plural, lower case.
+        resource: String,
+        /// `log`, `exec`, `status`…
+        subresource: String,
+        /// Empty for cluster-scoped resources and for requests over all namespaces.
+        namespace: String,
+        /// Empty for collections.
+        name: String,
+    },
+    /// On any other path.
+    NonResource {
+        /// The method in lower case.
+        verb: String,
+        /// The decoded path.
+        path: String,
+    },
+}
+
+/// A request and who makes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// Who asks.
+    pub subject: &'a Subject,
+    /// Of which target.
+    pub target: &'a str,
+    /// For what.
+    pub operation: &'a Operation,
+}
+
+impl Operation {
+    /// The verb as it stands in the request.
+    #[must_use]
+    pub fn verb(&self) -> &str {
+        match self {
+            Operation::Resource { verb, .. } | Operation::NonResource { verb, .. } => verb,
+        }
+    }
+
+    /// The verb that authorises it: exec, attach and port-forward over WebSocket arrive as `get`, over SPDY as
+    /// `create`, and are one and the same act.
+    #[must_use]
+    pub fn authorised_as(&self) -> &str {
+        match self {
+            Operation::Resource { verb, subresource, .. }
+                if verb == "get" && matches!(subresource.as_str(), "exec" | "attach" | "portforward") =>
+            {
+                "create"
+            }
+            _ => self.verb(),
+        }
+    }
+}
+
+/// `delete pods "web" in namespace "prod"`, `list nodes across the cluster`, `get /metrics`.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (api_group, resource, subresource, namespace, name) = match self {
+            Operation::NonResource { verb, path } => {
+                return write!(f, "{} {}", verb.escape_debug(), path.escape_debug());
+            }
+            Operation::Resource { api_group, resource, subresource, namespace, name, .. } => {
+                (api_group, resource, subresource, namespace, name)
+            }
+        };
+        write!(f, "{} {}", self.authorised_as().escape_debug(), resource.escape_debug())?;
+        if !api_group.is_empty() {
+            write!(f, ".{}", api_group.escape_debug())?;
+        }
+        if !subresource.is_empty() {
+            write!(f, "/{}", subresource.escape_debug())?;
+        }
+        if !name.is_empty() {
+            write!(f, " {name:?}")?;
+        }
+        match (namespace.is_empty(), name.is_empty()) {
+            (false, _) => write!(f, " in namespace {namespace:?}"),
+            (true, true) => f.write_str(" across the cluster"),
+            (true, false) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The few patterns that roles know: a name, `prefix*`, `*`.
+
+use serde::Deserialize;
+
+/// A name or a prefix of names. `*` is the empty prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Pattern {
+    Exact(String),
+    Prefix(String),
+}
+
+impl Pattern {
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        match self {
+            Pattern::Exact(name) => name == text,
+            Pattern::Prefix(prefix) => text.starts_with(prefix.as_str()),
+        }
+    }
+
+    /// Whether it matches everything.
+    pub(crate) fn is_any(&self) -> bool {
+        matches!(self, Pattern::Prefix(prefix) if prefix.is_empty())
+    }
+
+    /// How much it may match, for comparing roles: one name, some, all.
+    pub(crate) fn breadth(&self) -> u64 {
+        match self {
+            Pattern::Exact(_) => 1,
+            Pattern::Prefix(prefix) if prefix.is_empty() => 1000,
+            Pattern::Prefix(_) => 50,
+        }
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (name, prefix) = match text.strip_suffix('*') {
+            Some(prefix) => (prefix, true),
+            None => (text.as_str(), false),
+        };
+        if name.contains('*') {
+            return Err(format!("{text:?}: `*` may stand only at the end"));
+        }
+        if name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '?' || c == '[') {
+            return Err(format!("{text:?} is neither a name nor a name with `*` at its end"));
+        }
+        match (name.is_empty(), prefix) {
+            (true, false) => Err("an empty name matches nothing".to_owned()),
+            (_, true) => Ok(Pattern::Prefix(name.to_owned())),
+            (false, false) => Ok(Pattern::Exact(text)),
+        }
+    }
+}
+
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Pattern::Exact(name) => f.write_str(name),
+            Pattern::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What is in force at one moment: all that [`decide`](crate::decide()) looks at.
+//!
+//! The content of a snapshot never changes. What moves is the time at which the store last confirmed that it is
+//! still the truth; a snapshot that was replaced is not confirmed any more, so whoever held on to it is refused
+//! soon.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use portcullis_identity::Subject;
+
+use crate::pattern::Pattern;
+use crate::role::RoleSet;
+use crate::{Ended, Grant, GrantId, Request, RequestId};
+
+/// Roles, live grants and pending requests, indexed for deciding.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Milliseconds since the epoch.
+    confirmed_at: AtomicI64,
+    max_age: Duration,
+    pub(crate) roles: Arc<RoleSet>,
+    pub(crate) targets: Arc<BTreeSet<String>>,
+    pub(crate) open_paths: Arc<[Pattern]>,
+    /// By issuer, then by id: two look-ups, no allocation.
+    people: HashMap<String, HashMap<String, Dossier>>,
+    grants: HashMap<GrantId, Held>,
+}
+
+/// What one person has.
+#[derive(Debug, Default)]
+pub(crate) struct Dossier {
+    /// Live grants and those that ended lately.
+    pub(crate) held: Vec<Held>,
+    pub(crate) pending: Vec<Pending>,
+}
+
+/// A grant and its role in force; no role when that is gone or no longer covers the target.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) grant: Arc<Grant>,
+    pub(crate) role: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) id: RequestId,
+    pub(crate) target: String,
+    pub(crate) role: usize,
+}
+
+impl Snapshot {
+    /// An index over `grants` and pending `requests`.
+    pub(crate) fn new<'a>(
+        confirmed_at: Timestamp,
+        max_age: Duration,
+        roles: Arc<RoleSet>,
+        targets: Arc<BTreeSet<String>>,
+        open_paths: Arc<[Pattern]>,
+        grants: impl ExactSizeIterator<Item = &'a Arc<Grant>>,
+        requests: impl Iterator<Item = &'a Arc<Request>>,
+    ) -> Self {
+        let mut people: HashMap<String, HashMap<String, Dossier>> = HashMap::new();
+        let mut by_id = HashMap::with_capacity(grants.len());
+        for grant in grants {
+            let role =
+                roles.index_of(&grant.role).filter(|&role| roles.at(role).covers_target(&grant.target));
+            let held = Held { grant: Arc::clone(grant), role };
+            dossier(&mut people, &grant.subject.issuer, &grant.subject.id).held.push(held.clone());
+            by_id.insert(grant.id.clone(), held);
+        }
+        for request in requests {
+            if let Some(role) = roles.index_of(&request.role) {
+                let pending = Pending { id: request.id.clone(), target: request.target.clone(), role };
+                dossier(&mut people, &request.subject.issuer, &request.subject.id).pending.push(pending);
+            }
+        }
+        let confirmed_at = AtomicI64::new(confirmed_at.as_millisecond());
+        Self { confirmed_at, max_age, roles, targets, open_paths, people, grants: by_id }
+    }
+
+    /// When `grant` ends by itself, if it is live at `now`; the reason, if it is not. For streams that were
+    /// allowed under it.
+    ///
+    /// # Errors
+    /// How it ended.
+    pub fn grant_live(&self, grant: &GrantId, now: Timestamp) -> Result<Timestamp, Ended> {
+        let held = self.grants.get(grant).ok_or(Ended::Unknown)?;
+        held.live(now)?;
+        match held.role {
+            Some(_) => Ok(held.grant.expires_at),
+            None => Err(Ended::RoleWithdrawn { role: held.grant.role.clone() }),
+        }
+    }
+
+    /// The roles in force.
+    #[must_use]
+    pub fn roles(&self) -> &RoleSet {
+        &self.roles
+    }
+
+    /// When the store last confirmed it.
+    #[must_use]
+    pub fn confirmed_at(&self) -> Timestamp {
+        let millis = self.confirmed_at.load(Ordering::Relaxed);
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MIN)
+    }
+
+    /// How long ago the store confirmed it, where that is too long. A clock that was set back tells nothing
+    /// about age, so time before the confirmation counts alike.
+    pub(crate) fn stale(&self, now: Timestamp) -> Option<Duration> {
+        let confirmed_at = self.confirmed_at.load(Ordering::Relaxed);
+        let age = Duration::from_millis(now.as_millisecond().abs_diff(confirmed_at));
+        (age > self.max_age).then_some(age)
+    }
+
+    /// The store says that this is still the truth.
+    pub(crate) fn confirm(&self, now: Timestamp) {
+        self.confirmed_at.store(now.as_millisecond(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn dossier(&self, subject: &Subject) -> Option<&Dossier> {
+        self.people.get(&subject.issuer)?.get(&subject.id)
+    }
+}
+
+impl Held {
+    /// Whether its window is open at `now`.
+    pub(crate) fn live(&self, now: Timestamp) -> Result<(), Ended> {
+        match &self.grant.ended {
+            Some(ended) => Err(ended.clone()),
+            None if now >= self.grant.expires_at => Err(Ended::Expired { at: self.grant.expires_at }),
+            // Before its start only when the clock was set back: not a time that anybody approved.
+            None if now < self.grant.starts_at => Err(Ended::Unknown),
+            None => Ok(()),
+        }
+    }
+}
+
+fn dossier<'a>(
+    people: &'a mut HashMap<String, HashMap<String, Dossier>>,
+    issuer: &str,
+    id: &str,
+) -> &'a mut Dossier {
+    // `entry` would copy both keys for each of a hundred thousand grants.
+    if !people.contains_key(issuer) {
+        people.insert(issuer.to_owned(), HashMap::new());
+    }
+    let of_issuer = people.get_mut(issuer).unwrap_or_else(|| unreachable!("inserted above"));
+    of_issuer.entry(id.to_owned()).or_default()
+}
