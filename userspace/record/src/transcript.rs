@@ -1,0 +1,209 @@
+//! A recording as a person reads it: one line an event, and what streams said line by line. Safe on any terminal.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use portcullis_identity::Subject;
+
+use crate::event::{Action, Channel, Event, SessionStarted};
+use crate::recording::Recording;
+use crate::safe::Safe;
+use crate::summary::readable;
+use crate::walk::{Body, Found};
+use crate::{RecordError, StreamKind};
+
+/// A line of a stream is broken here even if it has no end, so that memory is bounded.
+const MAX_LINE: usize = 4096;
+
+impl Recording {
+    /// Writes the transcript. Streams are always in it; bodies of requests and answers only `with_bodies`.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] from reading, [`RecordError::Output`] from `out`.
+    pub fn render_text(&self, out: &mut impl Write, with_bodies: bool) -> Result<(), RecordError> {
+        let mut transcript = Transcript { out, with_bodies, lines: BTreeMap::new() };
+        writeln!(transcript.out, "session    {}", self.id())?;
+        for found in self.entries()? {
+            match found? {
+                Found::Entry(entry) => transcript.entry(entry.offset_us, &entry.body)?,
+                Found::Damage(damage) => {
+                    transcript.flush(|_| true)?;
+                    writeln!(transcript.out, "!! {damage}")?;
+                }
+            }
+        }
+        transcript.flush(|_| true)?;
+        Ok(())
+    }
+}
+
+struct Transcript<'a, W> {
+    out: &'a mut W,
+    with_bodies: bool,
+    /// The beginnings of lines, by request and channel.
+    lines: BTreeMap<(u32, Channel), Line>,
+}
+
+struct Line {
+    offset_us: u64,
+    text: Vec<u8>,
+}
+
+impl<W: Write> Transcript<'_, W> {
+    fn entry(&mut self, offset_us: u64, body: &Body) -> io::Result<()> {
+        match body {
+            Body::Event(Event::SessionStarted(start)) => self.start(start),
+            Body::Event(event) => {
+                // What a stream left without the end of a line comes before what ends the stream.
+                if let Event::Exit { request, .. }
+                | Event::StreamClosed { request }
+                | Event::Cut { request, .. } = event
+                {
+                    self.flush(|of| of == *request)?;
+                }
+                let text = describe(event);
+                self.line(offset_us, &text)
+            }
+            Body::Data { channel: Channel::Body | Channel::ReqBody, .. } if !self.with_bodies => Ok(()),
+            Body::Data { request, channel, bytes } => self.data(offset_us, *request, *channel, bytes),
+            Body::Unknown { kind } => {
+                self.line(offset_us, &format!("(a frame of kind {kind}, of a later version)"))
+            }
+        }
+    }
+
+    fn start(&mut self, start: &SessionStarted) -> io::Result<()> {
+        let SessionStarted { subject, attestation, target, host, .. } = start;
+        let process = &attestation.process;
+        let login = process.loginuid.map_or_else(|| "none".to_owned(), |uid| uid.to_string());
+        let tty = process.tty.as_deref().unwrap_or("none");
+        writeln!(self.out, "subject    {}", who(subject))?;
+        writeln!(self.out, "command    {}", Safe(&process.argv.join(" ")))?;
+        writeln!(
+            self.out,
+            "process    {} pid {}, uid {}, login uid {login}, tty {}",
+            Safe(&process.exe.to_string_lossy().as_ref()),
+            attestation.pid,
+            attestation.uid,
+            Safe(tty),
+        )?;
+        writeln!(self.out, "target     {}, from host {}", Safe(target), Safe(host))?;
+        writeln!(self.out, "started    {}", start.started_at)
+    }
+
+    fn data(&mut self, offset_us: u64, request: u32, channel: Channel, bytes: &[u8]) -> io::Result<()> {
+        // Enter in a terminal sends a carriage return; what programs print ends in a line feed.
+        let end_of_line: &[u8] = if channel == Channel::Stdin { b"\r\n" } else { b"\n" };
+        for piece in bytes.split_inclusive(|byte| end_of_line.contains(byte)) {
+            let line = self.lines.entry((request, channel)).or_insert(Line { offset_us, text: Vec::new() });
+            line.text.extend_from_slice(piece);
+            if line.text.len() >= MAX_LINE || line.text.last().is_some_and(|byte| end_of_line.contains(byte))
+            {
+                self.flush_line(request, channel)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints the lines without an end of the requests that are `meant`.
+    fn flush(&mut self, meant: impl Fn(u32) -> bool) -> io::Result<()> {
+        let keys: Vec<_> = self.lines.keys().filter(|(request, _)| meant(*request)).copied().collect();
+        keys.into_iter().try_for_each(|(request, channel)| self.flush_line(request, channel))
+    }
+
+    fn flush_line(&mut self, request: u32, channel: Channel) -> io::Result<()> {
+        let Some(line) = self.lines.remove(&(request, channel)) else { return Ok(()) };
+        let text = line.text.strip_suffix(b"\n").unwrap_or(&line.text);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        self.line(line.offset_us, &format!("#{request} {:6} | {}", channel.name(), Safe(text)))
+    }
+
+    /// `text` is safe.
+    fn line(&mut self, offset_us: u64, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{:>6}.{:03}  {text}", offset_us / 1_000_000, offset_us / 1000 % 1000)
+    }
+}
+
+fn who(subject: &Subject) -> String {
+    let groups = subject.groups.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let Subject { issuer, id, name, .. } = subject;
+    format!("{} ({}:{}), groups {}", Safe(name), Safe(issuer), Safe(id), Safe(&groups))
+}
+
+/// An event in a line of safe text.
+fn describe(event: &Event) -> String {
+    match event {
+        Event::SessionStarted(start) => format!("session of {}", who(&start.subject)),
+        Event::SessionEnded { reason } => format!("session ended ({reason:?})"),
+        Event::ConnectionOpened { connection, peer, original_dst, alpn } => {
+            let alpn = alpn.as_deref().unwrap_or("no ALPN");
+            format!("connection {connection} from {peer} to {original_dst}, {}", Safe(alpn))
+        }
+        Event::ConnectionClosed { connection, error } => {
+            format!("connection {connection} closed{}", because(error.as_deref()))
+        }
+        Event::RequestDecided { .. } => describe_decision(event),
+        Event::ResponseStarted { request, status, content_type, masked } => {
+            let masked = if *masked { ", masked" } else { "" };
+            format!("#{request} answer {status} {}{masked}", Safe(content_type.as_deref().unwrap_or("")))
+        }
+        Event::RequestEnded { request, bytes_in, bytes_out, duration_us, error, .. } => {
+            let duration =
+                readable(jiff::SignedDuration::from_micros((*duration_us).min(1 << 62).cast_signed()));
+            let error = because(error.as_deref());
+            format!("#{request} done in {duration}, {bytes_in} bytes in, {bytes_out} bytes out{error}")
+        }
+        Event::StreamOpened { request, kind, protocol, command, container, tty } => {
+            let kind = match kind {
+                StreamKind::Exec => "exec",
+                StreamKind::Attach => "attach",
+                StreamKind::PortForward => "port-forward",
+                StreamKind::Log => "log",
+                StreamKind::Watch => "watch",
+            };
+            let container = container.as_deref().map(|name| format!(" in container {}", Safe(name)));
+            let tty = if *tty { ", with a terminal" } else { "" };
+            let command = command.iter().map(|arg| format!(" {}", Safe(arg))).collect::<String>();
+            format!("#{request} {kind}{command}{} ({}{tty})", container.unwrap_or_default(), Safe(protocol))
+        }
+        Event::Resize { request, width, height } => format!("#{request} terminal is {width}x{height}"),
+        Event::Exit { request, code, message } => match code {
+            Some(code) => format!("#{request} exit code {code}{}", because(Some(message))),
+            None => format!("#{request} exit{}", because(Some(message))),
+        },
+        Event::StreamClosed { request } => format!("#{request} stream closed"),
+        Event::Cut { request, reason } => format!("#{request} CUT: {}", Safe(reason)),
+        Event::Refused { request: Some(request), reason } => format!("#{request} REFUSED: {}", Safe(reason)),
+        Event::Refused { request: None, reason } => format!("REFUSED: {}", Safe(reason)),
+        Event::Note { text } => format!("note: {}", Safe(text)),
+        Event::Unknown(map) => {
+            let fields =
+                map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ");
+            format!("(of a later version) {}", Safe(&fields))
+        }
+    }
+}
+
+fn describe_decision(event: &Event) -> String {
+    let Event::RequestDecided { request, method, path, decision, role, rule, grant, reason, .. } = event
+    else {
+        return String::new();
+    };
+    let decision = match decision {
+        Action::Allow => "allowed",
+        Action::Deny => "DENIED",
+    };
+    let by = [
+        role.as_ref().map(|role| format!("role {}", Safe(role))),
+        rule.map(|rule| format!("rule {rule}")),
+        grant.as_ref().map(|grant| format!("grant {}", Safe(grant))),
+    ];
+    let by = by.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let by = if by.is_empty() { by } else { format!(" by {by}") };
+    let because = because(reason.as_deref());
+    format!("#{request} {} {} {decision}{by}{because}", Safe(method), Safe(path))
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.filter(|reason| !reason.is_empty()).map(|reason| format!(": {}", Safe(reason))).unwrap_or_default()
+}
