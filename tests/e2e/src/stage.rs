@@ -372,7 +372,8 @@ fn configuration(
             "impersonate": options.impersonate,
         }],
         "identity": { "unix": { "users": users, "nss": false } },
-        "access": { "roles": dir.path().join("roles") },
+        "roles": dir.path().join("roles"),
+        "access": { "store": dir.path().join("state/access.db") },
         "record": { "dir": record_dir, "minFreeBytes": 0 },
     }))
 }

@@ -57,6 +57,8 @@ pub(crate) enum Verb {
     Deny(DecideArgs),
     /// End a grant now; its running streams are cut
     Revoke(RevokeArgs),
+    /// Ask to hold a grant for longer
+    Extend(ExtendArgs),
     /// List grants
     Grants(ListArgs),
     /// Look at what was recorded
@@ -135,6 +137,18 @@ pub(crate) struct RevokeArgs {
     /// The grant's id, as `portcullis grants` shows it
     pub(crate) id: String,
     /// Why; the engineer reads it in the stream that is cut
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExtendArgs {
+    /// The grant's id, as `portcullis grants` shows it
+    pub(crate) id: String,
+    /// For how much longer: 30m, 4h
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) duration: std::time::Duration,
+    /// Why
     #[arg(long)]
     pub(crate) reason: String,
 }

@@ -1,7 +1,7 @@
 //! The configuration: one YAML file, raw as serde reads it, then checked once into [`Config`]. Each crate owns the
 //! section that it consumes; what ties sections together is checked here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use portcullis_access::AccessConfig;
 use portcullis_credential::UpstreamConfig;
 use portcullis_identity::UnixConfig;
-use portcullis_intercept::GateConfig;
+use portcullis_intercept::{GateConfig, TargetName};
 use portcullis_record::RecordConfig;
 use portcullis_tls::{Endpoint, Name, TargetNames};
 use serde::Deserialize;
@@ -25,10 +25,12 @@ struct RawConfig {
     kind: String,
     #[serde(default = "default_state_dir")]
     state_dir: PathBuf,
+    #[serde(default)]
     gate: GateConfig,
     targets: Vec<RawTarget>,
     #[serde(default)]
     identity: RawIdentity,
+    roles: PathBuf,
     access: AccessConfig,
     record: RecordConfig,
 }
@@ -61,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) gate: GateConfig,
     pub(crate) targets: BTreeMap<String, TargetConfig>,
     pub(crate) unix: UnixConfig,
+    /// The folder of role manifests.
+    pub(crate) roles: PathBuf,
     pub(crate) access: AccessConfig,
     pub(crate) record: RecordConfig,
 }
@@ -69,6 +73,8 @@ pub(crate) struct Config {
 #[derive(Debug, Clone)]
 pub(crate) struct TargetConfig {
     pub(crate) name: String,
+    /// The same, as the kernel's map holds it.
+    pub(crate) gate_name: TargetName,
     pub(crate) endpoints: Vec<Endpoint>,
     /// Trusted to vouch for the real server; nothing else is.
     pub(crate) certificate_authority: PathBuf,
@@ -90,7 +96,7 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let raw: RawConfig = portcullis_access::manifest::from_yaml(text)?;
+        let raw: RawConfig = serde_saphyr::from_str(text)?;
         ensure!(raw.api_version == API_VERSION, "apiVersion: expected {API_VERSION}, found {:?}", raw.api_version);
         ensure!(raw.kind == KIND, "kind: expected {KIND}, found {:?}", raw.kind);
         ensure!(!raw.targets.is_empty(), "targets: at least one is needed");
@@ -106,12 +112,14 @@ impl Config {
             }
             ensure!(targets.insert(name.clone(), target).is_none(), "targets[{index}]: {name:?} is there twice");
         }
+        let names = targets.keys().cloned().collect();
         Ok(Self {
             state_dir: raw.state_dir,
             gate: raw.gate,
             targets,
             unix: raw.identity.unix,
-            access: raw.access,
+            roles: raw.roles,
+            access: AccessConfig { targets: names, ..raw.access },
             record: raw.record,
         })
     }
@@ -119,11 +127,7 @@ impl Config {
 
 impl RawTarget {
     fn check(self) -> Result<TargetConfig> {
-        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-        ensure!(
-            !self.name.is_empty() && self.name.chars().all(legal),
-            "name: lower-case letters, digits, '-' and '.' only"
-        );
+        let gate_name = self.name.parse().context("name")?;
         ensure!(!self.endpoints.is_empty(), "endpoints: at least one is needed");
         let endpoints = self
             .endpoints
@@ -135,6 +139,7 @@ impl RawTarget {
             self.tls_server_name.map(|name| name.parse().context("tlsServerName")).transpose()?;
         Ok(TargetConfig {
             name: self.name,
+            gate_name,
             endpoints,
             certificate_authority: self.certificate_authority,
             tls_server_name,
@@ -150,8 +155,8 @@ impl TargetConfig {
         self.endpoints.iter().map(|endpoint| endpoint.host.clone()).collect()
     }
 
-    /// `host:port` of every endpoint, as the gate resolves them.
-    pub(crate) fn addresses(&self) -> BTreeSet<String> {
+    /// `host:port` of every endpoint.
+    pub(crate) fn addresses(&self) -> Vec<String> {
         self.endpoints.iter().map(ToString::to_string).collect()
     }
 }

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_access::Ended;
-use portcullis_kube::{Status, stream::watch_error_event};
+use portcullis_kube::{Status, watch_error_event};
 use portcullis_mask::{BodyMasker, MaskError};
 use portcullis_record::{Event, RecordError};
 
@@ -262,7 +262,7 @@ impl ProxiedBody {
         tracing::info!(%reason, "stream cut");
         let last_words = match self.ending {
             Ending::WatchEvent if self.at_line_start => {
-                Some(watch_error_event(&Status::failure(403, reason.clone())))
+                Some(watch_error_event(&Status::forbidden(reason.clone())))
             }
             Ending::LogLine if self.at_line_start => Some(format!("{reason}\n").into_bytes()),
             Ending::LogLine => Some(format!("\n{reason}\n").into_bytes()),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_identity::{Attestation, Presented, Subject};
-use portcullis_record::{Event, SessionHandle, SessionKey, SessionStart};
+use portcullis_record::{Event, RecordError, SessionHandle, SessionStart};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -25,12 +25,21 @@ pub(crate) struct Person {
     pub(crate) attestation: Arc<Attestation>,
     pub(crate) route: Route,
     proxy: Arc<Proxy>,
-    session: Mutex<Option<SessionHandle>>,
+    h2: bool,
+    line: Mutex<Option<Line>>,
+}
+
+/// A connection within its session.
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(crate) session: SessionHandle,
+    pub(crate) connection: u32,
 }
 
 impl Caller {
     /// Asks each identity source in turn; the first that knows the caller decides.
     pub(crate) async fn identify(proxy: &Arc<Proxy>, secured: Secured) -> (TlsStream<TcpStream>, Self) {
+        let h2 = secured.speaks_h2();
         let Secured { io, attestation, route } = secured;
         let person = subject(proxy, &attestation).await.map(|subject| {
             Arc::new(Person {
@@ -38,7 +47,8 @@ impl Caller {
                 attestation: Arc::clone(&attestation),
                 route,
                 proxy: Arc::clone(proxy),
-                session: Mutex::default(),
+                h2,
+                line: Mutex::default(),
             })
         });
         if let Err(reason) = &person {
@@ -62,10 +72,7 @@ impl Caller {
             Err(_) => tracing::warn!(%uid, reason, "refused"),
             Ok(person) => {
                 tracing::warn!(%uid, subject = %person.subject, target = person.route.target.name, reason, "refused");
-                let recorded = person.session().and_then(|session| {
-                    session.event(&Event::Refused { code: refusal.code().as_u16(), reason }).map_err(Refusal::from)
-                });
-                if let Err(error) = recorded {
+                if let Err(error) = person.line().and_then(|line| record(&line, refusal)) {
                     tracing::error!(%error, "a refusal could not be recorded");
                 }
             }
@@ -74,22 +81,47 @@ impl Caller {
 }
 
 impl Person {
-    /// This connection's handle on the session of the client's process, opened with the first request.
-    pub(crate) fn session(&self) -> Result<SessionHandle, Refusal> {
-        let mut open = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = &*open {
-            return Ok(session.clone());
+    /// This connection's place in the session of the client's process, opened with the first request.
+    pub(crate) fn line(&self) -> Result<Line, RecordError> {
+        let mut open = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = &*open {
+            return Ok(line.clone());
         }
-        let target = &self.route.target.name;
-        let key = SessionKey::of(&self.attestation, &self.subject, target);
         let start = SessionStart {
-            subject: self.subject.clone(),
-            attestation: (*self.attestation).clone(),
-            target: target.clone(),
+            subject: &self.subject,
+            attestation: &self.attestation,
+            target: &self.route.target.name,
         };
-        let session = self.proxy.recorder.session(key, start)?;
-        *open = Some(session.clone());
-        Ok(session)
+        let session = self.proxy.recorder.session(start)?;
+        let connection = session.next_connection();
+        session.event(&Event::ConnectionOpened {
+            connection,
+            peer: self.attestation.peer,
+            original_dst: self.attestation.original_dst.0,
+            alpn: self.h2.then(|| "h2".to_owned()),
+        })?;
+        let line = Line { session, connection };
+        *open = Some(line.clone());
+        Ok(line)
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Line { session, connection }) = line
+            && let Err(error) = session.event(&Event::ConnectionClosed { connection, error: None })
+        {
+            tracing::error!(%error, "the end of a connection could not be recorded");
+        }
+    }
+}
+
+/// A denial is the decision about a request; any other refusal came before or after one.
+fn record(line: &Line, refusal: &Refusal) -> Result<(), RecordError> {
+    match refusal {
+        Refusal::Denied(denial) => line.session.event(&denial.event(line)),
+        other => line.session.event(&Event::Refused { request: None, reason: other.to_string() }),
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Classified {
     pub(crate) person: Arc<Person>,
     pub(crate) request: Request<Incoming>,
     pub(crate) info: RequestInfo,
+    /// The request target as it was classified.
+    pub(crate) target: String,
     pub(crate) operation: Operation,
     /// The `Upgrade` header of a request for exec, attach or port-forward.
     pub(crate) upgrade: Option<HeaderValue>,
@@ -34,13 +36,13 @@ impl Classified {
         let info = portcullis_kube::classify(method, &target)?;
         let upgrade = request.headers().get(header::UPGRADE).cloned();
         if let Some(protocol) = &upgrade
-            && !info.is_stream()
+            && !info.is_session()
         {
             let protocol = String::from_utf8_lossy(protocol.as_bytes()).into_owned();
             return Err(Refusal::Upgrade { protocol });
         }
-        let operation = operation(&info, method);
-        Ok(Self { person, request, info, operation, upgrade })
+        let operation = operation(&info);
+        Ok(Self { person, request, info, target, operation, upgrade })
     }
 }
 
@@ -55,8 +57,8 @@ fn target_of(request: &Request<Incoming>) -> String {
 }
 
 /// What is to be decided, in the terms of roles.
-fn operation(info: &RequestInfo, method: &str) -> Operation {
-    let verb = portcullis_kube::authz_verb(info, method).to_owned();
+fn operation(info: &RequestInfo) -> Operation {
+    let verb = info.authz_verb().to_owned();
     if !info.is_resource_request {
         return Operation::NonResource { verb, path: info.path.clone() };
     }

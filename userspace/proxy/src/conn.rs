@@ -89,7 +89,7 @@ pub(crate) async fn serve(
 
 /// Answers one request: what the pipeline gives, or its refusal in the form that the client can show.
 async fn answer(proxy: &Arc<Proxy>, caller: &Arc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
-    let discovery = portcullis_kube::is_discovery_path(request.uri().path());
+    let discovery = is_discovery(&request);
     let retry_of = crate::denials::key(caller, &request);
     match pipeline(proxy, caller, request).await {
         Ok(response) => response,
@@ -111,4 +111,9 @@ async fn pipeline(
     let recorded = decided.open_record()?;
     let credentialed = Credentialed::new(proxy, recorded).await?;
     forward::send(credentialed).await
+}
+
+/// Whether kubectl asks for discovery here: refusals are worded for it even when the request is not read further.
+fn is_discovery(request: &Request<Incoming>) -> bool {
+    portcullis_kube::classify("GET", request.uri().path()).is_ok_and(|info| info.is_discovery())
 }

@@ -1,13 +1,14 @@
 //! Asks the snapshot of roles and grants whether this request may go on, and opens its record.
 
+use std::fmt;
 use std::sync::Arc;
 
-use portcullis_access::{Allowed, Decision, MaskLevel, Operation, Query, decide};
-use portcullis_kube::RequestInfo;
+use portcullis_access::{Allowed, Decision, Denied, MaskLevel, Operation, Query, decide};
 use portcullis_mask::Rules;
-use portcullis_record::{Event, StreamKind, redact_query};
+use portcullis_record::{Action, Event, redact_query};
 
 use crate::Proxy;
+use crate::caller::Line;
 use crate::classify::Classified;
 use crate::lease::Lease;
 use crate::record::RequestRecord;
@@ -41,7 +42,10 @@ impl Decided {
         };
         let allowed = match decide(&snapshot, &query, proxy.clock.now()) {
             Decision::Allow(allowed) => allowed,
-            Decision::Deny(denied) => return Err(Refusal::Denied { message: denied.message(&query) }),
+            Decision::Deny(denied) => {
+                let message = denied.message(&query);
+                return Err(Refusal::Denied(Box::new(Denial { described: described(&classified), denied, message })));
+            }
         };
         let rules = match (allowed.obligations.mask, &classified.operation) {
             (MaskLevel::Default, Operation::Resource { api_group, resource, .. }) => {
@@ -55,50 +59,77 @@ impl Decided {
 
     /// Opens the record of this request: once this returns, what was decided is evidence.
     pub(crate) fn open_record(self) -> Result<Recorded, Refusal> {
-        let Classified { person, request, info, operation, upgrade } = &self.classified;
-        let session = person.session()?;
-        let number = session.next_request();
+        let line = self.classified.person.line()?;
+        let number = line.session.next_request();
+        let mut decided = described(&self.classified);
         let audit_id = audit_id();
-        let decided = Event::RequestDecided {
-            request: number,
-            audit_id: audit_id.clone(),
-            method: request.method().to_string(),
-            target: redact_query(&request.uri().to_string()),
-            verb: operation.verb().to_owned(),
-            api_group: info.api_group.clone(),
-            resource: info.resource.clone(),
-            subresource: info.subresource.clone(),
-            namespace: info.namespace.clone(),
-            name: info.name.clone(),
-            decision: "allow".to_owned(),
-            role: Some(self.allowed.role.to_string()),
-            rule: Some(self.allowed.rule),
-            grant: self.allowed.grant.as_ref().map(ToString::to_string),
-            reason: None,
-        };
-        let record = RequestRecord::open(session, number, self.allowed.obligations.record, &decided)?;
-        if let Some(protocol) = upgrade
-            && let Some(kind) = stream_kind(info)
+        if let Event::RequestDecided { request, connection, audit_id: id, decision, role, rule, grant, .. } =
+            &mut decided
         {
-            record.event(&Event::StreamOpened {
-                request: number,
-                kind,
-                protocol: String::from_utf8_lossy(protocol.as_bytes()).into_owned(),
-                command: info.query_all("command"),
-                container: info.query_all("container").into_iter().next(),
-                tty: info.query_all("tty").iter().any(|tty| tty == "true"),
-            })?;
+            *request = number;
+            *connection = line.connection;
+            id.clone_from(&audit_id);
+            *decision = Action::Allow;
+            *role = Some(self.allowed.role.to_string());
+            *rule = Some(self.allowed.rule);
+            *grant = self.allowed.grant.as_ref().map(ToString::to_string);
         }
+        let record = RequestRecord::open(line.session, number, self.allowed.obligations.record, &decided)?;
         Ok(Recorded { decided: self, record, audit_id })
     }
 }
 
-fn stream_kind(info: &RequestInfo) -> Option<StreamKind> {
-    match info.subresource.as_str() {
-        "exec" => Some(StreamKind::Exec),
-        "attach" => Some(StreamKind::Attach),
-        "portforward" => Some(StreamKind::PortForward),
-        _ => None,
+/// A request that was denied, as it is told and recorded.
+#[derive(Debug)]
+pub(crate) struct Denial {
+    described: Event,
+    denied: Denied,
+    message: String,
+}
+
+impl Denial {
+    /// The denial as a request of its own on `line`.
+    pub(crate) fn event(&self, line: &Line) -> Event {
+        let mut event = self.described.clone();
+        if let Event::RequestDecided { request, connection, role, rule, reason, .. } = &mut event {
+            *request = line.session.next_request();
+            *connection = line.connection;
+            *reason = Some(self.message.clone());
+            if let Some(denied_by) = self.denied.rule() {
+                *role = Some(denied_by.role.to_string());
+                *rule = Some(denied_by.rule);
+            }
+        }
+        event
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What is asked for, as the event that says how it was decided: denied, until a grant says otherwise.
+fn described(classified: &Classified) -> Event {
+    let Classified { request, info, target, operation, .. } = classified;
+    Event::RequestDecided {
+        request: 0,
+        connection: 0,
+        audit_id: String::new(),
+        method: request.method().to_string(),
+        path: redact_query(target),
+        verb: operation.verb().to_owned(),
+        api_group: info.api_group.clone(),
+        resource: info.resource.clone(),
+        subresource: info.subresource.clone(),
+        namespace: info.namespace.clone(),
+        name: info.name.clone(),
+        decision: Action::Deny,
+        role: None,
+        rule: None,
+        grant: None,
+        reason: None,
     }
 }
 

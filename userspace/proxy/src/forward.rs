@@ -40,6 +40,8 @@ pub(crate) struct Credentialed {
 struct Exchange {
     target: String,
     info: RequestInfo,
+    /// Path and query.
+    path: String,
     allowed: Allowed,
     rules: Option<Arc<Rules>>,
     lease: Lease,
@@ -67,7 +69,7 @@ impl Credentialed {
         audit_id: &str,
     ) -> Result<(Request<RequestBody>, Pools, Exchange, Option<OnUpgrade>), Refusal> {
         let Decided { classified, allowed, rules, lease } = decided;
-        let Classified { person, mut request, info, operation: _, upgrade } = classified;
+        let Classified { person, mut request, info, target: path, operation: _, upgrade } = classified;
         let target = &person.route.target;
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, body) = request.into_parts();
@@ -80,8 +82,9 @@ impl Credentialed {
         headers::set_audit_id(&mut head.headers, audit_id)?;
         if target.impersonate {
             let grant = allowed.grant.as_ref().map(ToString::to_string);
-            let session = person.session()?;
-            headers::set_impersonation(&mut head.headers, &person.subject, grant.as_deref(), session.id())?;
+            let session = person.line()?.session;
+            let session = session.id().as_str();
+            headers::set_impersonation(&mut head.headers, &person.subject, grant.as_deref(), session)?;
         }
         let presenting = target
             .upstream
@@ -109,6 +112,7 @@ impl Credentialed {
         let exchange = Exchange {
             target: target.name.clone(),
             info,
+            path,
             allowed,
             rules,
             lease,
@@ -171,7 +175,7 @@ impl Exchange {
         self.warn_of_expiry(response.headers_mut());
 
         let masker = self.masker(&mut response)?;
-        let access = self.info.is_long_running().then(|| self.ending(&response));
+        let access = self.info.is_long_running(&self.path).then(|| self.ending(&response));
         let (head, body) = response.into_parts();
         let access = access.map(|ending| (Box::pin(self.lease.ended()) as _, ending));
         let bodiless = http_body::Body::is_end_stream(&body);
@@ -242,6 +246,7 @@ impl Exchange {
         };
         let tap = upgrade::Tap::new(&self.info, response.headers())
             .map_err(|error| Refusal::Upgrade { protocol: error.to_string() })?;
+        record.event(&tap.opened(record.number(), &self.info, &self.path))?;
         let server = hyper::upgrade::on(&mut response);
         tokio::spawn(upgrade::tunnel(client, server, tap, record, self.lease));
         Ok(response.map(|_| ResponseBody::whole(Bytes::new())))

@@ -32,7 +32,7 @@ use portcullis_tls::LeafIssuer;
 use tokio::sync::watch;
 
 pub use listen::{Counts, listen};
-pub use target::{Route, Routes, Target};
+pub use target::{Routing, Target};
 pub use upstream::Upstream;
 
 /// All that the pipeline needs, made by the daemon and shared by every connection.
@@ -42,7 +42,7 @@ pub struct Proxy {
     /// Asked in turn who the person is.
     pub sources: Vec<Arc<dyn Source>>,
     /// Where intercepted addresses lead.
-    pub routes: Arc<Routes>,
+    pub routing: Arc<dyn Routing>,
     /// Leaves for the client's side of TLS.
     pub leaves: LeafIssuer,
     /// Roles and live grants; the request path reads nothing else (Law 7).

@@ -1,11 +1,13 @@
 //! Accepts intercepted connections, bounds how many there are, and drains them at the end.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,10 +30,10 @@ pub struct Counts {
     pub failed: AtomicU64,
 }
 
-/// Serves `listener` until `drain` is cancelled; connections under way are spawned on `connections`.
+/// Serves what `accept` gives until `drain` is cancelled; connections under way are spawned on `connections`.
 pub async fn listen(
     proxy: Arc<Proxy>,
-    listener: TcpListener,
+    accept: impl AsyncFn() -> io::Result<(TcpStream, SocketAddr)>,
     connections: TaskTracker,
     drain: CancellationToken,
 ) {
@@ -39,7 +41,7 @@ pub async fn listen(
     loop {
         let accepted = tokio::select! {
             () = drain.cancelled() => return,
-            accepted = accept(&listener, &limit) => accepted,
+            accepted = within(&limit, &accept) => accepted,
         };
         let (tcp, permit) = match accepted {
             Ok(accepted) => accepted,
@@ -59,11 +61,13 @@ pub async fn listen(
     }
 }
 
-type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);
-
-async fn accept(listener: &TcpListener, limit: &Arc<Semaphore>) -> std::io::Result<Accepted> {
-    let permit = Arc::clone(limit).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (tcp, _) = listener.accept().await?;
+/// Accepts once there is room for one more.
+async fn within(
+    limit: &Arc<Semaphore>,
+    accept: &impl AsyncFn() -> io::Result<(TcpStream, SocketAddr)>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(limit).acquire_owned().await.map_err(io::Error::other)?;
+    let (tcp, _) = accept().await?;
     Ok((tcp, permit))
 }
 

@@ -9,6 +9,7 @@ use portcullis_mask::MaskError;
 use portcullis_record::RecordError;
 
 use crate::body::ResponseBody;
+use crate::decide::Denial;
 
 /// Why a request was not served. `Display` is the sentence that the engineer reads.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +22,8 @@ pub(crate) enum Refusal {
     Unclassified(#[from] ClassifyError),
     #[error("portcullis: refused: impersonation (kubectl --as, Impersonate-* headers) does not pass the gate")]
     Impersonation,
-    #[error("{message}")]
-    Denied { message: String },
+    #[error("{0}")]
+    Denied(Box<Denial>),
     #[error("portcullis: refused: {resource} are masked here and can be sent as JSON only; the request accepts {accept:?}", resource = "these objects")]
     NotAcceptable { accept: String },
     #[error("portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach and port-forward can be upgraded")]
@@ -57,7 +58,7 @@ impl Refusal {
     pub(crate) fn code(&self) -> StatusCode {
         match self {
             Self::Unidentified(_)
-            | Self::Denied { .. }
+            | Self::Denied(_)
             | Self::Impersonation
             | Self::Upgrade { .. }
             | Self::ReservedName { .. }
@@ -72,6 +73,17 @@ impl Refusal {
         }
     }
 
+    fn status(&self, message: String) -> Status {
+        match self.code() {
+            StatusCode::FORBIDDEN => Status::forbidden(message),
+            StatusCode::BAD_REQUEST => Status::bad_request(message),
+            StatusCode::NOT_ACCEPTABLE => Status::not_acceptable(message),
+            StatusCode::BAD_GATEWAY => Status::bad_gateway(message),
+            StatusCode::SERVICE_UNAVAILABLE => Status::service_unavailable(message),
+            code => Status { code: i32::from(code.as_u16()), ..Status::bad_request(message) },
+        }
+    }
+
     /// The answer: a `metav1.Status`, or plain text on discovery paths, where kubectl shows a Status as just
     /// "unknown" (checked on 1.27 to 1.33).
     pub(crate) fn response(&self, discovery: bool) -> Response<ResponseBody> {
@@ -79,7 +91,7 @@ impl Refusal {
         let (body, content_type) = if discovery {
             (Bytes::from(message), "text/plain; charset=utf-8")
         } else {
-            (Bytes::from(Status::failure(self.code().as_u16(), message).to_json()), "application/json")
+            (Bytes::from(self.status(message).to_json()), "application/json")
         };
         let mut response = Response::new(ResponseBody::whole(body));
         // On discovery paths a 4xx other than 403 makes kubectl drop the text as well.

@@ -1,12 +1,10 @@
 //! Protected targets, and which one an intercepted connection was bound for.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use portcullis_identity::OriginalDst;
-use portcullis_tls::TargetNames;
+use portcullis_tls::{Name, TargetNames};
 use rustls_pki_types::ServerName;
 
 use crate::upstream::Upstream;
@@ -17,34 +15,47 @@ pub struct Target {
     pub name: String,
     /// The names and addresses that a client may dial, and so that a leaf may be made for.
     pub names: TargetNames,
+    /// What the server's certificate must say, where that is not what was dialled.
+    pub server_name: Option<Name>,
     /// The way to the real server.
     pub upstream: Upstream,
     /// Present the engineer by impersonation on top of the credential.
     pub impersonate: bool,
 }
 
-/// Where one intercepted address leads.
-#[derive(Clone)]
-pub struct Route {
-    /// The target that the address belongs to.
-    pub target: Arc<Target>,
-    /// The name that the server's certificate must carry.
-    pub server_name: ServerName<'static>,
+impl Target {
+    /// The name that the certificate of the server at `destination` must carry: the configured one, else the address
+    /// where the target is configured by it, else the DNS name that resolved to it.
+    #[must_use]
+    pub fn server_name(&self, destination: OriginalDst) -> Option<ServerName<'static>> {
+        let dialled = Name::ip(destination.0.ip());
+        let by_address = || self.names.contains(&dialled).then_some(&dialled);
+        let by_name = || self.names.iter().find(|name| matches!(name, Name::Dns(_)));
+        self.server_name.as_ref().or_else(by_address).or_else(by_name).map(|name| match name {
+            Name::Dns(name) => ServerName::DnsName(name.clone()),
+            Name::Ip(IpAddr::V4(address)) => ServerName::from(*address),
+            Name::Ip(IpAddr::V6(address)) => ServerName::from(*address),
+        })
+    }
 }
 
-/// All intercepted addresses; replaced as a whole when names resolve anew or the configuration changes.
-#[derive(Default)]
-pub struct Routes(ArcSwap<HashMap<SocketAddr, Route>>);
+/// Knows whose address an intercepted destination is.
+pub trait Routing: Send + Sync {
+    /// The target at `destination`; `None` when it is nobody's, or nobody's any more.
+    fn target(&self, destination: OriginalDst) -> Option<Arc<Target>>;
+}
 
-impl Routes {
-    /// Replaces the table.
-    pub fn replace(&self, table: HashMap<SocketAddr, Route>) {
-        self.0.store(Arc::new(table));
-    }
+/// Where one connection leads.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) target: Arc<Target>,
+    pub(crate) server_name: ServerName<'static>,
+}
 
-    /// The route of an original destination, if it is a target's.
-    #[must_use]
-    pub fn get(&self, destination: OriginalDst) -> Option<Route> {
-        self.0.load().get(&destination.0).cloned()
+impl Route {
+    pub(crate) fn find(routing: &dyn Routing, destination: OriginalDst) -> Option<Self> {
+        let target = routing.target(destination)?;
+        let server_name = target.server_name(destination)?;
+        Some(Self { target, server_name })
     }
 }

@@ -28,7 +28,7 @@ impl Secured {
     pub(crate) async fn terminate(proxy: &Proxy, attested: Attested<TcpStream>) -> Result<Self, ConnError> {
         let (tcp, attestation) = attested.into_parts();
         let destination = attestation.original_dst;
-        let route = proxy.routes.get(destination).ok_or(ConnError::NoTarget(destination))?;
+        let route = Route::find(&*proxy.routing, destination).ok_or(ConnError::NoTarget(destination))?;
         tcp.set_nodelay(true).map_err(ConnError::Handshake)?;
         let config = proxy.leaves.server_config(&route.target.name, destination.0, &route.target.names)?;
         let io = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(tcp))

@@ -1,0 +1,67 @@
+//! The control socket, through which engineers ask and approvers decide: one JSON line in, one JSON line out. The caller
+//! is whom the kernel says (`SO_PEERCRED`), never what the line says.
+
+mod client;
+mod server;
+
+pub(crate) use client::ask;
+pub(crate) use server::{Control, listen, serve};
+
+use portcullis_access::{GrantId, RequestId, RoleName};
+use serde::{Deserialize, Serialize};
+
+/// A line from a command.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub(crate) enum Ask {
+    WhoAmI,
+    /// What `trust install` needs: the CA and what the targets are called.
+    Trust,
+    Request {
+        role: RoleName,
+        target: Option<String>,
+        seconds: u64,
+        reason: String,
+    },
+    Extend {
+        id: GrantId,
+        seconds: u64,
+        reason: String,
+    },
+    Requests {
+        all: bool,
+    },
+    Approve {
+        id: RequestId,
+        comment: String,
+    },
+    Deny {
+        id: RequestId,
+        comment: String,
+    },
+    Revoke {
+        id: GrantId,
+        reason: String,
+    },
+    Grants {
+        all: bool,
+    },
+}
+
+/// The daemon's line back.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Answer<T> {
+    Done(T),
+    Refused(String),
+}
+
+/// What an engineer's kubeconfig needs to know.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TrustAnchor {
+    /// The interception CA's certificate.
+    pub(crate) certificate_pem: String,
+    /// `host:port` of every endpoint.
+    pub(crate) endpoints: Vec<String>,
+}

@@ -1,0 +1,106 @@
+//! The daemon: opens the pinned gate, puts the pipeline together, serves until told to stop, and drains.
+
+mod parts;
+mod reload;
+mod resolve;
+mod routing;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::control;
+use parts::Parts;
+pub(crate) use resolve::{resolve, wanted_of};
+use reload::Reloader;
+
+/// How long connections under way may take to finish once the daemon is told to stop.
+const DRAIN: Duration = Duration::from_secs(25);
+/// The grants' age is bounded by seconds (Law 7), so the store is asked each second.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(config_path: &Path, socket: &Path) -> Result<()> {
+    init_tracing();
+    let config = Config::read(config_path)?;
+    protect_memory()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(serve(config, config_path, socket))
+}
+
+async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+
+    let parts = Parts::assemble(&config).await?;
+    let commands = control::listen(socket)?;
+    let Parts { proxy, listeners, access, control, resolver, routing } = parts;
+    let recorder = Arc::clone(&proxy);
+    let reloader = Reloader::new(config_path, config, Arc::clone(&access), routing, resolver.handle());
+
+    let drain = CancellationToken::new();
+    let connections = TaskTracker::new();
+    tokio::spawn(control::serve(commands, Arc::new(control)));
+    tokio::spawn(resolver.run());
+    tokio::spawn(tick(Arc::clone(&access), Arc::clone(&proxy)));
+    let listening =
+        portcullis_proxy::listen(Arc::clone(&proxy), async || listeners.accept().await, connections.clone(), drain.clone());
+    tokio::pin!(listening);
+    tracing::info!(socket = %socket.display(), "ready");
+    loop {
+        tokio::select! {
+            () = &mut listening => break,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reloader.reload(),
+        }
+    }
+    tracing::info!(connections = connections.len(), "stopping");
+    drain.cancel();
+    connections.close();
+    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "connections did not finish in time and are closed");
+    }
+    recorder.recorder.shutdown();
+    std::fs::remove_file(socket).ok();
+    Ok(())
+}
+
+/// Keeps the grants' snapshot fresh, and ends sessions whose process is gone.
+async fn tick(access: Arc<portcullis_access::Access>, proxy: Arc<portcullis_proxy::Proxy>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let (access, proxy) = (Arc::clone(&access), Arc::clone(&proxy));
+        let ticked = tokio::task::spawn_blocking(move || {
+            proxy.recorder.tick();
+            access.refresh()
+        });
+        match ticked.await {
+            Ok(Ok(())) => {}
+            // Decisions are refused once the snapshot is too old; until then this is the only sign.
+            Ok(Err(error)) => tracing::error!(%error, "the store of grants cannot be read"),
+            Err(error) => tracing::error!(%error, "the clockwork failed"),
+        }
+    }
+}
+
+fn init_tracing() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().flatten_event(true).init();
+}
+
+/// No core dump and no ptrace by the same uid: this process holds keys and tokens (prctl(2), `PR_SET_DUMPABLE`).
+fn protect_memory() -> Result<()> {
+    nix::sys::prctl::set_dumpable(false).context("PR_SET_DUMPABLE")
+}

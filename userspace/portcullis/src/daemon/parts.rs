@@ -1,0 +1,124 @@
+//! Puts the pipeline together from the configuration.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use portcullis_access::{Access, SystemClock, load_roles};
+use portcullis_identity::{Nss, UnixSource};
+use portcullis_intercept::{Gate, Listeners};
+use portcullis_mask::{MaskKey, Profile};
+use portcullis_proxy::{Counts, Denials, Proxy, Target, Upstream};
+use portcullis_record::Recorder;
+use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
+
+use super::resolve::Resolver;
+use super::routing::Routes;
+use crate::config::Config;
+use crate::control::{Control, TrustAnchor};
+
+/// Everything the daemon runs.
+pub(super) struct Parts {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) listeners: Listeners,
+    pub(super) access: Arc<Access>,
+    pub(super) control: Control,
+    pub(super) resolver: Resolver,
+    pub(super) routing: Arc<Routes>,
+}
+
+impl Parts {
+    /// Opens or makes every part. Nothing is served unless all of it is there.
+    pub(super) async fn assemble(config: &Config) -> Result<Self> {
+        let Gate { attestor, targets, exemptions, .. } = portcullis_intercept::open(&config.gate)?;
+        let state = &config.state_dir;
+        prepare(state)?;
+        let ca = interception_ca(config)?;
+        let trust = TrustAnchor {
+            certificate_pem: ca.certificate_pem().to_owned(),
+            endpoints: config.targets.values().flat_map(crate::config::TargetConfig::addresses).collect(),
+        };
+        let recorder = Recorder::open(&config.record).context("record")?;
+        let roles = load_roles(&config.roles)?;
+        let access = Access::open(config.access.clone(), roles, Arc::new(SystemClock)).context("access")?;
+        let access = Arc::new(access);
+        let unix = Arc::new(UnixSource::new(config.unix.clone(), Arc::new(Nss)).context("identity.unix")?);
+        let routing = Arc::new(Routes::new(targets.watch(), targets_of(config)?));
+        let mut resolver = Resolver::new(targets, exemptions, config);
+        resolver.sync().await;
+        let proxy = Proxy {
+            attestor: Arc::new(attestor),
+            sources: vec![Arc::clone(&unix) as _],
+            routing: Arc::clone(&routing) as _,
+            leaves: LeafIssuer::new(ca, Arc::new(Timestamp::now))?,
+            snapshots: access.subscribe(),
+            clock: Arc::new(SystemClock),
+            recorder,
+            profile: Profile::default(),
+            mask_key: MaskKey::load_or_create(&state.join("mask.key"))?,
+            denials: Denials::default(),
+            counts: Counts::default(),
+        };
+        Ok(Self {
+            proxy: Arc::new(proxy),
+            listeners: Listeners::bind(&config.gate)?,
+            control: Control { access: Arc::clone(&access), unix, trust },
+            access,
+            resolver,
+            routing,
+        })
+    }
+}
+
+/// The targets as the proxy wants them. Credentials are looked at now, so that a wrong path is told at once.
+pub(super) fn targets_of(config: &Config) -> Result<BTreeMap<String, Arc<Target>>> {
+    config
+        .targets
+        .values()
+        .map(|target| {
+            let at = || format!("target {}", target.name);
+            let source = target.credential.open().with_context(at)?;
+            let tls = portcullis_credential::UpstreamTls::from_file(&target.certificate_authority).with_context(at)?;
+            let made = Target {
+                name: target.name.clone(),
+                names: target.names(),
+                server_name: target.tls_server_name.clone(),
+                upstream: Upstream::new(source, tls),
+                impersonate: target.impersonate,
+            };
+            Ok((target.name.clone(), Arc::new(made)))
+        })
+        .collect()
+}
+
+fn interception_ca(config: &Config) -> Result<InterceptionCa> {
+    let names: Vec<TargetNames> = config.targets.values().map(crate::config::TargetConfig::names).collect();
+    let constraints = Constraints::of(&names)?;
+    let (ca, origin) = InterceptionCa::load_or_create(&config.state_dir, &constraints, Timestamp::now())?;
+    match origin {
+        Origin::Loaded => {}
+        Origin::Created => tracing::info!("interception CA made: engineers need `portcullis trust install` once"),
+        Origin::Reissued { added, dropped } => {
+            let list = |names: &[portcullis_tls::Name]| {
+                names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            };
+            tracing::warn!(
+                added = list(&added),
+                dropped = list(&dropped),
+                "interception CA issued anew: for the added names engineers need `portcullis trust install` again"
+            );
+        }
+    }
+    Ok(ca)
+}
+
+fn prepare(state: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state)
+        .with_context(|| format!("cannot make stateDir {}", state.display()))
+}

@@ -1,0 +1,304 @@
+//! `cargo xtask demo`: the product's main job as a story, with real eBPF, real kubectl and a simulated cluster (or a real
+//! one). Everything runs in a cgroup of its own and is gone afterwards, also on Ctrl-C.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use e2e::{ALICE, BOB, Kubectl, Output, Person, Running, Stage, StageOptions, Upstream, installed, output};
+use serde_json::{Value, json};
+
+use crate::build;
+use crate::say::{say, step};
+
+/// Play the main job as a story
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Use the current context of this kubeconfig as upstream; only reads are sent to it
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Leave everything running to play with, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+const ROLES: &str = r#"
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata:
+  name: debug
+spec:
+  description: Look at workloads and run commands in them
+  targets: [demo]
+  eligible: {groups: [dev]}
+  approval: {required: 1, groups: [leads]}
+  maxDuration: 4h
+  rules:
+  - apiGroups: ["", apps]
+    resources: [pods, pods/log, configmaps, secrets, services, events, deployments, namespaces]
+    verbs: [get, list, watch]
+  - apiGroups: [""]
+    resources: [pods/exec, pods/attach, pods/portforward]
+    verbs: [create]
+    namespaces: [demo]
+  - apiGroups: [""]
+    resources: [pods]
+    verbs: [delete]
+  - action: deny
+    apiGroups: ["*"]
+    resources: ["*"]
+    verbs: [delete, deletecollection]
+    namespaces: [prod]
+    reason: nothing is deleted by hand in prod; open a change request
+"#;
+
+/// Runs the demo.
+pub(crate) fn run(args: &DemoArgs) -> Result<()> {
+    let programs = build::programs(build::Profile::Debug)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("cannot watch for Ctrl-C")?;
+    }
+    let kubectl = installed()?.pop().context("no kubectl")?;
+    let upstream = args.kubeconfig.as_deref().map(|file| real_cluster(&kubectl, file)).transpose()?;
+    step("Setting the stage: a cluster, the gate in the kernel, the daemon behind it");
+    let real = upstream.is_some();
+    let stage = Stage::set(&programs, &StageOptions { upstream, ..StageOptions::with_roles(ROLES) })?;
+    let mut story = Story { stage, kubectl, interrupted };
+    say(&format!(
+        "  {} is behind the gate; alice's kubeconfig names it, and holds no credential.",
+        story.stage.endpoint()
+    ));
+    let started = Instant::now();
+    if real { story.on_a_real_cluster()? } else { story.tell()? }
+    say(&format!("\nThat was the story, in {} s.", started.elapsed().as_secs()));
+    if args.keep {
+        story.keep()?;
+    }
+    step("Taking the stage down");
+    Ok(())
+}
+
+struct Story {
+    stage: Stage,
+    kubectl: Kubectl,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Story {
+    fn tell(&mut self) -> Result<()> {
+        step("Alice has no access yet, and reads how to ask for it");
+        expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "portcullis request")?;
+        let grant = self.request_and_approve()?;
+
+        step("Now plain kubectl works");
+        expect(&self.kubectl(ALICE, &["get", "pods"])?, 0, "shell")?;
+        step("Secrets come masked: equal values look equal, and nothing can be read");
+        expect(&self.kubectl(ALICE, &["get", "secret", "db-credentials", "-o", "yaml"])?, 0, "data:")?;
+        step("An exec, recorded byte for byte");
+        let command = "echo \"I am in $(basename \"$PWD\")\"; ls /nosuch; exit 3";
+        expect(&self.kubectl(ALICE, &["exec", "shell", "-c", "sh", "--", "sh", "-c", command])?, 3, "I am in")?;
+        step("A delete in a protected namespace is refused, whatever was granted");
+        expect(&self.kubectl(ALICE, &["delete", "pod", "web", "-n", "prod"])?, 1, "change request")?;
+
+        step("Bob revokes while Alice follows a log: the stream is cut, and says why");
+        self.cut(&grant, &["logs", "-f", "shell"])?;
+
+        step("What was recorded");
+        self.replay()?;
+
+        step("The daemon dies (kill -9): the gate stays closed");
+        self.stage.kill_daemon();
+        expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "refused")?;
+        Ok(())
+    }
+
+    /// On a cluster that is not ours only reads are sent.
+    fn on_a_real_cluster(&mut self) -> Result<()> {
+        step("Alice has no access yet, and reads how to ask for it");
+        expect(&self.kubectl(ALICE, &["get", "pods", "-A"])?, 1, "portcullis request")?;
+        let grant = self.request_and_approve()?;
+        step("Now plain kubectl works");
+        expect(&self.kubectl(ALICE, &["get", "pods", "-A"])?, 0, "")?;
+        step("Secrets come masked");
+        expect(&self.kubectl(ALICE, &["get", "secrets", "-A"])?, 0, "")?;
+        step("Bob revokes while Alice watches: the stream is cut, and says why");
+        self.cut(&grant, &["get", "pods", "-A", "-w"])?;
+        step("What was recorded");
+        let listed = self.stage.operator(&["sessions", "list"])?;
+        say(&indent(&listed.stdout));
+        step("The daemon dies (kill -9): the gate stays closed");
+        self.stage.kill_daemon();
+        expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "refused")
+    }
+
+    fn request_and_approve(&self) -> Result<String> {
+        step("Alice asks, and Bob approves: nobody approves their own request");
+        let reason = "checkout is slow, INC-4711";
+        let asked = self.portcullis(ALICE, &["request", "--role", "debug", "--for", "30m", "--reason", reason])?;
+        expect(&asked, 0, "r-")?;
+        let listed = self.stage.portcullis(BOB, &["requests", "-o", "json"])?;
+        let listed: Value = serde_json::from_str(&listed.stdout).context("requests -o json")?;
+        let request = listed[0]["id"].as_str().context("no pending request")?.to_owned();
+        expect(&self.portcullis(ALICE, &["approve", &request])?, 1, "own request")?;
+        expect(&self.portcullis(BOB, &["requests"])?, 0, &request)?;
+        expect(&self.portcullis(BOB, &["approve", &request])?, 0, "g-")?;
+        let grants = self.stage.portcullis(BOB, &["grants", "-o", "json"])?;
+        let grants: Value = serde_json::from_str(&grants.stdout).context("grants -o json")?;
+        grants[0]["id"].as_str().map(str::to_owned).context("no grant")
+    }
+
+    fn cut(&self, grant: &str, stream: &[&str]) -> Result<()> {
+        self.check_interrupt()?;
+        say(&format!("  alice$ kubectl {}", stream.join(" ")));
+        let mut command = self.stage.kubectl(ALICE, &self.kubectl, stream);
+        let mut running = Running::start(command.stdin(Stdio::null()))?;
+        running.wait_for_stdout("\n", LIMIT)?;
+        let revoked = Instant::now();
+        expect(&self.portcullis(BOB, &["revoke", grant, "--reason", "INC-4711 is closed"])?, 0, "")?;
+        let ended = running.wait(LIMIT)?;
+        let after = revoked.elapsed();
+        let all = ended.all();
+        let tail: Vec<&str> = all.lines().rev().take(4).collect();
+        say(&indent(&tail.into_iter().rev().collect::<Vec<_>>().join("\n")));
+        say(&format!("  (cut {} ms after the revocation began)", after.as_millis()));
+        ensure!(all.contains("INC-4711 is closed"), "the stream did not say why it ended:\n{all}");
+        Ok(())
+    }
+
+    fn replay(&self) -> Result<()> {
+        let listed = self.stage.operator(&["sessions", "list", "-o", "json"])?;
+        let sessions: Value = serde_json::from_str(&listed.stdout).context("sessions list -o json")?;
+        let is_exec = |session: &&Value| session["command"].as_str().is_some_and(|argv| argv.contains(" exec "));
+        let session = sessions.as_array().into_iter().flatten().find(is_exec);
+        let id = session.and_then(|session| session["id"].as_str()).context("the exec is not among the sessions")?;
+        self.operator(&["sessions", "list"])?;
+        self.operator(&["sessions", "show", id])?;
+        expect(&self.operator(&["sessions", "play", id, "--speed", "4"])?, 0, "I am in")?;
+        expect(&self.operator(&["sessions", "verify"])?, 0, "")
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        if self.stage.gate("status")?.code == 0 {
+            self.stage.start_daemon()?;
+        }
+        let socket = self.stage.socket();
+        say(&format!(
+            "\nEverything is left running. As alice, in another terminal:\n\n  sh -c 'echo $$ > {}/cgroup.procs; \
+             PORTCULLIS_SOCKET={} KUBECONFIG={}/.kube/config HOME={} exec setpriv --reuid={} --regid={} --clear-groups sh'\n\n\
+             As the operator: {} --config {} --socket {} sessions list\n\nCtrl-C takes it all down.",
+            self.stage.engineers().path().display(),
+            socket.display(),
+            self.stage.home(ALICE).display(),
+            self.stage.home(ALICE).display(),
+            ALICE.uid,
+            ALICE.uid,
+            build::programs_dir(build::Profile::Debug)?.join("portcullis").display(),
+            self.stage.config().display(),
+            socket.display(),
+        ));
+        while !self.interrupted.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    fn kubectl(&self, person: Person, args: &[&str]) -> Result<Output> {
+        self.show(person.name, "kubectl", args, &mut self.stage.kubectl(person, &self.kubectl, args))
+    }
+
+    fn portcullis(&self, person: Person, args: &[&str]) -> Result<Output> {
+        let program = build::programs_dir(build::Profile::Debug)?.join("portcullis");
+        self.show(person.name, "portcullis", args, self.stage.command(person, &program).args(args))
+    }
+
+    fn operator(&self, args: &[&str]) -> Result<Output> {
+        self.check_interrupt()?;
+        say(&format!("  root# portcullis {}", args.join(" ")));
+        let shown = self.stage.operator(args)?;
+        say(&indent(&shown.all()));
+        Ok(shown)
+    }
+
+    fn show(&self, who: &str, program: &str, args: &[&str], command: &mut Command) -> Result<Output> {
+        self.check_interrupt()?;
+        let quoted: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
+        say(&format!("  {who}$ {program} {}", quoted.join(" ")));
+        let shown = output(command, LIMIT)?;
+        say(&indent(&shown.all()));
+        Ok(shown)
+    }
+
+    fn check_interrupt(&self) -> Result<()> {
+        ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
+        Ok(())
+    }
+}
+
+fn expect(output: &Output, code: i32, contains: &str) -> Result<()> {
+    let all = output.all();
+    ensure!(
+        output.code == code && all.contains(contains),
+        "the story went wrong: expected exit code {code} and {contains:?}, got {} and:\n{all}",
+        output.code
+    );
+    Ok(())
+}
+
+fn indent(text: &str) -> String {
+    text.trim_end().lines().map(|line| format!("      {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn quote(arg: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) { arg.to_owned() } else { format!("'{}'", arg.replace('\'', r"'\''")) }
+}
+
+/// Reads endpoint, CA and credential of a kubeconfig's current context, with kubectl's own reading of it.
+fn real_cluster(kubectl: &Kubectl, file: &std::path::Path) -> Result<Upstream> {
+    let mut command = Command::new(&kubectl.path);
+    command.args(["config", "view", "--raw", "--minify", "--flatten", "-o", "json", "--kubeconfig"]).arg(file);
+    let shown = output(&mut command, LIMIT)?;
+    ensure!(shown.code == 0, "kubectl cannot read {}: {}", file.display(), shown.stderr);
+    let view: Value = serde_json::from_str(&shown.stdout).context("kubectl config view")?;
+    let cluster = &view["clusters"][0]["cluster"];
+    let user = &view["users"][0]["user"];
+    let endpoint = cluster["server"].as_str().context("the cluster has no server")?.to_owned();
+    let dir = std::env::temp_dir().join(format!("portcullis-demo-upstream-{}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    let keep = |name: &str, encoded: &Value| -> Result<PathBuf> {
+        use base64::Engine;
+        let encoded = encoded.as_str().with_context(|| format!("the kubeconfig has no {name}"))?;
+        let path = dir.join(name);
+        write_private(&path, &base64::engine::general_purpose::STANDARD.decode(encoded)?)?;
+        Ok(path)
+    };
+    let certificate_authority = keep("ca.crt", &cluster["certificate-authority-data"])?;
+    let credential = if let Some(token) = user["token"].as_str() {
+        let path = dir.join("token");
+        write_private(&path, token.as_bytes())?;
+        json!({ "bearerTokenFile": path })
+    } else if user.get("client-certificate-data").is_some() {
+        json!({ "clientCertificate": {
+            "certFile": keep("client.crt", &user["client-certificate-data"])?,
+            "keyFile": keep("client.key", &user["client-key-data"])?,
+        } })
+    } else {
+        bail!("the user of {} has neither a token nor a client certificate", file.display());
+    };
+    Ok(Upstream { endpoint, certificate_authority, credential })
+}
+
+fn write_private(path: &std::path::Path, content: &[u8]) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    Ok(())
+}
