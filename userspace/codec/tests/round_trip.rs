@@ -190,7 +190,7 @@ fn decode_websocket(bytes: &[u8], masked: bool, sizes: &[usize]) -> Result<Vec<M
         }
         assert!(slice.is_empty(), "all input is taken");
     }
-    assert!(decoder.at_boundary() && !decoder.in_message());
+    assert!(decoder.remaining() == 0 && !decoder.in_message());
     Ok(frames)
 }
 

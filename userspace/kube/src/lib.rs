@@ -8,5 +8,7 @@ mod request;
 mod status;
 pub mod stream;
 
-pub use request::{Ambiguity, ClassifyError, RequestInfo, ambiguity, classify, classify_line};
+pub use request::{
+    Ambiguity, ClassifyError, RequestInfo, ambiguity, classify, classify_line, query_flag, query_values,
+};
 pub use status::{Cause, Details, Status, watch_error_event};

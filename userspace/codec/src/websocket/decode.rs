@@ -78,10 +78,11 @@ impl Decoder {
         }
     }
 
-    /// Whether the stream stands between two frames, where a control frame of one's own could be put in.
+    /// Whether the stream stands between two frames, where a control frame of one's own could be put in: not after the
+    /// close frame.
     #[must_use]
     pub fn at_boundary(&self) -> bool {
-        self.remaining() == 0 && !matches!(self.state, State::Failed)
+        self.remaining() == 0 && !self.closed && !matches!(self.state, State::Failed)
     }
 
     /// Whether a message has begun and not ended, so that no other message may be put in.

@@ -12,6 +12,7 @@ use serde::Serialize;
 pub use ambiguity::{Ambiguity, ambiguity};
 pub use line::classify_line;
 use target::{Query, Target};
+pub use target::{query_flag, query_values};
 
 /// A request as the API server reads it. The fields carry the API server's names; text that does not apply is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -151,8 +152,7 @@ impl RequestInfo {
         let number = |key| query.first(key).is_none_or(|value| value.parse::<i64>().is_ok());
         let selector = field_selector::parse(query.first("fieldSelector").as_deref().unwrap_or_default());
         let whole = number("limit") && number("timeoutSeconds");
-        let watch = query.first("watch").is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"));
-        self.verb = if watch { "watch" } else { "list" }.to_owned();
+        self.verb = if query.flag("watch") { "watch" } else { "list" }.to_owned();
         if let (true, Some(terms)) = (whole, selector)
             && let Some(name) = terms.required("metadata.name")
             && !matches!(name, "." | "..")

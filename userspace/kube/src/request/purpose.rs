@@ -1,6 +1,6 @@
 //! What a request is for, beyond its reading: the verb to authorise, whether it lasts, whether it is discovery.
 
-use super::{RequestInfo, Target};
+use super::{RequestInfo, query_flag};
 
 impl RequestInfo {
     /// The verb to authorise: `create` for exec, attach and port-forward, which arrive as POST over SPDY and as GET
@@ -33,11 +33,10 @@ impl RequestInfo {
     /// target that was classified.
     #[must_use]
     pub fn is_long_running(&self, target: &str) -> bool {
-        let followed = || {
-            let follow = Target::parse(target).ok().and_then(|t| t.query.first("follow"));
-            follow.is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
-        };
-        self.is_session() || self.is_proxy() || self.verb == "watch" || self.is_log() && followed()
+        self.is_session()
+            || self.is_proxy()
+            || self.verb == "watch"
+            || self.is_log() && query_flag(target, "follow")
     }
 
     /// Whether this only asks what the API server is and serves: discovery, OpenAPI, version and readiness.

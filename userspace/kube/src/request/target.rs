@@ -32,7 +32,25 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Every value of a query key in a request target, in order, decoded as the API server does.
+#[must_use]
+pub fn query_values(target: &str, key: &str) -> Vec<String> {
+    Query(split(target).1).all(key).collect()
+}
+
+/// Whether a query key of a request target is set, as the API server reads a boolean: by its first value, of which only
+/// `0` and `false` mean no.
+#[must_use]
+pub fn query_flag(target: &str, key: &str) -> bool {
+    Query(split(target).1).flag(key)
+}
+
 impl<'a> Query<'a> {
+    /// The first value of a key as a boolean.
+    pub(super) fn flag(&self, key: &str) -> bool {
+        self.first(key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+    }
+
     /// The first value of a key: the one that the API server goes by.
     pub(super) fn first(&self, key: &str) -> Option<String> {
         self.all(key).next()

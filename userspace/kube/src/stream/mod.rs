@@ -1,1 +1,146 @@
-//! streams
+//! Sessions that follow an upgrade, decoded in passing: what is forwarded is fed to a tap, both directions, and the tap
+//! tells what it meant. Nothing is held back or changed, and nothing but small control messages is buffered.
+//!
+//! - [`RemoteCommandTap`]: exec and attach over SPDY/3.1 (protocols v1 to v4) and WebSocket (v1 to v5, plain and base64).
+//! - [`PortForwardTap`]: port-forward over SPDY/3.1, over SPDY/3.1 tunnelled in WebSocket, and over WebSocket channels.
+//!
+//! Where a peer could read the bytes in another way than the tap, the tap fails, and the caller cuts the stream: what
+//! cannot be recorded is not passed on. Both taps can also put an end to their session with a reason that the client
+//! prints; see `ending` of either.
+
+mod base64;
+mod channels;
+mod end;
+mod port_forward;
+mod protocol;
+mod remote_command;
+mod spdy;
+
+use portcullis_codec::spdy::StreamId;
+
+pub use port_forward::{PortEvent, PortForwardTap};
+pub use protocol::{PortForwardProtocol, Protocol, Version};
+pub use remote_command::{RemoteCommandTap, StreamEvent};
+
+/// Who sent the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// kubectl and the like.
+    Client,
+    /// The API server, for the container.
+    Server,
+}
+
+/// A channel of exec or attach, numbered as on WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Channel {
+    /// From the client.
+    Stdin = 0,
+    /// From the container; with a terminal, its stderr too.
+    Stdout = 1,
+    /// From the container.
+    Stderr = 2,
+    /// How the command ended, from the server.
+    Error = 3,
+    /// The terminal's size, from the client.
+    Resize = 4,
+}
+
+/// Why a stream cannot be decoded any further. The caller cuts it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The framing is broken, or the tap was fed after it had failed.
+    #[error(transparent)]
+    Frame(#[from] portcullis_codec::Error),
+    /// An upgrade to something unknown.
+    #[error("cannot decode a session that was upgraded to {upgrade:?} with sub-protocol {subprotocol:?}")]
+    Protocol {
+        /// The `Upgrade` header of the answer.
+        upgrade: String,
+        /// The sub-protocol header of the answer; empty for none.
+        subprotocol: String,
+    },
+    /// A client split a message: the API server takes the pieces for messages of their own.
+    #[error("the client sent a WebSocket message in fragments")]
+    Fragmented,
+    /// A message on a channel that the protocol does not have.
+    #[error("WebSocket message on unknown channel {0}")]
+    UnknownChannel(u8),
+    /// Data from the side that has nothing to say on this channel.
+    #[error("the {} sent data on {channel}", if *.from == Side::Client { "client" } else { "server" })]
+    WrongWay {
+        /// The sender.
+        from: Side,
+        /// The channel, in words.
+        channel: String,
+    },
+    /// A base64 message that is none.
+    #[error("malformed base64 in a WebSocket message")]
+    Base64,
+    /// A WebSocket text message where SPDY bytes should be.
+    #[error("text message inside a SPDY tunnel")]
+    TextInTunnel,
+    /// A SPDY stream opened by the server, twice, or out of order.
+    #[error("SPDY stream {0} must not be opened here")]
+    Opening(StreamId),
+    /// A SPDY frame for a stream that was never opened.
+    #[error("SPDY frame for stream {0}, which was never opened")]
+    NeverOpened(StreamId),
+    /// Data on a SPDY stream after its sender had ended it.
+    #[error("data on SPDY stream {0} after its end")]
+    AfterEnd(StreamId),
+    /// A SPDY stream whose headers do not say what it is for.
+    #[error("SPDY stream {stream}: {fault}")]
+    StreamHeaders {
+        /// The stream.
+        stream: StreamId,
+        /// What is wrong with its headers.
+        fault: &'static str,
+    },
+    /// More streams open at a time than is sensible.
+    #[error("more than {0} SPDY streams open")]
+    TooManyStreams(usize),
+    /// A terminal size that cannot be read.
+    #[error("malformed terminal size")]
+    Resize,
+    /// An exit status that cannot be read.
+    #[error("malformed exit status on the error channel")]
+    ExitStatus,
+    /// A port-forward channel that announced another port than was asked for.
+    #[error("WebSocket channel {0} did not announce its port")]
+    PortAnnouncement(u8),
+    /// An ending was asked for while a frame is under way.
+    #[error("the server's side of the stream is inside a frame")]
+    InsideFrame,
+}
+
+impl Side {
+    const BOTH: [Self; 2] = [Self::Client, Self::Server];
+}
+
+impl Channel {
+    const ALL: [Self; 5] = [Self::Stdin, Self::Stdout, Self::Stderr, Self::Error, Self::Resize];
+
+    /// Who speaks on it.
+    #[must_use]
+    pub fn sender(self) -> Side {
+        match self {
+            Self::Stdin | Self::Resize => Side::Client,
+            Self::Stdout | Self::Stderr | Self::Error => Side::Server,
+        }
+    }
+
+    /// Its name, as SPDY's `streamType` header has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stdin => "stdin",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Error => "error",
+            Self::Resize => "resize",
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Every exec, attach, cp, debug, run and port-forward that was captured between real clients and a real API server,
+//! replayed through the taps in slices of several sizes, and checked against what the client printed and returned.
+//!
+//! `fixtures/` holds one file per command: a line with the command and the client's outcome, then, for each upgraded
+//! connection, a line with the request and the negotiated protocol and one line for every read of the relay.
+
+#![expect(clippy::unwrap_used, reason = "a broken fixture should fail the test")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use portcullis_kube::stream::{
+    Channel, PortEvent, PortForwardProtocol, PortForwardTap, Protocol, RemoteCommandTap, Side, StreamError,
+    StreamEvent,
+};
+use portcullis_kube::{Status, classify};
+use serde::Deserialize;
+
+/// Bytes fed at a time; the last is more than any read was long.
+const SLICES: [usize; 5] = [1, 2, 7, 100, 1 << 20];
+
+#[derive(Deserialize)]
+struct Command {
+    command: String,
+    client: Outcome,
+}
+
+/// What the client told its user; the capture cuts texts at 6,000 characters.
+#[derive(Deserialize)]
+struct Outcome {
+    rc: Option<i32>,
+    #[serde(default)]
+    stdout: String,
+    #[serde(default)]
+    stderr: String,
+    terminal: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Upgraded { conn: u32, target: String, upgrade: String, subprotocol: Option<String> },
+    Read { conn: u32, dir: String, b64: String },
+}
+
+/// One upgraded connection.
+struct Session {
+    target: String,
+    upgrade: String,
+    subprotocol: Option<String>,
+    reads: Vec<(Side, Vec<u8>)>,
+}
+
+/// What a tap made of an exec or attach.
+#[derive(Debug, Default, PartialEq)]
+struct Transcript {
+    stdin: Vec<u8>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    sizes: Vec<(u16, u16)>,
+    exit: Option<(Option<i32>, String)>,
+    closed: Vec<Channel>,
+}
+
+/// What a tap made of a port-forward, by connection.
+#[derive(Debug, Default, PartialEq)]
+struct Forwards(BTreeMap<u32, Forward>);
+
+#[derive(Debug, Default, PartialEq)]
+struct Forward {
+    port: u16,
+    opened: bool,
+    sent: Vec<u8>,
+    received: Vec<u8>,
+    error: Vec<u8>,
+    closed: Vec<Side>,
+}
+
+impl Session {
+    fn is_port_forward(&self) -> bool {
+        classify("GET", &self.target).unwrap().subresource == "portforward"
+    }
+
+    fn tty(&self) -> bool {
+        self.target.contains("tty=true")
+    }
+
+    fn tap(&self) -> RemoteCommandTap {
+        let protocol = Protocol::negotiated(&self.upgrade, self.subprotocol.as_deref()).unwrap();
+        RemoteCommandTap::new(protocol, self.tty())
+    }
+
+    fn port_tap(&self) -> PortForwardTap {
+        let protocol =
+            PortForwardProtocol::negotiated(&self.upgrade, self.subprotocol.as_deref(), &self.target);
+        PortForwardTap::new(protocol.unwrap())
+    }
+
+    fn slices(&self, size: usize) -> impl Iterator<Item = (Side, &[u8])> {
+        self.reads.iter().flat_map(move |(side, bytes)| bytes.chunks(size).map(|slice| (*side, slice)))
+    }
+
+    fn replay(&self, size: usize) -> Result<Transcript, StreamError> {
+        let mut tap = self.tap();
+        let mut transcript = Transcript::default();
+        for (side, slice) in self.slices(size) {
+            tap.feed(side, slice, &mut |event| transcript.note(event))?;
+        }
+        Ok(transcript)
+    }
+
+    fn replay_ports(&self, size: usize) -> Result<Forwards, StreamError> {
+        let mut tap = self.port_tap();
+        let mut forwards = Forwards::default();
+        for (side, slice) in self.slices(size) {
+            tap.feed(side, slice, &mut |event| forwards.note(event))?;
+        }
+        Ok(forwards)
+    }
+}
+
+impl Transcript {
+    fn note(&mut self, event: StreamEvent<'_>) {
+        match event {
+            StreamEvent::Stdin(bytes) => self.stdin.extend(bytes),
+            StreamEvent::Stdout(bytes) => self.stdout.extend(bytes),
+            StreamEvent::Stderr(bytes) => self.stderr.extend(bytes),
+            StreamEvent::Resize { width, height } => self.sizes.push((width, height)),
+            StreamEvent::Exit { code, message } => {
+                assert_eq!(self.exit.replace((code, message.to_owned())), None, "a session exits once");
+            }
+            StreamEvent::Closed(channel) => self.closed.push(channel),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+impl Forwards {
+    fn note(&mut self, event: PortEvent<'_>) {
+        match event {
+            PortEvent::Opened { port, request } => {
+                let forward = self.0.entry(request).or_default();
+                (forward.port, forward.opened) = (port, true);
+            }
+            PortEvent::Data { port, request, from, bytes } => {
+                let forward = self.0.get_mut(&request).expect("opened before");
+                assert_eq!(forward.port, port);
+                if from == Side::Client { &mut forward.sent } else { &mut forward.received }.extend(bytes);
+            }
+            PortEvent::Error { request, text, .. } => self.0.entry(request).or_default().error.extend(text),
+            PortEvent::Closed { request, side, .. } => self.0.entry(request).or_default().closed.push(side),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+fn fixtures() -> Vec<(String, Command, Vec<Session>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let fixtures: Vec<_> = paths.iter().map(|path| fixture(path)).collect();
+    assert_eq!(fixtures.len(), 76);
+    fixtures
+}
+
+fn fixture(path: &Path) -> (String, Command, Vec<Session>) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let (head, lines) = text.split_once('\n').unwrap();
+    let mut sessions = BTreeMap::<u32, Session>::new();
+    for line in lines.lines() {
+        match serde_json::from_str(line).unwrap() {
+            Line::Upgraded { conn, target, upgrade, subprotocol } => {
+                sessions.insert(conn, Session { target, upgrade, subprotocol, reads: Vec::new() });
+            }
+            Line::Read { conn, dir, b64 } => {
+                let side = if dir == "c2s" { Side::Client } else { Side::Server };
+                sessions.get_mut(&conn).unwrap().reads.push((side, BASE64_STANDARD.decode(b64).unwrap()));
+            }
+        }
+    }
+    let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+    (name, serde_json::from_str(head).unwrap(), sessions.into_values().collect())
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn exec_and_attach_say_what_the_client_printed() {
+    let mut checked = 0;
+    for (name, Command { command, client }, sessions) in fixtures() {
+        if name.starts_with("ws-") {
+            continue;
+        }
+        for session in sessions.iter().filter(|s| !s.is_port_forward()) {
+            let seen = session.replay(SLICES[0]).unwrap_or_else(|e| panic!("{name}: {e}"));
+            for size in SLICES {
+                assert_eq!(session.replay(size).unwrap(), seen, "{name} in slices of {size}");
+            }
+            check_output(&name, &command, &client, session, &seen);
+            // cp-to asks whether the target is a folder first, and is told by exit code 1.
+            if !command.contains(" cp ") {
+                check_exit(&name, &command, &client, &seen);
+            }
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 56);
+}
+
+fn check_output(name: &str, command: &str, client: &Outcome, session: &Session, seen: &Transcript) {
+    if let Some(terminal) = &client.terminal {
+        assert!(terminal.contains(text(&seen.stdout)), "{name}: {:?} in {terminal:?}", text(&seen.stdout));
+        assert_eq!(seen.stderr, b"", "{name}: a terminal has one output");
+        assert!(!seen.stdin.is_empty() && seen.sizes.contains(&(80, 24)), "{name}: {seen:?}");
+        if command.contains("exec -it") {
+            assert!(seen.sizes.contains(&(120, 40)), "{name}: resized to {:?}", seen.sizes);
+            assert!(text(&seen.stdin).ends_with("exit 3\n"), "{name}: {:?}", text(&seen.stdin));
+        }
+        return;
+    }
+    assert_eq!(seen.sizes, [], "{name}: no terminal, no size");
+    if command.contains(" cp ") {
+        let (tar, archive) =
+            if session.target.contains("command=cf") { ("cf", &seen.stdout) } else { ("xmf", &seen.stdin) };
+        let is_tar = session.target.contains("command=tar");
+        assert_eq!(
+            is_tar,
+            archive.get(257..262) == Some(b"ustar"),
+            "{name}: tar {tar} of {} bytes",
+            archive.len()
+        );
+        return;
+    }
+    if name.ends_with("exec-64k") {
+        assert!(client.stdout.ends_with("...[65536 in all]"), "the capture cuts at 6,000");
+        assert_eq!(seen.stdout, [b'x'; 65536], "{name}");
+    } else if client.rc == Some(-2) {
+        assert!(text(&seen.stdout).starts_with(&client.stdout), "{name}: killed while reading");
+    } else {
+        assert_eq!(text(&seen.stdout), client.stdout, "{name}");
+    }
+    if command.contains("attach") {
+        assert!(client.stderr.contains(text(&seen.stderr)), "{name}");
+    } else {
+        assert!(client.stderr.starts_with(text(&seen.stderr)), "{name}: {:?}", text(&seen.stderr));
+    }
+    if command.contains("exec -i ") {
+        assert_eq!(seen.stdin, seen.stdout, "{name}: cat");
+        assert!(seen.closed.contains(&Channel::Stdin), "{name}: half-closed");
+    }
+}
+
+fn check_exit(name: &str, command: &str, client: &Outcome, seen: &Transcript) {
+    let shown = client.terminal.as_ref().unwrap_or(&client.stderr);
+    match &seen.exit {
+        Some((Some(code), message)) => {
+            assert_eq!(client.rc, Some(*code), "{name}");
+            assert!(
+                *code == 0 || shown.contains(&format!("command terminated with exit code {code}")),
+                "{name}"
+            );
+            assert_eq!(message.is_empty(), *code == 0, "{name}: {message}");
+        }
+        Some((None, message)) => {
+            assert_eq!(client.rc, Some(1), "{name}");
+            assert!(shown.contains(message), "{name}: {message:?} in {shown:?}");
+        }
+        None => {
+            assert!(command.contains(" attach ") && client.rc != Some(0), "{name}: the client was killed");
+        }
+    }
+}
+
+#[test]
+fn websocket_forms_that_kubectl_does_not_use() {
+    let mut checked = 0;
+    for (name, _, sessions) in fixtures() {
+        if !name.starts_with("ws-exec") {
+            continue;
+        }
+        let [session] = &sessions[..] else { panic!("{name}: one connection") };
+        checked += 1;
+        if name == "ws-exec-fragmented" {
+            // The real server lost the second fragment, so what a tap joined would be no evidence.
+            for size in SLICES {
+                assert!(matches!(session.replay(size), Err(StreamError::Fragmented)));
+            }
+            continue;
+        }
+        let seen = session.replay(SLICES[0]).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for size in SLICES {
+            assert_eq!(session.replay(size).unwrap(), seen, "{name} in slices of {size}");
+        }
+        println!("{name}: {seen:?}");
+        assert!(!seen.stdout.is_empty(), "{name}");
+    }
+    assert_eq!(checked, 9);
+}
+
+#[test]
+fn port_forwards_say_what_went_through() {
+    let mut checked = 0;
+    for (name, Command { client, .. }, sessions) in fixtures() {
+        for session in sessions.iter().filter(|s| s.is_port_forward()) {
+            let seen = session.replay_ports(SLICES[0]).unwrap_or_else(|e| panic!("{name}: {e}"));
+            for size in SLICES {
+                assert_eq!(session.replay_ports(size).unwrap(), seen, "{name} in slices of {size}");
+            }
+            checked += 1;
+            if client.rc.is_some() {
+                assert_eq!(client.stdout.matches("Handling connection").count(), seen.0.len(), "{name}");
+            }
+            for forward in seen.0.values() {
+                let what = format!("{name}: {forward:?}");
+                assert!(forward.opened, "{what}");
+                if name.contains("refused") {
+                    assert_eq!(forward.port, 9999, "{what}");
+                    // Newer versions quote it in a log line.
+                    let (error, printed) = (text(&forward.error), client.stderr.replace("\\\"", "\""));
+                    assert!(error.contains("connection refused") && printed.contains(error), "{what}");
+                } else {
+                    assert_eq!(forward.port, 8080, "{what}");
+                    assert!(forward.error.is_empty() && forward.sent.starts_with(b"GET / HTTP/1."), "{what}");
+                    assert!(forward.received.starts_with(b"HTTP/1.1 200 OK\r\n"), "{what}");
+                }
+                if !name.starts_with("ws-") {
+                    assert!(forward.closed.contains(&Side::Client), "{what}");
+                }
+            }
+        }
+    }
+    assert_eq!(checked, 14);
+}
+
+#[test]
+fn sessions_can_be_ended_at_every_boundary() {
+    let status = Status::forbidden("grant g-1 was revoked: done for today");
+    let mut endings = 0;
+    for (name, _, sessions) in fixtures() {
+        for session in sessions.iter().filter(|s| !s.is_port_forward() && !name.contains("fragmented")) {
+            for cut in 0..session.reads.len() {
+                let mut tap = session.tap();
+                let (mut seen, mut told) = (Transcript::default(), false);
+                for (side, slice) in &session.reads[..cut] {
+                    tap.feed(*side, slice, &mut |event| seen.note(event)).unwrap();
+                    told |= seen.exit.is_some();
+                }
+                let Ok(ending) = tap.ending(&status) else {
+                    assert!(!tap.at_boundary(Side::Server));
+                    continue;
+                };
+                if told {
+                    continue;
+                }
+                endings += 1;
+                let mut end = Transcript::default();
+                tap.feed(Side::Server, &ending, &mut |event| end.note(event)).unwrap();
+                // Before its streams are open, a SPDY session has nowhere to say it.
+                if let Some(exit) = end.exit {
+                    assert_eq!(exit, (None, status.message.clone()), "{name}");
+                } else {
+                    assert!(
+                        session.upgrade == "SPDY/3.1" && !seen.closed.contains(&Channel::Stdout),
+                        "{name}"
+                    );
+                }
+                let output = if session.tty() { &end.stdout } else { &end.stderr };
+                assert!(output.is_empty() || text(output).contains(&status.message), "{name}");
+            }
+        }
+    }
+    println!("{endings} endings");
+    assert!(endings > 500);
+}
+
+#[test]
+fn port_forwards_can_be_ended_at_every_boundary() {
+    let status = Status::forbidden("grant g-1 has expired");
+    let mut told = 0;
+    for (name, _, sessions) in fixtures() {
+        for session in sessions.iter().filter(|s| s.is_port_forward()) {
+            for cut in 0..session.reads.len() {
+                let mut tap = session.port_tap();
+                for (side, slice) in &session.reads[..cut] {
+                    tap.feed(*side, slice, &mut |_| {}).unwrap();
+                }
+                let Ok(ending) = tap.ending(&status) else {
+                    assert!(!tap.at_boundary(Side::Server));
+                    continue;
+                };
+                tap.feed(Side::Server, &ending, &mut |event| {
+                    if let PortEvent::Error { text, .. } = event {
+                        assert_eq!(text, status.message.as_bytes(), "{name}");
+                        told += 1;
+                    }
+                })
+                .unwrap_or_else(|e| panic!("{name}: {e}"));
+            }
+        }
+    }
+    println!("{told} connections were told why");
+    assert!(told > 50);
+}
