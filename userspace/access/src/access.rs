@@ -121,9 +121,7 @@ impl Access {
     pub fn refresh(&self) -> Result<(), AccessError> {
         let mut state = self.lock();
         let now = self.now();
-        if self.store.revision()? != state.revision {
-            self.reload(&mut state, now)?;
-        }
+        self.catch_up(&mut state, now)?;
         if state.next_end().is_some_and(|end| end <= now) {
             self.change(&mut state, |state, now| Ok((lifecycle::end_what_is_over(state, now), ())))?;
         }
@@ -272,7 +270,9 @@ impl Access {
         subject: &Subject,
         mut act: impl FnMut(&Act<'_>) -> Result<(Change, T), AccessError>,
     ) -> Result<T, AccessError> {
-        self.change(&mut self.lock(), |state, now| {
+        let mut state = self.lock();
+        self.catch_up(&mut state, self.now())?;
+        self.change(&mut state, |state, now| {
             act(&Act {
                 state,
                 subject,
@@ -303,6 +303,11 @@ impl Access {
             }
         }
         Err(AccessError::Contended)
+    }
+
+    /// Takes over what others wrote since.
+    fn catch_up(&self, state: &mut State, now: Timestamp) -> Result<(), AccessError> {
+        if self.store.revision()? == state.revision { Ok(()) } else { self.reload(state, now) }
     }
 
     fn reload(&self, state: &mut State, now: Timestamp) -> Result<(), AccessError> {
@@ -345,3 +350,6 @@ fn whole_millis(time: Timestamp) -> Timestamp {
     let round = TimestampRound::new().smallest(Unit::Millisecond).mode(jiff::RoundMode::Trunc);
     time.round(round).unwrap_or(time)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::discovery::is_open;
+use crate::duration;
 use crate::operation::Query;
 use crate::role::{Obligations, Role};
 use crate::snapshot::{Dossier, Snapshot};
@@ -50,6 +51,7 @@ pub struct Denied {
     /// Roles that this person may ask for and that would allow it, the narrowest first.
     pub requestable: Vec<RoleName>,
     /// How long to ask for the first of them.
+    #[serde(serialize_with = "duration::serialize_option")]
     pub ask_for: Option<Duration>,
     /// A request of this person that waits and would allow it.
     pub pending: Option<RequestId>,
@@ -78,6 +80,7 @@ pub enum DenyReason {
     /// The store has not confirmed the grants lately.
     SnapshotStale {
         /// For how long.
+        #[serde(with = "duration::text")]
         age: Duration,
     },
     /// The target is not configured.
@@ -237,3 +240,6 @@ fn explain(snapshot: &Snapshot, dossier: Option<&Dossier>, query: &Query<'_>, no
     }
     denied
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::fmt::friendly::{Spacing, SpanParser, SpanPrinter};
+use serde::Serializer;
 
 use crate::AccessError;
 
@@ -36,6 +37,17 @@ pub(crate) mod text {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         super::parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// For `#[serde(serialize_with = …)]`.
+pub(crate) fn serialize_option<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => text::serialize(duration, serializer),
+        None => serializer.serialize_none(),
     }
 }
 

@@ -26,6 +26,8 @@ mod rule;
 mod snapshot;
 mod state;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use access::{Access, GrantFilter, NewRequest, RequestFilter};
 pub use clock::{Clock, SystemClock};

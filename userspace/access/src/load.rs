@@ -99,3 +99,6 @@ fn documents(text: &str) -> impl Iterator<Item = (u64, &str)> {
         },
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -314,3 +314,6 @@ fn filled<T>(field: &str, list: Option<Vec<T>>) -> Result<Vec<T>, String> {
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(de: D) -> Result<Option<T>, D::Error> {
     T::deserialize(de).map(Some)
 }
+
+#[cfg(test)]
+mod tests;

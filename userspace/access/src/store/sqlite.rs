@@ -53,7 +53,7 @@ impl SqliteStore {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self, error: rusqlite::Error) -> AccessError {
+    fn failed(&self, error: &rusqlite::Error) -> AccessError {
         self.error(format!("cannot be used: {error}"))
     }
 
@@ -68,9 +68,9 @@ impl SqliteStore {
         sql: &str,
         params: impl Params,
     ) -> Result<Vec<T>, AccessError> {
-        let mut statement = connection.prepare_cached(sql).map_err(|e| self.failed(e))?;
-        let rows = statement.query_map(params, |row| row.get::<_, String>(0)).map_err(|e| self.failed(e))?;
-        rows.map(|row| self.object(&row.map_err(|e| self.failed(e))?)).collect()
+        let mut statement = connection.prepare_cached(sql).map_err(|e| self.failed(&e))?;
+        let rows = statement.query_map(params, |row| row.get::<_, String>(0)).map_err(|e| self.failed(&e))?;
+        rows.map(|row| self.object(&row.map_err(|e| self.failed(&e))?)).collect()
     }
 
     fn object<T: DeserializeOwned>(&self, json: &str) -> Result<T, AccessError> {
@@ -83,9 +83,9 @@ impl Store for SqliteStore {
     fn load(&self, ended_since: Timestamp) -> Result<Live, AccessError> {
         let mut connection = self.connection();
         // One transaction, so that rows and revision belong together.
-        let transaction = connection.transaction().map_err(|e| self.failed(e))?;
+        let transaction = connection.transaction().map_err(|e| self.failed(&e))?;
         Ok(Live {
-            revision: revision(&transaction).map_err(|e| self.failed(e))?,
+            revision: revision(&transaction).map_err(|e| self.failed(&e))?,
             requests: self.objects(
                 &transaction,
                 "SELECT body FROM requests WHERE state = ?1",
@@ -100,23 +100,23 @@ impl Store for SqliteStore {
     }
 
     fn revision(&self) -> Result<u64, AccessError> {
-        revision(&self.connection()).map_err(|e| self.failed(e))
+        revision(&self.connection()).map_err(|e| self.failed(&e))
     }
 
     fn apply(&self, expected: u64, change: &Change) -> Result<Applied, AccessError> {
         let mut connection = self.connection();
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|e| self.failed(e))?;
-        if revision(&transaction).map_err(|e| self.failed(e))? != expected {
+            .map_err(|e| self.failed(&e))?;
+        if revision(&transaction).map_err(|e| self.failed(&e))? != expected {
             return Ok(Applied::Conflict);
         }
         match write(&transaction, change) {
             Ok(revision) => {
-                transaction.commit().map(|()| Applied::Done(revision)).map_err(|e| self.failed(e))
+                transaction.commit().map(|()| Applied::Done(revision)).map_err(|e| self.failed(&e))
             }
             Err(Rejected::IdTaken) => Ok(Applied::IdTaken),
-            Err(Rejected::Sqlite(source)) => Err(self.failed(source)),
+            Err(Rejected::Sqlite(source)) => Err(self.failed(&source)),
             Err(Rejected::Missing(id)) => Err(self.error(format!("has no {id} to change"))),
         }
     }
@@ -146,14 +146,14 @@ impl Store for SqliteStore {
     fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, AccessError> {
         let connection = self.connection();
         let sql = "SELECT seq, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-        let mut statement = connection.prepare_cached(sql).map_err(|e| self.failed(e))?;
+        let mut statement = connection.prepare_cached(sql).map_err(|e| self.failed(&e))?;
         let rows = statement
             .query_map(params![after.cast_signed(), limit], |row| {
                 Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, String>(1)?))
             })
-            .map_err(|e| self.failed(e))?;
+            .map_err(|e| self.failed(&e))?;
         rows.map(|row| {
-            let (seq, json) = row.map_err(|e| self.failed(e))?;
+            let (seq, json) = row.map_err(|e| self.failed(&e))?;
             Ok(Event { seq, ..self.object(&json)? })
         })
         .collect()
@@ -313,3 +313,6 @@ fn ended_at(grant: &Grant) -> Option<i64> {
 fn json<T: Serialize>(object: &T) -> rusqlite::Result<String> {
     serde_json::to_string(object).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
+
+#[cfg(test)]
+mod tests;

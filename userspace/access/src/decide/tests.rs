@@ -1,0 +1,404 @@
+use std::collections::BTreeSet;
+
+use portcullis_identity::Subject;
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::*;
+use crate::{Action, Grant, MaskLevel, Person, RecordLevel, Request, RequestState, RoleSet, Snapshot};
+
+const PODS: &str = "apiGroups: [''], resources: [pods], verbs: [get, list, watch, delete]";
+const NOT_PROD: &str = "action: deny, apiGroups: [''], resources: [pods], verbs: [delete], namespaces: [prod], \
+                        reason: only the pipeline deletes in prod";
+
+fn ask(snapshot: &Snapshot, subject: &Subject, operation: &str, now: Timestamp) -> Decision {
+    decide(snapshot, &Query { subject, target: "demo", operation: &op(operation) }, now)
+}
+
+fn denied(decision: Decision) -> Denied {
+    match decision {
+        Decision::Deny(denied) => denied,
+        Decision::Allow(allowed) => panic!("{allowed:?}"),
+    }
+}
+
+fn allowed(decision: Decision) -> Allowed {
+    match decision {
+        Decision::Allow(allowed) => allowed,
+        Decision::Deny(denied) => panic!("{denied:?}"),
+    }
+}
+
+fn message(snapshot: &Snapshot, subject: &Subject, operation: &str, now: Timestamp) -> String {
+    let operation = op(operation);
+    let query = Query { subject, target: "demo", operation: &operation };
+    denied(decide(snapshot, &query, now)).message(&query)
+}
+
+fn alice() -> Subject {
+    person("alice", &["dev"])
+}
+
+#[test]
+fn a_live_grant_allows_what_its_role_covers_while_it_lasts() {
+    let alice = alice();
+    let snapshot = snapshot(roles(vec![role("pods", &[PODS])]), &[grant(1, &alice, "pods")]);
+    let allowed = allowed(ask(&snapshot, &alice, "get pods web -n prod", start()));
+    assert_eq!((allowed.role.as_str(), allowed.rule), ("pods", 0));
+    assert_eq!(allowed.grant, Some("g-000001".parse().unwrap()));
+    assert_eq!(allowed.expires, Some(start() + minutes(60)));
+
+    denied(ask(&snapshot, &alice, "create pods -n prod", start()));
+    denied(ask(&snapshot, &person("bob", &["dev"]), "get pods web -n prod", start()));
+    let same_id_elsewhere = Subject { issuer: "https://idp".into(), ..alice.clone() };
+    denied(ask(&snapshot, &same_id_elsewhere, "get pods web -n prod", start()));
+    let other = Query { subject: &alice, target: "other", operation: &op("get pods web -n prod") };
+    assert_eq!(denied(decide(&snapshot, &other, start())).reason, DenyReason::NoGrant);
+    let unknown = Query { target: "nowhere", ..other };
+    assert_eq!(denied(decide(&snapshot, &unknown, start())).reason, DenyReason::UnknownTarget);
+
+    snapshot.confirm(start() + minutes(60));
+    let over = denied(ask(&snapshot, &alice, "get pods web -n prod", start() + minutes(60)));
+    assert!(matches!(over.reason, DenyReason::GrantEnded { ended: Ended::Expired { .. }, .. }), "{over:?}");
+    // A clock set back before the grant's start opens nothing.
+    snapshot.confirm(start() - minutes(1));
+    denied(ask(&snapshot, &alice, "get pods web -n prod", start() - minutes(1)));
+}
+
+#[test]
+fn a_snapshot_that_nobody_confirms_decides_nothing() {
+    let alice = alice();
+    let snapshot = snapshot(roles(vec![role("pods", &[PODS])]), &[grant(1, &alice, "pods")]);
+    let seconds = |n: i64| start() + jiff::SignedDuration::from_secs(n);
+    allowed(ask(&snapshot, &alice, "get pods web -n prod", seconds(10)));
+    for late in [seconds(11), seconds(-11)] {
+        let reason = denied(ask(&snapshot, &alice, "get pods web -n prod", late)).reason;
+        assert_eq!(reason, DenyReason::SnapshotStale { age: Duration::from_secs(11) });
+        denied(ask(&snapshot, &alice, "get /version", late));
+    }
+    snapshot.confirm(seconds(11));
+    allowed(ask(&snapshot, &alice, "get pods web -n prod", seconds(11)));
+}
+
+#[test]
+fn a_deny_rule_of_any_live_grant_wins() {
+    let alice = alice();
+    let set = || {
+        roles(vec![
+            role("pods", &[PODS, NOT_PROD]),
+            role("all", &["apiGroups: ['*'], resources: ['*'], verbs: ['*']"]),
+        ])
+    };
+    let both = snapshot(set(), &[grant(1, &alice, "pods"), grant(2, &alice, "all")]);
+    let no = denied(ask(&both, &alice, "delete pods web -n prod", start()));
+    let rule = no.rule().unwrap();
+    assert_eq!((rule.role.as_str(), rule.rule), ("pods", 1));
+    assert!(no.requestable.is_empty());
+    allowed(ask(&both, &alice, "delete pods web -n dev", start()));
+
+    // Only while that grant is live, and only on its target.
+    let only_all = snapshot(set(), &[grant(2, &alice, "all")]);
+    allowed(ask(&only_all, &alice, "delete pods web -n prod", start()));
+    let revoked = Grant { ended: Some(Ended::Expired { at: start() }), ..grant(1, &alice, "pods") };
+    let elsewhere = Grant { target: "other".into(), ..grant(3, &alice, "pods") };
+    let later = snapshot(set(), &[revoked, elsewhere, grant(2, &alice, "all")]);
+    allowed(ask(&later, &alice, "delete pods web -n prod", start()));
+}
+
+#[test]
+fn discovery_is_open_to_all_but_not_against_a_deny() {
+    let alice = alice();
+    let no_openapi = [
+        "nonResourceURLs: [/metrics], verbs: [get]",
+        "action: deny, nonResourceURLs: ['/openapi*'], verbs: ['*']",
+    ];
+    let snapshot = snapshot(roles(vec![role("pods", &no_openapi)]), &[grant(1, &alice, "pods")]);
+    let bob = person("bob", &[]);
+    for path in ["/api", "/api/v1", "/apis", "/apis/apps/v1", "/openapi/v3", "/version", "/readyz"] {
+        let discovery = allowed(ask(&snapshot, &bob, &format!("get {path}"), start()));
+        assert_eq!((discovery.role.as_str(), discovery.grant), (crate::DISCOVERY_ROLE, None));
+    }
+    for closed in [
+        "get /metrics",
+        "get /",
+        "post /version",
+        "get /apiserver",
+        "list pods",
+        "create selfsubjectreviews.authentication.k8s.io",
+    ] {
+        denied(ask(&snapshot, &bob, closed, start()));
+    }
+    denied(ask(&snapshot, &alice, "get /openapi/v3", start()));
+}
+
+#[test]
+fn of_several_grants_the_order_never_matters() {
+    let alice = alice();
+    let set = || {
+        roles(vec![
+            role("a", &[PODS]),
+            role_with("b", &[PODS], "  obligations: {mask: none, record: metadata}\n"),
+            role_with("c", &[PODS], "  obligations: {mask: none}\n"),
+        ])
+    };
+    let longer = Grant { expires_at: start() + minutes(90), ..grant(4, &alice, "c") };
+    let mut grants = vec![grant(1, &alice, "a"), grant(2, &alice, "b"), grant(3, &alice, "c"), longer];
+    for _ in 0..grants.len() {
+        grants.rotate_left(1);
+        let best = allowed(ask(&snapshot(set(), &grants), &alice, "get pods web -n x", start()));
+        assert_eq!(best.grant.unwrap().as_str(), "g-000004");
+        assert_eq!((best.obligations.mask, best.obligations.record), (MaskLevel::None, RecordLevel::Full));
+    }
+}
+
+#[test]
+fn a_stream_asks_whether_its_grant_is_live() {
+    let alice = alice();
+    let by = Person::from(&person("bob", &[]));
+    let revoked = Ended::Revoked { at: start(), by, reason: "left the team".into() };
+    let grants = [
+        grant(1, &alice, "pods"),
+        Grant { ended: Some(revoked), ..grant(2, &alice, "pods") },
+        grant(3, &alice, "gone"),
+    ];
+    let snapshot = snapshot(roles(vec![role("pods", &[PODS])]), &grants);
+    let live = |n: usize, after: u64| {
+        snapshot.grant_live(&format!("g-00000{n}").parse().unwrap(), start() + minutes(after))
+    };
+    assert_eq!(live(1, 59), Ok(start() + minutes(60)));
+    let said = |n, after| live(n, after).unwrap_err().to_string();
+    assert_eq!(said(1, 60), "expired at 2026-03-01T13:00:00Z");
+    assert_eq!(said(2, 0), "revoked by bob: left the team");
+    assert_eq!(said(3, 0), "role gone no longer gives access to this target");
+    assert_eq!(said(9, 0), "no such grant is live");
+}
+
+#[test]
+fn a_denial_says_how_to_ask() {
+    let alice = alice();
+    let wide = role("all", &["apiGroups: ['*'], resources: ['*'], verbs: ['*']"]);
+    let short = role_with("pod-admin", &[PODS], "  maxDuration: 10m\n");
+    let not_mine = role_with("secret", &[PODS], "  eligible: {groups: [sec]}\n");
+    let guarded = role("guarded", &[PODS, NOT_PROD]);
+    let set = || roles(vec![wide.clone(), short.clone(), not_mine.clone(), guarded.clone()]);
+    let nothing = snapshot(set(), &[]);
+    let no = denied(ask(&nothing, &alice, "delete pods web -n prod", start()));
+    assert_eq!(no.requestable.iter().map(RoleName::as_str).collect::<Vec<_>>(), ["pod-admin", "all"]);
+    assert_eq!(
+        message(&nothing, &alice, "delete pods web -n prod", start()),
+        "portcullis: denied: alice may not delete pods \"web\" in namespace \"prod\" of target demo: no active \
+         grant covers it. Ask for it: portcullis request --role pod-admin --target demo --for 10m --reason \"…\""
+    );
+    assert_eq!(
+        message(&nothing, &alice, "list deployments.apps", start()),
+        "portcullis: denied: alice may not list deployments.apps across the cluster of target demo: no active \
+         grant covers it. Ask for it: portcullis request --role all --target demo --for 30m --reason \"…\""
+    );
+    assert_eq!(
+        message(&nothing, &person("eve", &[]), "get pods/exec web -n prod", start()),
+        "portcullis: denied: eve may not create pods/exec \"web\" in namespace \"prod\" of target demo: no active \
+         grant covers it. No role that you may ask for would allow it."
+    );
+    assert_eq!(
+        message(&nothing, &person("eve", &[]), "get /metrics\u{1b}[2J", start()),
+        "portcullis: denied: eve may not get /metrics\\u{1b}[2J of target demo: no active grant covers it. No role \
+         that you may ask for would allow it."
+    );
+}
+
+#[test]
+fn a_denial_says_what_ended_waits_or_forbids() {
+    let alice = alice();
+    let set = || roles(vec![role("guarded", &[PODS, NOT_PROD])]);
+    let guarded = snapshot(set(), &[grant(1, &alice, "guarded")]);
+    assert_eq!(
+        message(&guarded, &alice, "delete pods web -n prod", start()),
+        "portcullis: denied: alice may not delete pods \"web\" in namespace \"prod\" of target demo: rule 2 of role \
+         guarded forbids it: only the pipeline deletes in prod. A deny rule wins over every grant: nothing can be \
+         requested."
+    );
+    let later = start() + minutes(61);
+    guarded.confirm(later);
+    assert_eq!(
+        message(&guarded, &alice, "get pods web -n prod", later),
+        "portcullis: denied: alice may not get pods \"web\" in namespace \"prod\" of target demo: grant g-000001 of \
+         role guarded expired at 2026-03-01T13:00:00Z. Ask for it: portcullis request --role guarded --target demo \
+         --for 30m --reason \"…\""
+    );
+    let by = Person::from(&person("bob", &[]));
+    let revoked = Grant {
+        ended: Some(Ended::Revoked { at: start(), by, reason: "incident over".into() }),
+        ..grant(1, &alice, "guarded")
+    };
+    let waiting = Request {
+        id: "r-00abcd".parse().unwrap(),
+        subject: Person::from(&alice),
+        role: "guarded".parse().unwrap(),
+        target: "demo".into(),
+        duration: minutes(30),
+        reason: "again".into(),
+        extends: None,
+        state: RequestState::Pending,
+        created_at: start(),
+        expires_at: start() + minutes(60),
+        approvals: Vec::new(),
+        decided_at: None,
+        refusal: None,
+        grant: None,
+    };
+    let waits = snapshot_with(set(), &[revoked], &[waiting]);
+    assert_eq!(
+        message(&waits, &alice, "get pods web -n prod", start()),
+        "portcullis: denied: alice may not get pods \"web\" in namespace \"prod\" of target demo: grant g-000001 of \
+         role guarded was revoked by bob: incident over. Your request r-00abcd for it waits to be approved."
+    );
+    assert_eq!(
+        message(&waits, &alice, "get pods web -n prod", start() + minutes(1)),
+        "portcullis: denied: alice may not get pods \"web\" in namespace \"prod\" of target demo: the grant store has \
+         not answered for 60 seconds, and until it does nothing is allowed."
+    );
+}
+
+#[test]
+fn a_list_over_all_namespaces_is_told_to_name_one() {
+    let alice = alice();
+    let rule = "apiGroups: [''], resources: [pods], verbs: [get, list], namespaces: [prod, 'stage-*']";
+    let snapshot = snapshot(roles(vec![role("prod", &[rule])]), &[grant(1, &alice, "prod")]);
+    assert_eq!(
+        message(&snapshot, &alice, "list pods", start()),
+        "portcullis: denied: alice may not list pods across the cluster of target demo: no active grant covers it. \
+         Your grant covers it in namespace prod, stage-*: name one with -n."
+    );
+}
+
+/// The policy's meaning, as plainly as it can be said.
+fn naive(set: &RoleSet, grants: &[Grant], query: &Query<'_>, now: Timestamp) -> bool {
+    let live: Vec<&Role> = grants
+        .iter()
+        .filter(|grant| grant.subject.is(query.subject) && grant.target == query.target)
+        .filter(|grant| grant.ended.is_none() && grant.starts_at <= now && now < grant.expires_at)
+        .filter_map(|grant| set.get(&grant.role).filter(|role| role.covers_target(&grant.target)))
+        .collect();
+    let any = |test: fn(&crate::Rule, &crate::Operation) -> bool| {
+        live.iter().any(|role| role.rules.iter().any(|rule| test(rule, query.operation)))
+    };
+    any(|rule, operation| rule.action == Action::Allow && rule.fit(operation) == crate::rule::Fit::Yes)
+        && !any(|rule, operation| rule.action == Action::Deny && rule.touches(operation))
+}
+
+fn arb_rule() -> impl Strategy<Value = String> {
+    let pick = |from: &'static [&'static str]| {
+        prop::sample::subsequence(from, 1..=from.len()).prop_map(|v| v.join(", "))
+    };
+    let optional = |name: &'static str, from| {
+        prop::option::of(pick(from))
+            .prop_map(move |v| v.map(|v| format!(", {name}: [{v}]")).unwrap_or_default())
+    };
+    (
+        prop::sample::select(&["allow", "allow", "deny"][..]),
+        pick(&["''", "apps"]),
+        pick(&["pods", "secrets", "pods/exec"]),
+        pick(&["get", "list", "create", "delete"]),
+        optional("namespaces", &["a", "'b*'"]),
+        optional("resourceNames", &["x", "y"]),
+    )
+        .prop_map(|(action, groups, resources, verbs, namespaces, names)| {
+            format!("action: {action}, apiGroups: [{groups}], resources: [{resources}], verbs: [{verbs}]{namespaces}{names}")
+        })
+}
+
+fn arb_operation() -> impl Strategy<Value = String> {
+    let verbs = prop::sample::select(&["get", "list", "create", "delete"][..]);
+    let resources = prop::sample::select(&["pods", "secrets", "pods/exec", "pods.apps"][..]);
+    let names = prop::sample::select(&["", " x", " y", " z"][..]);
+    let namespaces = prop::sample::select(&["", " -n a", " -n b1", " -n c"][..]);
+    (verbs, resources, names, namespaces).prop_map(|(v, r, n, ns)| format!("{v} {r}{n}{ns}"))
+}
+
+/// Which role, whose, on which target, from and until which minute, revoked.
+type GrantSeed = (usize, bool, bool, u64, u64, bool);
+
+fn grants_of(seeds: &[GrantSeed]) -> Vec<Grant> {
+    let seed = |(n, &(role, mine, here, from, until, revoked)): (usize, &GrantSeed)| {
+        let holder = if mine { alice() } else { person("bob", &["dev"]) };
+        Grant {
+            target: if here { "demo" } else { "other" }.into(),
+            starts_at: start() + minutes(from),
+            expires_at: start() + minutes(from + until),
+            ended: revoked.then_some(Ended::Expired { at: start() }),
+            ..grant(n as u32, &holder, &format!("role-{role}"))
+        }
+    };
+    seeds.iter().enumerate().map(seed).collect()
+}
+
+fn arb_grants() -> impl Strategy<Value = Vec<GrantSeed>> {
+    let often = || prop::bool::weighted(0.8);
+    prop::collection::vec((0..5usize, often(), often(), 0..3u64, 1..4u64, prop::bool::weighted(0.2)), 0..8)
+}
+
+proptest! {
+    #[test]
+    fn the_index_agrees_with_the_plain_meaning(
+        rules in prop::collection::vec(prop::collection::vec(arb_rule(), 1..4), 4),
+        seeds in arb_grants(),
+        operations in prop::collection::vec(arb_operation(), 8),
+        minute in 0..4u64,
+    ) {
+        let allow_nothing = "apiGroups: [none], resources: [none], verbs: [get]".to_owned();
+        let parsed: Vec<Role> = rules.iter().enumerate().map(|(n, rules)| {
+            let rules: Vec<&str> = rules.iter().chain([&allow_nothing]).map(String::as_str).collect();
+            role(&format!("role-{n}"), &rules)
+        }).collect();
+        let set = || roles(parsed.clone());
+        let now = start() + minutes(minute);
+        let grants = grants_of(&seeds);
+        let mut backwards = grants.clone();
+        backwards.reverse();
+        let (forth, back) = (snapshot(set(), &grants), snapshot(set(), &backwards));
+        forth.confirm(now);
+        back.confirm(now);
+        for operation in &operations {
+            let operation = op(operation);
+            let subject = alice();
+            let query = Query { subject: &subject, target: "demo", operation: &operation };
+            let decision = decide(&forth, &query, now);
+            prop_assert_eq!(matches!(decision, Decision::Allow(_)), naive(&set(), &grants, &query, now));
+            // The order in which grants were made changes nothing, down to the last field.
+            prop_assert_eq!(&decision, &decide(&back, &query, now));
+            if let Decision::Deny(denied) = decision {
+                // What a denial offers would help, were it granted.
+                for role in &denied.requestable {
+                    let offered = [Grant { starts_at: now, expires_at: now + minutes(1), ..grant(99, &subject, role.as_str()) }];
+                    prop_assert!(naive(&set(), &offered, &query, now));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_live_grant_nothing_but_discovery_is_allowed(operation in arb_operation(), minute in 60..100u64) {
+        let everything = || roles(vec![role("all", &["apiGroups: ['*'], resources: ['*', '*/proxy'], verbs: ['*']"])]);
+        let now = start() + minutes(minute);
+        let snapshot = snapshot(everything(), &[grant(1, &alice(), "all")]);
+        snapshot.confirm(now);
+        denied(ask(&snapshot, &alice(), &operation, now));
+    }
+}
+
+#[test]
+fn decisions_are_serialised_for_records() {
+    let alice = alice();
+    let snapshot = snapshot(roles(vec![role("pods", &[PODS, NOT_PROD])]), &[grant(1, &alice, "pods")]);
+    let json = |operation| serde_json::to_value(ask(&snapshot, &alice, operation, start())).unwrap();
+    let allow = json("get pods web -n prod");
+    assert_eq!((&allow["decision"], &allow["grant"]), (&"allow".into(), &"g-000001".into()));
+    assert_eq!(allow["obligations"]["mask"], "default");
+    let deny = json("delete pods web -n prod");
+    assert_eq!(
+        (&deny["reason"]["kind"], &deny["reason"]["role"], &deny["reason"]["rule"]),
+        (&"denyRule".into(), &"pods".into(), &1.into())
+    );
+    let keys: BTreeSet<&str> = deny.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["askFor", "decision", "namespaces", "pending", "reason", "requestable"].into());
+}

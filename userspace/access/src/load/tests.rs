@@ -1,0 +1,207 @@
+use std::time::Duration;
+
+use super::*;
+use crate::testing::person;
+use crate::{MaskLevel, RecordLevel};
+
+const GOOD: &str = "\
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata:
+  name: pod-admin
+spec:
+  description: Looks after pods
+  targets: [demo, 'eu-*']
+  eligible:
+    groups: [dev]
+    users: [zoe]
+  approval:
+    required: 2
+    groups: [leads]
+  maxDuration: 4h
+  obligations:
+    mask: none
+    record: metadata
+  rules:
+  - apiGroups: ['']
+    resources: [pods, pods/log]
+    verbs: [get, list]
+    namespaces: [prod]
+  - action: deny
+    apiGroups: ['']
+    resources: [pods]
+    verbs: [delete]
+    reason: the pipeline deletes
+";
+
+fn error(yaml: &str) -> String {
+    match parse_roles("roles.yaml", yaml) {
+        Ok(_) => panic!("accepted:\n{yaml}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_role_has_all_that_its_file_says() {
+    let role = parse_roles("roles.yaml", GOOD).unwrap().remove(0);
+    assert_eq!(role.name.as_str(), "pod-admin");
+    assert_eq!(role.description, "Looks after pods");
+    assert!(role.covers_target("demo") && role.covers_target("eu-1") && !role.covers_target("us-1"));
+    assert!(role.is_eligible(&person("alice", &["dev"])) && role.is_eligible(&person("zoe", &[])));
+    assert!(!role.is_eligible(&person("alice", &["leads"])));
+    assert!(role.is_approver(&person("bob", &["leads"])) && !role.is_approver(&person("bob", &["dev"])));
+    assert_eq!((role.approval.required, role.max_duration), (2, Duration::from_secs(4 * 3600)));
+    assert_eq!((role.obligations.mask, role.obligations.record), (MaskLevel::None, RecordLevel::Metadata));
+    assert_eq!(role.rules.len(), 2);
+    assert_eq!(role.rules[1].reason.as_deref(), Some("the pipeline deletes"));
+    assert_eq!(role.source, "roles.yaml:1");
+}
+
+#[test]
+fn a_file_holds_several_documents() {
+    let two = format!(
+        "# roles of the team\n---\n{GOOD}---\n# nothing\n---\n{}...\n",
+        GOOD.replace("pod-admin", "second")
+    );
+    let roles = parse_roles("roles.yaml", &two).unwrap();
+    assert_eq!(roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["pod-admin", "second"]);
+    assert_eq!(roles[1].source, format!("roles.yaml:{}", 3 + GOOD.lines().count() + 3));
+
+    let broken = two.replace("name: second", "nam: second");
+    let line = 3 + GOOD.lines().count() + 3 + 3;
+    assert_eq!(
+        error(&broken),
+        format!("roles.yaml:{line}: metadata.nam: unknown field `nam`, expected one of name")
+    );
+}
+
+#[test]
+fn every_mistake_is_named_with_its_place() {
+    // A field that is missing is reported at the last key of the mapping that lacks it.
+    // what to replace, by what, and the error after "roles.yaml:"
+    let table = [
+        ("v1alpha1", "v2", "1: apiVersion: \"portcullis.dev/v2\" is not \"portcullis.dev/v1alpha1\""),
+        ("kind: Role", "kind: ClusterRole", "2: kind: \"ClusterRole\" is not \"Role\""),
+        ("kind: Role\n", "", "4: the document: missing field `kind`"),
+        (
+            "pod-admin",
+            "Pod Admin",
+            "4: metadata.name: \"Pod Admin\" is not a role name: lower-case letters, digits, `-` and `.`, at most 63 of them",
+        ),
+        (
+            "pod-admin",
+            "discovery",
+            "4: metadata.name: \"discovery\" is the name under which open discovery paths are recorded",
+        ),
+        ("  targets: [demo, 'eu-*']\n", "", "17: spec: missing field `targets`"),
+        ("[demo, 'eu-*']", "[]", "7: spec.targets: the list is empty"),
+        ("'eu-*'", "'*-eu'", "7: spec.targets[1]: \"*-eu\": `*` may stand only at the end"),
+        (
+            "    groups: [dev]\n    users: [zoe]\n",
+            "    users: []\n",
+            "9: spec.eligible: name at least one of groups and users, or nobody could ask for the role",
+        ),
+        (
+            "users: [zoe]",
+            "users: ['*']",
+            "9: spec.eligible: users: \"*\" is not a name; there are no patterns here",
+        ),
+        ("    groups: [leads]\n", "", "12: spec.approval: required is 2, but no groups say who can approve"),
+        ("required: 2", "required: -2", "12: spec.approval.required:"),
+        ("4h", "4", "14: spec.maxDuration: \"4\" is not a duration: write 90s, 30m, 4h or 1h30m"),
+        ("4h", "9000h", "14: spec.maxDuration: 9000h is too long to be temporary: at most 168h"),
+        (
+            "mask: none",
+            "mask: nothing",
+            "16: spec.obligations.mask: unknown variant `nothing`, expected one of none, default",
+        ),
+        (
+            "action: deny",
+            "action: review",
+            "23: spec.rules[1].action: unknown variant `review`, expected one of allow, deny",
+        ),
+        ("action: deny", "actoin: deny", "23: spec.rules[1].actoin: unknown field `actoin`"),
+        (
+            "verbs: [delete]",
+            "verbs: [remove]",
+            "23: spec.rules[1]: verbs: \"remove\" is never requested; known are get, list,",
+        ),
+        ("verbs: [delete]", "verbs: []", "23: spec.rules[1]: verbs: the list is empty"),
+        ("    verbs: [delete]\n", "", "26: spec.rules[1]: missing field `verbs`"),
+        (
+            "namespaces: [prod]",
+            "namespaces: []",
+            "19: spec.rules[0]: namespaces: the list is empty; leave it out to mean all",
+        ),
+        ("namespaces: [prod]", "namespaces:", "22: spec.rules[0].namespaces:"),
+        (
+            "namespaces: [prod]",
+            "namespaces: ['']",
+            "22: spec.rules[0].namespaces[0]: an empty name matches nothing",
+        ),
+        (
+            "namespaces: [prod]",
+            "resourceNames: ['a*']",
+            "19: spec.rules[0]: resourceNames are whole names, without `*`",
+        ),
+        (
+            "namespaces: [prod]",
+            "nonResourceURLs: [/x]",
+            "19: spec.rules[0]: a rule has either apiGroups and resources",
+        ),
+        (
+            "apiGroups: ['']\n    resources: [pods, pods/log]",
+            "apiGroups: [apps/v1]\n    resources: [x]",
+            "19: spec.rules[0]: apiGroups: \"apps/v1\" has a version; write the group alone",
+        ),
+        ("pods/log]", "pods/*]", "20: spec.rules[0].resources[1]: \"pods/*\" is no resource"),
+        ("[pods, pods/log]", "[Pods]", "20: spec.rules[0].resources[0]: \"Pods\" is no resource"),
+        (
+            "  rules:\n  - apiGroups",
+            "  rules:\n  - action: deny\n    apiGroups",
+            "6: spec: rules: no rule allows anything",
+        ),
+        (
+            "  name: pod-admin",
+            "  name: pod-admin\n  name: again",
+            "5: metadata.?: duplicate mapping key: name",
+        ),
+        ("metadata:", "metadata: [", "3: metadata"),
+    ];
+    for (from, to, expected) in table {
+        assert!(GOOD.contains(from), "{from}");
+        let error = error(&GOOD.replacen(from, to, 1));
+        assert!(
+            error.starts_with(&format!("roles.yaml:{expected}")),
+            "{from:?} → {to:?}\n got {error}\nwant {expected}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_is_read_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.yaml"), GOOD).unwrap();
+    std::fs::write(dir.path().join("b.yml"), GOOD.replace("pod-admin", "other")).unwrap();
+    std::fs::write(dir.path().join("README.md"), "not a role").unwrap();
+    std::fs::write(dir.path().join(".hidden.yaml"), "not a role").unwrap();
+    let roles = load_roles(dir.path()).unwrap();
+    assert_eq!(roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["other", "pod-admin"]);
+
+    std::fs::write(dir.path().join("c.yaml"), format!("\n{GOOD}")).unwrap();
+    let error = load_roles(dir.path()).unwrap_err().to_string();
+    let (a, c) = (dir.path().join("a.yaml"), dir.path().join("c.yaml"));
+    assert_eq!(
+        error,
+        format!("role pod-admin is defined twice: in {}:1 and in {}:2", a.display(), c.display())
+    );
+
+    let missing = load_roles(&dir.path().join("none")).unwrap_err().to_string();
+    assert!(missing.contains("cannot read roles from") && missing.contains("none"), "{missing}");
+}
+
+#[test]
+fn the_examples_that_are_shipped_are_good() {
+    let roles = load_roles(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/roles"))).unwrap();
+    assert!(roles.iter().len() >= 3);
+}

@@ -1,0 +1,153 @@
+//! What the tests of this crate share.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use portcullis_identity::{Method, Subject};
+
+use crate::*;
+
+/// When the tests' clock starts.
+pub(crate) fn start() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn minutes(n: u64) -> Duration {
+    Duration::from_secs(n * 60)
+}
+
+/// A clock that moves when it is told to.
+pub(crate) struct TestClock(Mutex<Timestamp>);
+
+impl TestClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(start())))
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.checked_add(by).unwrap();
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// `alice of sre,dev`
+pub(crate) fn person(name: &str, groups: &[&str]) -> Subject {
+    Subject {
+        issuer: "unix".into(),
+        id: format!("uid-{name}"),
+        name: name.into(),
+        groups: groups.iter().map(ToString::to_string).collect(),
+        method: Method::Unix,
+    }
+}
+
+/// `get pods/log web -n prod`, `list nodes`, `create deployments.apps -n x`, `get /metrics`.
+pub(crate) fn op(text: &str) -> Operation {
+    let mut words = text.split(' ');
+    let verb = words.next().unwrap().to_owned();
+    let what = words.next().unwrap();
+    if what.starts_with('/') {
+        return Operation::NonResource { verb, path: what.into() };
+    }
+    let (resource, subresource) = what.split_once('/').unwrap_or((what, ""));
+    let (resource, api_group) = resource.split_once('.').unwrap_or((resource, ""));
+    let (mut name, mut namespace) = ("", "");
+    while let Some(word) = words.next() {
+        match word {
+            "-n" => namespace = words.next().unwrap(),
+            other => name = other,
+        }
+    }
+    Operation::Resource {
+        verb,
+        api_group: api_group.into(),
+        api_version: "v1".into(),
+        resource: resource.into(),
+        subresource: subresource.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+    }
+}
+
+/// A role for target `demo` and group `dev`, approved by `leads`, with these rules in YAML flow style.
+pub(crate) fn role(name: &str, rules: &[&str]) -> Role {
+    role_with(name, rules, "")
+}
+
+/// As [`role`], with further lines of its `spec`.
+pub(crate) fn role_with(name: &str, rules: &[&str], more: &str) -> Role {
+    let rules: String = rules.iter().map(|rule| format!("  - {{{rule}}}\n")).collect();
+    let defaults = [
+        ("targets:", "  targets: [demo]\n"),
+        ("eligible:", "  eligible: {groups: [dev]}\n"),
+        ("approval:", "  approval: {required: 1, groups: [leads]}\n"),
+        ("maxDuration:", "  maxDuration: 4h\n"),
+    ];
+    let defaults: String =
+        defaults.iter().filter(|(key, _)| !more.contains(key)).map(|(_, line)| *line).collect();
+    let yaml = format!(
+        "apiVersion: portcullis.dev/v1alpha1\nkind: Role\nmetadata: {{name: {name}}}\nspec:\n{defaults}{more}  rules:\n{rules}"
+    );
+    parse_roles("test.yaml", &yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}")).remove(0)
+}
+
+pub(crate) fn roles(roles: Vec<Role>) -> RoleSet {
+    RoleSet::new(roles).unwrap()
+}
+
+pub(crate) fn targets() -> BTreeSet<String> {
+    ["demo", "other"].map(String::from).into()
+}
+
+/// A grant of `role` on `demo` to `subject`, for the first hour.
+pub(crate) fn grant(n: u32, subject: &Subject, role: &str) -> Grant {
+    Grant {
+        id: format!("g-{n:06x}").parse().unwrap(),
+        request: format!("r-{n:06x}").parse().unwrap(),
+        subject: Person::from(subject),
+        role: role.parse().unwrap(),
+        target: "demo".into(),
+        reason: "because".into(),
+        approved_by: Vec::new(),
+        starts_at: start(),
+        expires_at: start().checked_add(minutes(60)).unwrap(),
+        ended: None,
+    }
+}
+
+pub(crate) fn snapshot(set: RoleSet, grants: &[Grant]) -> Snapshot {
+    snapshot_with(set, grants, &[])
+}
+
+pub(crate) fn snapshot_with(set: RoleSet, grants: &[Grant], requests: &[Request]) -> Snapshot {
+    let grants: Vec<Arc<Grant>> = grants.iter().cloned().map(Arc::new).collect();
+    let requests: Vec<Arc<Request>> = requests.iter().cloned().map(Arc::new).collect();
+    let open = DiscoveryPolicy::default().compile().unwrap().into();
+    Snapshot::new(
+        start(),
+        Duration::from_secs(10),
+        Arc::new(set),
+        Arc::new(targets()),
+        open,
+        grants.iter(),
+        requests.iter(),
+    )
+}
+
+/// The service over a database in `dir`.
+pub(crate) fn access(dir: &Path, clock: &Arc<TestClock>, set: RoleSet) -> Access {
+    let config = AccessConfig {
+        admin_groups: ["admins".to_owned()].into(),
+        ..AccessConfig::new(dir.join("db"), targets())
+    };
+    Access::open(config, set, clock.clone()).unwrap()
+}
