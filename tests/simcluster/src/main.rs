@@ -1,1 +1,68 @@
-fn main() {}
+//! `simcluster`: the simulated API server as a process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Parser;
+use serde_json::json;
+use simcluster::{Config, SimCluster, Token};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A simulated Kubernetes API server that kubectl accepts. A test tool: it keeps nothing and guards nothing.
+#[derive(Parser)]
+struct Arguments {
+    /// Address to listen on; may be repeated. Port 0 picks a free port.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: Vec<SocketAddr>,
+    /// Further DNS name or address the certificate is valid for; may be repeated.
+    #[arg(long)]
+    san: Vec<String>,
+    /// Directory for ca.crt, kubeconfigs, tokens and the pods' files.
+    #[arg(long)]
+    dir: PathBuf,
+    /// File that receives each request as a JSON line.
+    #[arg(long)]
+    log: Option<PathBuf>,
+    /// Bearer token as TOKEN=user:group,group; may be repeated. Replaces the well-known ones.
+    #[arg(long)]
+    token: Vec<Token>,
+    /// Secrets to make in the namespace "bulk".
+    #[arg(long, default_value_t = 0)]
+    bulk_secrets: usize,
+    /// Pods to make in the namespace "bulk".
+    #[arg(long, default_value_t = 0)]
+    bulk_pods: usize,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let arguments = Arguments::parse();
+    let dir = std::path::absolute(&arguments.dir).context("--dir")?;
+    let cluster = SimCluster::start(Config {
+        listen: arguments.listen,
+        san: arguments.san,
+        dir,
+        log: arguments.log,
+        tokens: arguments.token,
+        bulk_secrets: arguments.bulk_secrets,
+        bulk_pods: arguments.bulk_pods,
+    })
+    .await?;
+    announce(&cluster);
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("SIGINT")?,
+        _ = terminate.recv() => {}
+    }
+    cluster.stop();
+    Ok(())
+}
+
+/// The one line on stdout that whoever started this waits for.
+#[allow(clippy::print_stdout)]
+fn announce(cluster: &SimCluster) {
+    println!("ready {}", json!({"endpoints": cluster.endpoints(), "dir": cluster.dir()}));
+}

@@ -1,0 +1,65 @@
+//! What all requests share, and what one request carries through the server.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use hyper::upgrade::OnUpgrade;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Tokens, User};
+use crate::journal::Journal;
+use crate::openapi::Documents;
+use crate::request::{Query, RequestInfo};
+use crate::store::Store;
+
+/// The simulated cluster.
+pub(crate) struct Cluster {
+    /// Objects.
+    pub store: Store,
+    /// Bearer tokens.
+    pub tokens: Tokens,
+    /// What reached the server.
+    pub journal: Journal,
+    /// OpenAPI documents.
+    pub openapi: Documents,
+    /// Where pods keep their files.
+    pub pods_dir: PathBuf,
+    /// Ends every stream when the server stops.
+    pub shutdown: CancellationToken,
+}
+
+/// A request that has been authenticated, logged and authorised.
+pub(crate) struct Call {
+    /// Number in the journal.
+    pub id: u64,
+    /// HTTP method.
+    pub method: Method,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Query.
+    pub query: Query,
+    /// What it asks for.
+    pub info: RequestInfo,
+    /// Who asks, impersonation applied.
+    pub user: User,
+    /// The whole body.
+    pub body: Bytes,
+    /// The connection, when the client asked to upgrade it.
+    pub upgrade: Option<OnUpgrade>,
+}
+
+impl Call {
+    /// Whether nothing may be stored.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.query.all("dryRun").any(|value| value == "All")
+    }
+
+    /// The field manager: as named, else the start of the user agent, as the API server takes it.
+    pub(crate) fn manager(&self) -> String {
+        let agent = self.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let from_agent = || agent.unwrap_or("unknown").split('/').next().unwrap_or_default().to_owned();
+        self.query.filled("fieldManager").map_or_else(from_agent, str::to_owned)
+    }
+}
+
