@@ -29,6 +29,8 @@ pub(crate) struct Built {
     pub(crate) portcullis: PathBuf,
     /// The simulated API server.
     pub(crate) simcluster: PathBuf,
+    /// The folder that both are in.
+    pub(crate) dir: PathBuf,
 }
 
 /// Runs the verb.
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.gate {
         return gate();
     }
-    let Built { portcullis, simcluster } = ensure_built(args.release)?;
+    let Built { portcullis, simcluster, .. } = ensure_built(args.release)?;
     step::note(&portcullis.display().to_string());
     step::note(&simcluster.display().to_string());
     Ok(())
@@ -52,7 +54,7 @@ pub(crate) fn ensure_built(release: bool) -> Result<Built> {
     }
     step::openly("Compile the binaries", &mut cargo)?;
     let dir = workspace::target_dir().join(if release { "release" } else { "debug" });
-    Ok(Built { portcullis: dir.join("portcullis"), simcluster: dir.join("simcluster") })
+    Ok(Built { portcullis: dir.join("portcullis"), simcluster: dir.join("simcluster"), dir })
 }
 
 /// Compiles the kernel programs to where the build script of portcullis-intercept looks for them: a target

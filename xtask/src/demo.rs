@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the product's main job as a story, with real eBPF, real kubectl and a simulated cluster (or a real
 //! one). Everything runs in a cgroup of its own and is gone afterwards, also on Ctrl-C.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use e2e::{ALICE, BOB, Kubectl, Output, Person, Running, Stage, StageOptions, Ups
 use serde_json::{Value, json};
 
 use crate::build;
-use crate::say::{say, step};
 
 /// Play the main job as a story
 #[derive(Debug, Args)]
@@ -60,17 +60,17 @@ spec:
 
 /// Runs the demo.
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
-    let programs = build::programs(build::Profile::Debug)?;
+    let programs = build::ensure_built(false)?.dir;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("cannot watch for Ctrl-C")?;
     }
     let kubectl = installed()?.pop().context("no kubectl")?;
     let upstream = args.kubeconfig.as_deref().map(|file| real_cluster(&kubectl, file)).transpose()?;
-    step("Setting the stage: a cluster, the gate in the kernel, the daemon behind it");
+    scene("Setting the stage: a cluster, the gate in the kernel, the daemon behind it");
     let real = upstream.is_some();
     let stage = Stage::set(&programs, &StageOptions { upstream, ..StageOptions::with_roles(ROLES) })?;
-    let mut story = Story { stage, kubectl, interrupted };
+    let mut story = Story { stage, kubectl, programs, interrupted };
     say(&format!(
         "  {} is behind the gate; alice's kubeconfig names it, and holds no credential.",
         story.stage.endpoint()
@@ -81,39 +81,40 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     if args.keep {
         story.keep()?;
     }
-    step("Taking the stage down");
+    scene("Taking the stage down");
     Ok(())
 }
 
 struct Story {
     stage: Stage,
     kubectl: Kubectl,
+    programs: PathBuf,
     interrupted: Arc<AtomicBool>,
 }
 
 impl Story {
     fn tell(&mut self) -> Result<()> {
-        step("Alice has no access yet, and reads how to ask for it");
+        scene("Alice has no access yet, and reads how to ask for it");
         expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "portcullis request")?;
         let grant = self.request_and_approve()?;
 
-        step("Now plain kubectl works");
+        scene("Now plain kubectl works");
         expect(&self.kubectl(ALICE, &["get", "pods"])?, 0, "shell")?;
-        step("Secrets come masked: equal values look equal, and nothing can be read");
+        scene("Secrets come masked: equal values look equal, and nothing can be read");
         expect(&self.kubectl(ALICE, &["get", "secret", "db-credentials", "-o", "yaml"])?, 0, "data:")?;
-        step("An exec, recorded byte for byte");
+        scene("An exec, recorded byte for byte");
         let command = "echo \"I am in $(basename \"$PWD\")\"; ls /nosuch; exit 3";
         expect(&self.kubectl(ALICE, &["exec", "shell", "-c", "sh", "--", "sh", "-c", command])?, 3, "I am in")?;
-        step("A delete in a protected namespace is refused, whatever was granted");
+        scene("A delete in a protected namespace is refused, whatever was granted");
         expect(&self.kubectl(ALICE, &["delete", "pod", "web", "-n", "prod"])?, 1, "change request")?;
 
-        step("Bob revokes while Alice follows a log: the stream is cut, and says why");
+        scene("Bob revokes while Alice follows a log: the stream is cut, and says why");
         self.cut(&grant, &["logs", "-f", "shell"])?;
 
-        step("What was recorded");
+        scene("What was recorded");
         self.replay()?;
 
-        step("The daemon dies (kill -9): the gate stays closed");
+        scene("The daemon dies (kill -9): the gate stays closed");
         self.stage.kill_daemon();
         expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "refused")?;
         Ok(())
@@ -121,25 +122,25 @@ impl Story {
 
     /// On a cluster that is not ours only reads are sent.
     fn on_a_real_cluster(&mut self) -> Result<()> {
-        step("Alice has no access yet, and reads how to ask for it");
+        scene("Alice has no access yet, and reads how to ask for it");
         expect(&self.kubectl(ALICE, &["get", "pods", "-A"])?, 1, "portcullis request")?;
         let grant = self.request_and_approve()?;
-        step("Now plain kubectl works");
+        scene("Now plain kubectl works");
         expect(&self.kubectl(ALICE, &["get", "pods", "-A"])?, 0, "")?;
-        step("Secrets come masked");
+        scene("Secrets come masked");
         expect(&self.kubectl(ALICE, &["get", "secrets", "-A"])?, 0, "")?;
-        step("Bob revokes while Alice watches: the stream is cut, and says why");
+        scene("Bob revokes while Alice watches: the stream is cut, and says why");
         self.cut(&grant, &["get", "pods", "-A", "-w"])?;
-        step("What was recorded");
+        scene("What was recorded");
         let listed = self.stage.operator(&["sessions", "list"])?;
         say(&indent(&listed.stdout));
-        step("The daemon dies (kill -9): the gate stays closed");
+        scene("The daemon dies (kill -9): the gate stays closed");
         self.stage.kill_daemon();
         expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "refused")
     }
 
     fn request_and_approve(&self) -> Result<String> {
-        step("Alice asks, and Bob approves: nobody approves their own request");
+        scene("Alice asks, and Bob approves: nobody approves their own request");
         let reason = "checkout is slow, INC-4711";
         let asked = self.portcullis(ALICE, &["request", "--role", "debug", "--for", "30m", "--reason", reason])?;
         expect(&asked, 0, "r-")?;
@@ -199,7 +200,7 @@ impl Story {
             self.stage.home(ALICE).display(),
             ALICE.uid,
             ALICE.uid,
-            build::programs_dir(build::Profile::Debug)?.join("portcullis").display(),
+            self.programs.join("portcullis").display(),
             self.stage.config().display(),
             socket.display(),
         ));
@@ -214,8 +215,8 @@ impl Story {
     }
 
     fn portcullis(&self, person: Person, args: &[&str]) -> Result<Output> {
-        let program = build::programs_dir(build::Profile::Debug)?.join("portcullis");
-        self.show(person.name, "portcullis", args, self.stage.command(person, &program).args(args))
+        let mut command = self.stage.command(person, &self.programs.join("portcullis"));
+        self.show(person.name, "portcullis", args, command.args(args))
     }
 
     fn operator(&self, args: &[&str]) -> Result<Output> {
@@ -239,6 +240,16 @@ impl Story {
         ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
         Ok(())
     }
+}
+
+/// A line of the story; when standard output is gone nobody listens any more.
+fn say(line: &str) {
+    writeln!(std::io::stdout().lock(), "{line}").ok();
+}
+
+/// The heading of a scene.
+fn scene(what: &str) {
+    say(&format!("\n==> {what}"));
 }
 
 fn expect(output: &Output, code: i32, contains: &str) -> Result<()> {
@@ -296,7 +307,6 @@ fn real_cluster(kubectl: &Kubectl, file: &std::path::Path) -> Result<Upstream> {
 }
 
 fn write_private(path: &std::path::Path, content: &[u8]) -> Result<()> {
-    use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;

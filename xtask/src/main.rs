@@ -1,7 +1,10 @@
 //! The project's chores, one module a verb: `cargo xtask <verb>`. Each does all its own set-up.
 
 mod build;
+mod demo;
+mod lint;
 mod step;
+mod test;
 mod toolchain;
 mod workspace;
 
@@ -20,11 +23,19 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Build(build::Args),
+    Demo(demo::DemoArgs),
+    /// Run every test: units, properties, the real gate, every kubectl
+    Test(test::Args),
+    /// Check format, clippy and dependency policy
+    Lint,
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Build(args) => build::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Lint => lint::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

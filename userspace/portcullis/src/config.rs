@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use portcullis_access::AccessConfig;
 use portcullis_credential::UpstreamConfig;
 use portcullis_identity::UnixConfig;
-use portcullis_intercept::{GateConfig, TargetName};
+use portcullis_intercept::{GateConfig, Place, TargetName};
 use portcullis_record::RecordConfig;
 use portcullis_tls::{Endpoint, Name, TargetNames};
 use serde::Deserialize;
@@ -76,6 +76,8 @@ pub(crate) struct TargetConfig {
     /// The same, as the kernel's map holds it.
     pub(crate) gate_name: TargetName,
     pub(crate) endpoints: Vec<Endpoint>,
+    /// The endpoints, as the gate resolves them.
+    pub(crate) places: Vec<Place>,
     /// Trusted to vouch for the real server; nothing else is.
     pub(crate) certificate_authority: PathBuf,
     /// The name in the server's certificate, where it is not the endpoint's host.
@@ -127,7 +129,7 @@ impl Config {
 
 impl RawTarget {
     fn check(self) -> Result<TargetConfig> {
-        let gate_name = self.name.parse().context("name")?;
+        let gate_name = self.name.clone().try_into().map_err(|error| anyhow!("name: {error}"))?;
         ensure!(!self.endpoints.is_empty(), "endpoints: at least one is needed");
         let endpoints = self
             .endpoints
@@ -135,12 +137,15 @@ impl RawTarget {
             .enumerate()
             .map(|(index, text)| endpoint(text).with_context(|| format!("endpoints[{index}]: {text:?}")))
             .collect::<Result<Vec<_>>>()?;
+        let place = |endpoint: &Endpoint| endpoint.to_string().parse::<Place>().map_err(|error| anyhow!("endpoints: {error}"));
+        let places = endpoints.iter().map(place).collect::<Result<_>>()?;
         let tls_server_name =
             self.tls_server_name.map(|name| name.parse().context("tlsServerName")).transpose()?;
         Ok(TargetConfig {
             name: self.name,
             gate_name,
             endpoints,
+            places,
             certificate_authority: self.certificate_authority,
             tls_server_name,
             credential: self.credential,
@@ -155,9 +160,9 @@ impl TargetConfig {
         self.endpoints.iter().map(|endpoint| endpoint.host.clone()).collect()
     }
 
-    /// `host:port` of every endpoint.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        self.endpoints.iter().map(ToString::to_string).collect()
+    /// Host and port of every endpoint.
+    pub(crate) fn addresses(&self) -> Vec<(String, u16)> {
+        self.endpoints.iter().map(|endpoint| (endpoint.host.to_string(), endpoint.port)).collect()
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) type EndOfAccess = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// The other side failed.
     #[error("the connection to the API server failed: {0}")]
     Upstream(#[source] hyper::Error),
@@ -94,7 +94,7 @@ impl Body for RequestBody {
 }
 
 /// The body of an answer: the gate's own, or the API server's on its way to the client.
-pub enum ResponseBody {
+pub(crate) enum ResponseBody {
     /// An answer of the gate itself.
     Whole(Option<Bytes>),
     /// The API server's answer.
@@ -149,7 +149,7 @@ pub(crate) enum Ending {
 }
 
 /// An answer of the API server, passing through.
-pub struct ProxiedBody {
+pub(crate) struct ProxiedBody {
     inner: Incoming,
     masker: Option<BodyMasker>,
     record: RequestRecord,

@@ -28,7 +28,7 @@ impl Classified {
         let target = target_of(&request);
         let method = request.method().as_str();
         if let Some(ambiguity) = portcullis_kube::ambiguity(method, &target) {
-            return Err(ambiguity.into());
+            return Err(Refusal::Ambiguous(ambiguity));
         }
         if headers::impersonates(request.headers()) {
             return Err(Refusal::Impersonation);

@@ -244,9 +244,9 @@ impl Exchange {
                 cause: "it switched protocols without being asked".to_owned(),
             });
         };
-        let tap = upgrade::Tap::new(&self.info, response.headers())
+        let tap = upgrade::Tap::new(&self.info, &self.path, response.headers())
             .map_err(|error| Refusal::Upgrade { protocol: error.to_string() })?;
-        record.event(&tap.opened(record.number(), &self.info, &self.path))?;
+        record.event(&tap.opened(record.number()))?;
         let server = hyper::upgrade::on(&mut response);
         tokio::spawn(upgrade::tunnel(client, server, tap, record, self.lease));
         Ok(response.map(|_| ResponseBody::whole(Bytes::new())))

@@ -17,7 +17,7 @@ pub(crate) enum Refusal {
     #[error("portcullis: not identified: {0}")]
     Unidentified(String),
     #[error("portcullis: refused: the request line can be read in two ways: {0}")]
-    Ambiguous(#[from] Ambiguity),
+    Ambiguous(Ambiguity),
     #[error("portcullis: refused: {0}")]
     Unclassified(#[from] ClassifyError),
     #[error("portcullis: refused: impersonation (kubectl --as, Impersonate-* headers) does not pass the gate")]
@@ -80,7 +80,7 @@ impl Refusal {
             StatusCode::NOT_ACCEPTABLE => Status::not_acceptable(message),
             StatusCode::BAD_GATEWAY => Status::bad_gateway(message),
             StatusCode::SERVICE_UNAVAILABLE => Status::service_unavailable(message),
-            code => Status { code: i32::from(code.as_u16()), ..Status::bad_request(message) },
+            code => Status { code: code.as_u16(), ..Status::bad_request(message) },
         }
     }
 

@@ -7,9 +7,11 @@ use http::HeaderMap;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use portcullis_access::Ended;
-use portcullis_kube::RequestInfo;
-use portcullis_kube::stream::{Side, StreamError, StreamEvent, StreamTap};
-use portcullis_record::{Channel, Event, RecordError};
+use portcullis_kube::stream::{
+    PortEvent, PortForwardProtocol, PortForwardTap, Protocol, RemoteCommandTap, Side, StreamError, StreamEvent,
+};
+use portcullis_kube::{RequestInfo, Status, query_values};
+use portcullis_record::{Channel, Event, RecordError, StreamKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
@@ -22,18 +24,95 @@ const READ_SIZE: usize = 16 * 1024;
 const LAST_FRAME: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Decodes a stream in passing.
-pub(crate) struct Tap(StreamTap);
+pub(crate) enum Tap {
+    Command { tap: RemoteCommandTap, opened: Opened },
+    Ports { tap: PortForwardTap, opened: Opened },
+}
+
+/// What a stream is, for its record.
+pub(crate) struct Opened {
+    kind: StreamKind,
+    protocol: String,
+    command: Vec<String>,
+    container: Option<String>,
+    tty: bool,
+}
 
 impl Tap {
-    /// The decoder for what `headers` of the 101 agreed to.
-    pub(crate) fn new(info: &RequestInfo, headers: &HeaderMap) -> Result<Self, StreamError> {
+    /// The decoder for what `headers` of the 101 agreed to; `target` is the request target.
+    pub(crate) fn new(info: &RequestInfo, target: &str, headers: &HeaderMap) -> Result<Self, StreamError> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        StreamTap::new(
-            info,
-            text("upgrade").unwrap_or(""),
-            text("sec-websocket-protocol").or_else(|| text("x-stream-protocol-version")),
-        )
-        .map(Self)
+        let upgrade = text("upgrade").unwrap_or_default();
+        let subprotocol = text("sec-websocket-protocol").or_else(|| text("x-stream-protocol-version"));
+        let tty = query_values(target, "tty").iter().any(|tty| tty == "true" || tty == "1");
+        let opened = |kind| Opened {
+            kind,
+            protocol: subprotocol.unwrap_or(upgrade).to_owned(),
+            command: query_values(target, "command"),
+            container: query_values(target, "container").into_iter().next(),
+            tty,
+        };
+        Ok(match info.subresource.as_str() {
+            "portforward" => Self::Ports {
+                tap: PortForwardTap::new(PortForwardProtocol::negotiated(upgrade, subprotocol, target)?),
+                opened: opened(StreamKind::PortForward),
+            },
+            subresource => Self::Command {
+                tap: RemoteCommandTap::new(Protocol::negotiated(upgrade, subprotocol)?, tty),
+                opened: opened(if subresource == "exec" { StreamKind::Exec } else { StreamKind::Attach }),
+            },
+        })
+    }
+
+    /// The event with which the stream begins.
+    pub(crate) fn opened(&self, request: u32) -> Event {
+        let (Self::Command { opened, .. } | Self::Ports { opened, .. }) = self;
+        Event::StreamOpened {
+            request,
+            kind: opened.kind,
+            protocol: opened.protocol.clone(),
+            command: opened.command.clone(),
+            container: opened.container.clone(),
+            tty: opened.tty,
+        }
+    }
+
+    /// Decodes bytes of one side into `record`.
+    fn feed(&mut self, side: Side, bytes: &[u8], record: &RequestRecord) -> Result<(), TunnelError> {
+        let mut recorded = Ok(());
+        let mut note = |outcome: Result<(), RecordError>| {
+            if recorded.is_ok() {
+                recorded = outcome;
+            }
+        };
+        match self {
+            Self::Command { tap, .. } => tap.feed(side, bytes, &mut |event| note(keep(record, &event)))?,
+            Self::Ports { tap, .. } => tap.feed(side, bytes, &mut |event| note(keep_port(record, &event)))?,
+        }
+        Ok(recorded?)
+    }
+
+    fn server_at_boundary(&self) -> bool {
+        match self {
+            Self::Command { tap, .. } => tap.at_boundary(Side::Server),
+            Self::Ports { tap, .. } => tap.at_boundary(Side::Server),
+        }
+    }
+
+    fn server_remaining(&self) -> u64 {
+        match self {
+            Self::Command { tap, .. } => tap.remaining(Side::Server),
+            Self::Ports { tap, .. } => tap.remaining(Side::Server),
+        }
+    }
+
+    /// The bytes that end the session with a reason.
+    fn ending(&self, reason: &str) -> Result<Vec<u8>, StreamError> {
+        let status = Status::forbidden(reason);
+        match self {
+            Self::Command { tap, .. } => tap.ending(&status),
+            Self::Ports { tap, .. } => tap.ending(&status),
+        }
     }
 }
 
@@ -146,7 +225,7 @@ async fn downward(
     // Last words can only stand between two frames; the server gets a moment to finish the one it is in.
     let finish_frame = async {
         while !shared.server_at_boundary() {
-            let rest = shared.server_remaining().min(READ_SIZE);
+            let rest = shared.server_remaining();
             let read = from.read(&mut buffer[..rest]).await?;
             if read == 0 {
                 break;
@@ -176,21 +255,17 @@ impl Shared {
             }
             Side::Server => record.passed(bytes.len()),
         }
-        let mut recorded = Ok(());
-        tap.0.feed(side, bytes, &mut |event| {
-            if recorded.is_ok() {
-                recorded = keep(&record, &event);
-            }
-        })?;
-        Ok(recorded?)
+        tap.feed(side, bytes, &record)
     }
 
     fn server_at_boundary(&self) -> bool {
-        self.tap.lock().unwrap_or_else(PoisonError::into_inner).0.at_boundary(Side::Server)
+        self.tap.lock().unwrap_or_else(PoisonError::into_inner).server_at_boundary()
     }
 
+    /// How much of the server's frame is missing, at least 1 and at most a read's worth.
     fn server_remaining(&self) -> usize {
-        self.tap.lock().unwrap_or_else(PoisonError::into_inner).0.remaining(Side::Server).max(1)
+        let missing = self.tap.lock().unwrap_or_else(PoisonError::into_inner).server_remaining();
+        usize::try_from(missing).unwrap_or(READ_SIZE).clamp(1, READ_SIZE)
     }
 
     fn cut(&self, reason: &str) -> Result<(), RecordError> {
@@ -199,7 +274,7 @@ impl Shared {
     }
 
     fn last_words(&self, reason: &str) -> Result<Vec<u8>, StreamError> {
-        self.tap.lock().unwrap_or_else(PoisonError::into_inner).0.end(reason)
+        self.tap.lock().unwrap_or_else(PoisonError::into_inner).ending(reason)
     }
 }
 
@@ -214,8 +289,21 @@ fn keep(record: &RequestRecord, event: &StreamEvent<'_>) -> Result<(), RecordErr
             record.event(&Event::Resize { request, width: *width, height: *height })
         }
         StreamEvent::Exit { code, message } => {
-            record.event(&Event::Exit { request, code: *code, message: message.to_string() })
+            record.event(&Event::Exit { request, code: *code, message: (*message).to_owned() })
         }
+        _ => Ok(()),
+    }
+}
+
+/// One forwarded connection's event into the recording.
+fn keep_port(record: &RequestRecord, event: &PortEvent<'_>) -> Result<(), RecordError> {
+    match event {
+        PortEvent::Opened { port, request } => {
+            record.event(&Event::Note { text: format!("connection {request} forwarded to port {port}") })
+        }
+        PortEvent::Data { from: Side::Client, bytes, .. } => record.data(Channel::Stdin, bytes),
+        PortEvent::Data { from: Side::Server, bytes, .. } => record.data(Channel::Stdout, bytes),
+        PortEvent::Error { text, .. } => record.data(Channel::Error, text),
         _ => Ok(()),
     }
 }

@@ -62,6 +62,6 @@ pub(crate) enum Answer<T> {
 pub(crate) struct TrustAnchor {
     /// The interception CA's certificate.
     pub(crate) certificate_pem: String,
-    /// `host:port` of every endpoint.
-    pub(crate) endpoints: Vec<String>,
+    /// Host and port of every endpoint.
+    pub(crate) endpoints: Vec<(String, u16)>,
 }

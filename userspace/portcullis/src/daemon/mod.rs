@@ -2,8 +2,7 @@
 
 mod parts;
 mod reload;
-mod resolve;
-mod routing;
+mod sync;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::control;
 use parts::Parts;
-pub(crate) use resolve::{resolve, wanted_of};
+pub(crate) use sync::resolver;
 use reload::Reloader;
 
 /// How long connections under way may take to finish once the daemon is told to stop.
@@ -40,16 +39,14 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
 
-    let parts = Parts::assemble(&config).await?;
+    let parts = Parts::assemble(&config)?;
     let commands = control::listen(socket)?;
-    let Parts { proxy, listeners, access, control, resolver, routing } = parts;
-    let recorder = Arc::clone(&proxy);
-    let reloader = Reloader::new(config_path, config, Arc::clone(&access), routing, resolver.handle());
+    let Parts { proxy, listeners, access, control, routes } = parts;
+    let reloader = Reloader::new(config_path, config, Arc::clone(&access), routes);
 
     let drain = CancellationToken::new();
     let connections = TaskTracker::new();
     tokio::spawn(control::serve(commands, Arc::new(control)));
-    tokio::spawn(resolver.run());
     tokio::spawn(tick(Arc::clone(&access), Arc::clone(&proxy)));
     let listening =
         portcullis_proxy::listen(Arc::clone(&proxy), async || listeners.accept().await, connections.clone(), drain.clone());
@@ -69,7 +66,7 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections did not finish in time and are closed");
     }
-    recorder.recorder.shutdown();
+    proxy.recorder.shutdown();
     std::fs::remove_file(socket).ok();
     Ok(())
 }

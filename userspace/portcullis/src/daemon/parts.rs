@@ -1,6 +1,5 @@
 //! Puts the pipeline together from the configuration.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,14 +7,14 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use portcullis_access::{Access, SystemClock, load_roles};
 use portcullis_identity::{Nss, UnixSource};
-use portcullis_intercept::{Gate, Listeners};
+use portcullis_intercept::Listeners;
+use portcullis_intercept::gate::{self, Gate};
 use portcullis_mask::{MaskKey, Profile};
 use portcullis_proxy::{Counts, Denials, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
 
-use super::resolve::Resolver;
-use super::routing::Routes;
+use super::sync::{ByName, Routes};
 use crate::config::Config;
 use crate::control::{Control, TrustAnchor};
 
@@ -25,14 +24,13 @@ pub(super) struct Parts {
     pub(super) listeners: Listeners,
     pub(super) access: Arc<Access>,
     pub(super) control: Control,
-    pub(super) resolver: Resolver,
-    pub(super) routing: Arc<Routes>,
+    pub(super) routes: Arc<Routes>,
 }
 
 impl Parts {
     /// Opens or makes every part. Nothing is served unless all of it is there.
-    pub(super) async fn assemble(config: &Config) -> Result<Self> {
-        let Gate { attestor, targets, exemptions, .. } = portcullis_intercept::open(&config.gate)?;
+    pub(super) fn assemble(config: &Config) -> Result<Self> {
+        let Gate { attestor, targets, exemptions, .. } = gate::open(&config.gate)?;
         let state = &config.state_dir;
         prepare(state)?;
         let ca = interception_ca(config)?;
@@ -45,13 +43,12 @@ impl Parts {
         let access = Access::open(config.access.clone(), roles, Arc::new(SystemClock)).context("access")?;
         let access = Arc::new(access);
         let unix = Arc::new(UnixSource::new(config.unix.clone(), Arc::new(Nss)).context("identity.unix")?);
-        let routing = Arc::new(Routes::new(targets.watch(), targets_of(config)?));
-        let mut resolver = Resolver::new(targets, exemptions, config);
-        resolver.sync().await;
+        let listeners = Listeners::bind(&config.gate)?;
+        let routes = Arc::new(Routes::start(config, targets, exemptions, targets_of(config)?));
         let proxy = Proxy {
             attestor: Arc::new(attestor),
             sources: vec![Arc::clone(&unix) as _],
-            routing: Arc::clone(&routing) as _,
+            routing: Arc::clone(&routes) as _,
             leaves: LeafIssuer::new(ca, Arc::new(Timestamp::now))?,
             snapshots: access.subscribe(),
             clock: Arc::new(SystemClock),
@@ -63,17 +60,16 @@ impl Parts {
         };
         Ok(Self {
             proxy: Arc::new(proxy),
-            listeners: Listeners::bind(&config.gate)?,
+            listeners,
             control: Control { access: Arc::clone(&access), unix, trust },
             access,
-            resolver,
-            routing,
+            routes,
         })
     }
 }
 
 /// The targets as the proxy wants them. Credentials are looked at now, so that a wrong path is told at once.
-pub(super) fn targets_of(config: &Config) -> Result<BTreeMap<String, Arc<Target>>> {
+pub(super) fn targets_of(config: &Config) -> Result<ByName> {
     config
         .targets
         .values()

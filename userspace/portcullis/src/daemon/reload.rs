@@ -5,31 +5,22 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use portcullis_access::{Access, load_roles};
-use tokio::sync::watch;
 
 use super::parts::targets_of;
-use super::resolve::{Wanted, wanted_of};
-use super::routing::Routes;
+use super::sync::Routes;
 use crate::config::Config;
 
-/// What a reload touches. The gate's own section, identity, the store and the recorder need a restart.
+/// What a reload touches: targets and roles. Identity, the store, the recorder and the gate's own section need a restart.
 pub(super) struct Reloader {
     path: PathBuf,
     running: Config,
     access: Arc<Access>,
     routes: Arc<Routes>,
-    wanted: watch::Sender<Arc<Wanted>>,
 }
 
 impl Reloader {
-    pub(super) fn new(
-        path: &Path,
-        running: Config,
-        access: Arc<Access>,
-        routes: Arc<Routes>,
-        wanted: watch::Sender<Arc<Wanted>>,
-    ) -> Self {
-        Self { path: path.to_owned(), running, access, routes, wanted }
+    pub(super) fn new(path: &Path, running: Config, access: Arc<Access>, routes: Arc<Routes>) -> Self {
+        Self { path: path.to_owned(), running, access, routes }
     }
 
     /// Reloads all or nothing.
@@ -48,12 +39,12 @@ impl Reloader {
         let roles = load_roles(&config.roles)?;
         let targets = targets_of(&config)?;
         if config.gate != self.running.gate || config.state_dir != self.running.state_dir {
-            tracing::warn!("gate and stateDir take effect with the next `gate load` and start only");
+            tracing::warn!("changes of gate and stateDir take effect with the next `gate load` and start");
         }
+        let config = Config { gate: self.running.gate.clone(), ..config };
+        self.routes.replace(&config, targets)?;
         self.access.reload_targets(config.targets.keys().cloned().collect());
         self.access.reload_roles(roles);
-        self.routes.replace(targets);
-        self.wanted.send_replace(Arc::new(wanted_of(&config)));
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn run(config: &Path, format: Format) -> Result<()> {
             "roles",
             portcullis_access::load_roles(&config.roles).map(|_| config.roles.display().to_string()).as_ref().map(Clone::clone),
         ));
-        checks.push(outcome("gate", portcullis_intercept::status(&config.gate).map(|_| "loaded".to_owned()).as_ref().map(Clone::clone)));
+        checks.push(outcome("gate", portcullis_intercept::gate::status(&config.gate).map(|status| if status.closed { "closed" } else { "not loaded (portcullis gate load)" }.to_owned()).as_ref().map(Clone::clone)));
     }
     print::data(format, &checks, |checks| {
         let line = |check: &Check| {

@@ -30,7 +30,7 @@ fn check(path: &Path, format: Format) -> Result<()> {
     let roles = portcullis_access::load_roles(&config.roles)?;
     let checked = Checked {
         targets: config.targets.keys().cloned().collect(),
-        roles: roles.iter().map(|role| role.name().to_string()).collect(),
+        roles: roles.iter().map(|role| role.name.to_string()).collect(),
     };
     print::data(format, &checked, |checked| {
         format!("In order: targets {}; roles {}", checked.targets.join(", "), checked.roles.join(", "))

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use portcullis_tls::{Endpoint, trust};
+use jiff::Timestamp;
+use portcullis_tls::Endpoint;
+use portcullis_tls::trust::{self, Report, State};
 
 use crate::cli::{TrustArgs, TrustVerb};
 use crate::control::{Ask, TrustAnchor, ask};
@@ -11,22 +13,46 @@ use crate::print::{self, Format};
 
 pub(crate) fn run(verb: &TrustVerb, socket: &Path, format: Format) -> Result<()> {
     let anchor: TrustAnchor = ask(socket, &Ask::Trust)?;
-    let endpoints = anchor.endpoints.iter().map(|text| text.parse()).collect::<Result<Vec<Endpoint>, _>>()?;
+    let endpoints = anchor
+        .endpoints
+        .iter()
+        .map(|(host, port)| Ok(Endpoint { host: host.parse()?, port: *port }))
+        .collect::<Result<Vec<_>>>()?;
+    let (pem, now) = (&anchor.certificate_pem, Timestamp::now());
     let (TrustVerb::Install(args) | TrustVerb::Check(args) | TrustVerb::Remove(args)) = verb;
     let mut trusted = true;
     for kubeconfig in kubeconfigs(args)? {
         let report = match verb {
-            TrustVerb::Install(_) => trust::install(&kubeconfig, &anchor.certificate_pem, &endpoints),
-            TrustVerb::Check(_) => trust::check(&kubeconfig, &anchor.certificate_pem, &endpoints),
-            TrustVerb::Remove(_) => trust::remove(&kubeconfig, &anchor.certificate_pem, &endpoints),
+            TrustVerb::Install(_) => trust::install(&kubeconfig, pem, &endpoints, now),
+            TrustVerb::Check(_) => trust::check(&kubeconfig, pem, &endpoints, now),
+            TrustVerb::Remove(_) => trust::remove(&kubeconfig, pem, now),
         }?;
-        trusted &= report.is_trusted();
-        print::data(format, &report, ToString::to_string)?;
+        trusted &= report.all_trusted();
+        print::data(format, &report, told)?;
     }
-    if matches!(verb, TrustVerb::Check(_)) {
-        ensure!(trusted, "not trusted yet: run `portcullis trust install`");
-    }
+    let wanted = !matches!(verb, TrustVerb::Remove(_));
+    ensure!(trusted || !wanted, "not every cluster that is a target trusts the gate");
     Ok(())
+}
+
+fn told(report: &Report) -> String {
+    let mut lines = vec![report.kubeconfig.display().to_string()];
+    for cluster in &report.clusters {
+        let state = match &cluster.state {
+            State::Installed => "trusts the gate from now on".to_owned(),
+            State::Present => "trusts the gate".to_owned(),
+            State::Outdated => "has an outdated CA of the gate: run `portcullis trust install`".to_owned(),
+            State::Missing => "does not trust the gate".to_owned(),
+            State::Removed => "trusts the gate no more".to_owned(),
+            State::NotATarget => "is no target; left alone".to_owned(),
+            State::Insecure => "skips verification (insecure-skip-tls-verify) and needs no CA; left alone".to_owned(),
+            State::PlainHttp => "is reached without TLS; left alone".to_owned(),
+            State::SharedFile { file, reason } => format!("left alone: its CA file {} {reason}", file.display()),
+        };
+        lines.push(format!("  cluster {} ({}): {state}", cluster.name, cluster.server));
+    }
+    lines.extend(report.backups.iter().map(|backup| format!("  backup: {}", backup.display())));
+    lines.join("\n")
 }
 
 /// The file named, else those of `$KUBECONFIG` that exist, else the usual one: as kubectl finds them.
