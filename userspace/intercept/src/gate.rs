@@ -163,7 +163,7 @@ fn install(
     let directory = File::open(&cgroup.path).map_err(GateError::path("open", &cgroup.path))?;
     for hook in HOOKS {
         if hook == EGRESS && !config.egress_guard {
-            pins.remove(hook)?;
+            pins.detach(hook)?;
         } else {
             attach(&mut object, hook, &directory, pins)?;
         }

@@ -155,11 +155,23 @@ impl Pins {
         }
     }
 
-    /// Removes every pin and the directory. Connects go first, so that none is redirected to nothing.
+    /// Detaches a program and removes its pin; whether it was there.
+    pub(crate) fn detach(&self, hook: &str) -> Result<bool, GateError> {
+        if let Some(link) = self.link(hook)? {
+            sys::detach_link(link.as_fd()).map_err(GateError::path("detach", self.path(hook)))?;
+        }
+        self.remove(hook)
+    }
+
+    /// Detaches everything, removes every pin and the directory. Connects go first, so that none is redirected
+    /// to nothing.
     pub(crate) fn remove_all(&self) -> Result<bool, GateError> {
         let mut removed = false;
-        for name in HOOKS.into_iter().rev().chain(maps::ALL) {
-            removed |= self.remove(name)?;
+        for hook in HOOKS.into_iter().rev() {
+            removed |= self.detach(hook)?;
+        }
+        for map in maps::ALL {
+            removed |= self.remove(map)?;
         }
         match fs::remove_dir(&self.dir) {
             Ok(()) => Ok(removed),
