@@ -101,19 +101,22 @@ fn default_linger() -> SignedDuration {
 mod tests {
     use super::*;
 
+    fn parse(yaml: &str) -> Result<RecordConfig, serde_saphyr::Error> {
+        serde_saphyr::from_str(yaml)
+    }
+
     #[test]
     fn reads_both_policies() {
-        let always: RecordConfig = serde_json::from_str(r#"{"dir": "/r", "fsync": "always"}"#).unwrap();
-        assert_eq!(always.fsync, Fsync::Always);
-        let interval: RecordConfig =
-            serde_json::from_str(r#"{"dir": "/r", "fsync": {"interval": "250ms"}, "linger": "5s"}"#).unwrap();
+        assert_eq!(parse("dir: /r").unwrap().fsync, Fsync::Interval(SignedDuration::from_secs(1)));
+        assert_eq!(parse("dir: /r\nfsync: always").unwrap().fsync, Fsync::Always);
+        let interval = parse("dir: /r\nfsync: { interval: 250ms }\nlinger: 5s").unwrap();
         assert_eq!(interval.fsync.interval().unwrap(), Some(Duration::from_millis(250)));
         assert_eq!(interval.linger().unwrap(), Duration::from_secs(5));
     }
 
     #[test]
     fn refuses_what_cannot_work() {
-        assert!(serde_json::from_str::<RecordConfig>(r#"{"dir": "/r", "fsyncs": "always"}"#).is_err());
+        assert!(parse("dir: /r\nfsyncs: always").is_err());
         let zero = RecordConfig { fsync: Fsync::Interval(SignedDuration::ZERO), ..RecordConfig::new("/r") };
         assert!(matches!(zero.check(), Err(RecordError::Config { field: "fsync.interval", .. })));
         let small = RecordConfig { segment_bytes: 1, ..RecordConfig::new("/r") };

@@ -123,7 +123,7 @@ pub enum RecordError {
     #[error("{0:?} is no session id (as s-20261123T170102Z-7f3a9c)")]
     BadId(String),
     /// What was read could not be written to where it was wanted.
-    #[error("cannot write the output: {0}")]
+    #[error("cannot write the output")]
     Output(#[from] io::Error),
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::event::{Channel, Event};
 use crate::frame::{DataHead, KIND_DATA, KIND_EVENT};
 use crate::recording::Recording;
-use crate::safe::write_json;
+use crate::safe::{Safe, write_json};
 use crate::stream::Stream;
 use crate::walk::{Body, Found, Frame, Step};
 use crate::{Entry, RecordError};
@@ -78,16 +78,16 @@ impl Recording {
         if let Some(start) = &summary.start {
             let opened = start.started_at.as_second() + (stream.opened_us / 1_000_000).cast_signed();
             header["timestamp"] = opened.into();
-            header["title"] = format!("{} on {}, {}", start.subject.name, start.target, self.id()).into();
+            header["title"] =
+                format!("{} on {}, {}", Safe(&start.subject.name), Safe(&start.target), self.id()).into();
         }
         if !stream.command.is_empty() {
-            header["command"] = stream.command.join(" ").into();
+            header["command"] = Safe(&stream.command.join(" ")).to_string().into();
         }
         cast.line(&header)?;
         for found in self.entries()? {
             match found? {
-                Found::Entry(entry) if stream.covers(&entry) => cast.entry(&entry)?,
-                Found::Entry(_) => {}
+                Found::Entry(entry) => cast.entry(&entry)?,
                 Found::Damage(damage) => cast.event(stream.opened_us, "m", &format!("damaged: {damage}"))?,
             }
         }

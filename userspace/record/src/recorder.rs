@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::event::{EndReason, Event, SessionStarted};
 use crate::health::Health;
 use crate::log::{Log, Settings};
@@ -156,7 +158,7 @@ impl Recorder {
 
     fn begin(&self, start: SessionStart<'_>) -> Result<SessionHandle, RecordError> {
         let started = self.settings.clock.now();
-        let (id, dir) = self.make_session_dir(|| SessionId::generate(started))?;
+        let (id, dir) = self.make_session_dir(started)?;
         let day = self.dir.join(id.day());
         let new_dirs = vec![self.dir.clone(), day];
         let log = Log::begin(id.clone(), dir, new_dirs, started, &self.settings, Arc::clone(&self.health))?;
@@ -176,13 +178,10 @@ impl Recorder {
     }
 
     /// Makes the directory of a session that no other has.
-    fn make_session_dir(
-        &self,
-        generate: impl Fn() -> SessionId,
-    ) -> Result<(SessionId, PathBuf), RecordError> {
+    fn make_session_dir(&self, started: Timestamp) -> Result<(SessionId, PathBuf), RecordError> {
         let mut attempt = 1;
         loop {
-            let id = generate();
+            let id = SessionId::generate(started);
             let day = self.dir.join(id.day());
             match make_dir(&day) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

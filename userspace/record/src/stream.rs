@@ -33,11 +33,6 @@ impl Stream {
             _ => matches!(channel, Channel::Stdout | Channel::Stderr),
         }
     }
-
-    /// Whether this frame came while the stream was there.
-    pub(crate) fn covers(&self, entry: &Entry) -> bool {
-        entry.offset_us >= self.opened_us
-    }
 }
 
 impl Recording {

@@ -172,8 +172,11 @@ pub fn render_list(sessions: &[SessionSummary], out: &mut impl Write) -> io::Res
     Ok(())
 }
 
-/// A duration to a tenth of a second, or to a second from a minute on.
+/// A duration as precise as anyone wants to read it.
 pub(crate) fn readable(duration: SignedDuration) -> String {
+    if duration < SignedDuration::from_secs(1) {
+        return format!("{:.1}ms", duration.as_secs_f64() * 1000.0);
+    }
     if duration < SignedDuration::from_secs(60) {
         return format!("{:.1}s", duration.as_secs_f64());
     }

@@ -44,7 +44,9 @@ struct Transcript<'a, W> {
     lines: BTreeMap<(u32, Channel), Line>,
 }
 
+#[derive(Default)]
 struct Line {
+    /// When the last of it came.
     offset_us: u64,
     text: Vec<u8>,
 }
@@ -95,7 +97,8 @@ impl<W: Write> Transcript<'_, W> {
         // Enter in a terminal sends a carriage return; what programs print ends in a line feed.
         let end_of_line: &[u8] = if channel == Channel::Stdin { b"\r\n" } else { b"\n" };
         for piece in bytes.split_inclusive(|byte| end_of_line.contains(byte)) {
-            let line = self.lines.entry((request, channel)).or_insert(Line { offset_us, text: Vec::new() });
+            let line = self.lines.entry((request, channel)).or_default();
+            line.offset_us = offset_us;
             line.text.extend_from_slice(piece);
             if line.text.len() >= MAX_LINE || line.text.last().is_some_and(|byte| end_of_line.contains(byte))
             {
@@ -161,10 +164,13 @@ fn describe(event: &Event) -> String {
                 StreamKind::Log => "log",
                 StreamKind::Watch => "watch",
             };
-            let container = container.as_deref().map(|name| format!(" in container {}", Safe(name)));
-            let tty = if *tty { ", with a terminal" } else { "" };
             let command = command.iter().map(|arg| format!(" {}", Safe(arg))).collect::<String>();
-            format!("#{request} {kind}{command}{} ({}{tty})", container.unwrap_or_default(), Safe(protocol))
+            let container =
+                container.as_deref().map_or_else(String::new, |name| format!(" in container {}", Safe(name)));
+            let protocol =
+                if protocol.is_empty() { String::new() } else { format!(" by {}", Safe(protocol)) };
+            let tty = if *tty { ", with a terminal" } else { "" };
+            format!("#{request} {kind}{command}{container}{protocol}{tty}")
         }
         Event::Resize { request, width, height } => format!("#{request} terminal is {width}x{height}"),
         Event::Exit { request, code, message } => match code {
@@ -205,5 +211,7 @@ fn describe_decision(event: &Event) -> String {
 }
 
 fn because(reason: Option<&str>) -> String {
-    reason.filter(|reason| !reason.is_empty()).map(|reason| format!(": {}", Safe(reason))).unwrap_or_default()
+    reason
+        .filter(|reason| !reason.is_empty())
+        .map_or_else(String::new, |reason| format!(": {}", Safe(reason)))
 }

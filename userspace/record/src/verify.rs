@@ -1,5 +1,7 @@
 //! Whether a recording is what was written.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::damage::Damage;
@@ -62,5 +64,19 @@ impl Verification {
             _ => Verdict::Damaged,
         };
         Ok(Self { id: recording.id().clone(), verdict, frames, damage })
+    }
+}
+
+/// One line, and one more for each place that is damaged.
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Intact => "intact",
+            Verdict::Live => "intact so far, still being recorded",
+            Verdict::Incomplete => "intact, but its end was not recorded",
+            Verdict::Damaged => "DAMAGED",
+        };
+        write!(f, "{}  {verdict}, {} frames", self.id, self.frames)?;
+        self.damage.iter().try_for_each(|damage| write!(f, "\n  {damage}"))
     }
 }
