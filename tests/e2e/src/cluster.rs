@@ -34,8 +34,9 @@ impl Cluster {
         command.args(extra).stdin(Stdio::null());
         let mut process = Running::start(&mut command)?;
         process.wait_for_stdout("\n", Duration::from_secs(20))?;
-        let ready: Value = serde_json::from_str(process.stdout().lines().next().unwrap_or_default())
-            .context("simcluster's first line is not JSON")?;
+        let shown = process.stdout();
+        let ready = shown.lines().next().and_then(|line| line.strip_prefix("ready ")).context("simcluster is not ready")?;
+        let ready: Value = serde_json::from_str(ready).context("simcluster's first line")?;
         let endpoints = ready["endpoints"].as_array().context("simcluster named no endpoints")?;
         let endpoints = endpoints
             .iter()
@@ -51,7 +52,7 @@ impl Cluster {
         &self.endpoints
     }
 
-    /// A file that it wrote: `ca.crt`, `kubeconfig-admin`, `token-admin` …
+    /// A file that it wrote: `ca.crt`, `admin.kubeconfig` …
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)

@@ -25,7 +25,7 @@ impl Daemon {
     pub fn start(program: &Path, config: &Path, socket: &Path, cgroup: &Cgroup) -> Result<Self> {
         let mut command = within(cgroup, program, None);
         command.arg("--config").arg(config).arg("--socket").arg(socket).arg("run");
-        command.env("RUST_LOG", "info").stdin(Stdio::null());
+        command.stdin(Stdio::null());
         let process = Running::start(&mut command)?;
         let mut daemon = Self { process };
         let answers = || std::os::unix::net::UnixStream::connect(socket).ok();

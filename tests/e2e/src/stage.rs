@@ -1,6 +1,7 @@
 //! A whole stage: cluster, gate, daemon and people.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -296,7 +297,8 @@ impl Stage {
         self.dir.path().join("home").join(person.name)
     }
 
-    /// Makes a home with the kubeconfig an engineer has: the cluster's own endpoint and CA, and no credential.
+    /// Makes a home with the kubeconfig an engineer has: the cluster's own endpoint and CA, and no credential. (With
+    /// nothing at all in `user:` kubectl would prompt for a name; what stands there never leaves the node.)
     fn make_home(&self, person: Person) -> Result<()> {
         let home = self.home(person);
         fs::create_dir_all(home.join(".kube"))?;
@@ -304,7 +306,7 @@ impl Stage {
         let ca = base64::engine::general_purpose::STANDARD.encode(ca);
         let kubeconfig = format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: demo\n  cluster:\n    server: {}\n    \
-             certificate-authority-data: {ca}\nusers:\n- name: me\n  user: {{}}\ncontexts:\n- name: demo\n  \
+             certificate-authority-data: {ca}\nusers:\n- name: me\n  user: {{token: none}}\ncontexts:\n- name: demo\n  \
              context:\n    cluster: demo\n    user: me\n    namespace: demo\ncurrent-context: demo\n",
             self.endpoint
         );
@@ -325,6 +327,10 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
+            if std::thread::panicking() {
+                // Said through a panic's usual channel, so that the test runner shows it with the failure.
+                writeln!(std::io::stderr(), "the daemon's log:\n{}", daemon.log()).ok();
+            }
             daemon.kill();
         }
     }
@@ -343,9 +349,13 @@ fn configuration(
             upstream.credential.clone(),
         ),
         (None, Some(cluster)) => {
-            let token = if options.impersonate { "token-gateway" } else { "token-admin" };
+            // simcluster's well-known tokens.
+            let token = if options.impersonate { "token-gateway-0001" } else { "token-admin-0001" };
+            let file = dir.path().join("upstream.token");
+            fs::write(&file, token)?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
             let endpoints = cluster.endpoints().iter().map(|endpoint| format!("https://{endpoint}")).collect();
-            (endpoints, cluster.file("ca.crt"), json!({ "bearerTokenFile": cluster.file(token) }))
+            (endpoints, cluster.file("ca.crt"), json!({ "bearerTokenFile": file }))
         }
         (None, None) => bail!("neither a cluster nor an upstream"),
     };

@@ -133,7 +133,7 @@ fn compare(kubectl: &Kubectl) -> Result<Vec<String>> {
                 .env_clear()
                 .env("HOME", &home)
                 .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-                .env("KUBECONFIG", cluster.file("kubeconfig-admin"))
+                .env("KUBECONFIG", cluster.file("admin.kubeconfig"))
                 .env("EDITOR", home.join("editor.sh"))
                 .env("TERM", "xterm")
                 .env("LANG", "C.UTF-8")

@@ -1,5 +1,5 @@
 //! What several end-to-end tests need.
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
