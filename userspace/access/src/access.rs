@@ -89,7 +89,7 @@ impl Access {
         let mut state = State {
             revision: 0,
             roles: Arc::new(roles),
-            targets: Arc::new(config.targets.clone()),
+            targets: config.targets.iter().cloned().collect(),
             open_paths: config.discovery.compile().map_err(AccessError::BadPath)?.into(),
             requests: Default::default(),
             grants: Default::default(),
@@ -140,7 +140,7 @@ impl Access {
     /// Puts another set of targets in force.
     pub fn reload_targets(&self, targets: BTreeSet<String>) {
         let mut state = self.lock();
-        state.targets = Arc::new(targets);
+        state.targets = targets.into_iter().collect();
         let confirmed_at = self.snapshot().confirmed_at();
         self.publish(&state, confirmed_at);
     }

@@ -106,11 +106,12 @@ pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decisio
     if let Some(age) = snapshot.stale(now) {
         return Decision::Deny(Denied::because(DenyReason::SnapshotStale { age }));
     }
-    if !snapshot.targets.contains(query.target) {
+    let Some(target) = snapshot.target(query.target) else {
         return Decision::Deny(Denied::because(DenyReason::UnknownTarget));
-    }
+    };
     let dossier = snapshot.dossier(query.subject);
-    let found = dossier.map(|dossier| search(snapshot, dossier, query, now)).unwrap_or(Found::NOTHING);
+    let found =
+        dossier.map(|dossier| search(snapshot, dossier, query, target, now)).unwrap_or(Found::NOTHING);
     if let Some((role, rule)) = found.denied {
         let reason = role.rules[rule].reason.clone();
         let rule = RuleRef { role: role.name.clone(), rule, reason };
@@ -128,7 +129,7 @@ pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decisio
             obligations: role.obligations,
         });
     }
-    Decision::Deny(explain(snapshot, dossier, query, now))
+    Decision::Deny(explain(snapshot, dossier, query, target, now))
 }
 
 impl Allowed {
@@ -169,24 +170,28 @@ impl Found<'_> {
 
 /// What the live grants say. Where several allow, the one is taken that masks least (it was asked for and
 /// approved), records most and lasts longest; never does the order of grants matter.
-fn search<'a>(snapshot: &'a Snapshot, dossier: &'a Dossier, query: &Query<'_>, now: Timestamp) -> Found<'a> {
+fn search<'a>(
+    snapshot: &'a Snapshot,
+    dossier: &'a Dossier,
+    query: &Query<'_>,
+    target: usize,
+    now: Timestamp,
+) -> Found<'a> {
+    let about = snapshot.roles.about(query.operation);
     let preference = |(role, _, grant): &(&Role, usize, &'a Grant)| {
         (role.obligations.mask, role.obligations.record, Reverse(grant.expires_at), &grant.id)
     };
     let mut found = Found::NOTHING;
     for held in &dossier.held {
-        let grant = held.grant.as_ref();
-        let Some(role) = held.role.filter(|_| grant.target == query.target && held.live(now).is_ok()) else {
-            continue;
-        };
-        let role = snapshot.roles.at(role);
+        let counts = |role: &usize| about.contains(*role) && held.target == Some(target) && held.is_live(now);
+        let Some(role) = held.role.filter(counts).map(|role| snapshot.roles.at(role)) else { continue };
         if let Some(rule) = role.denying(query.operation)
             && found.denied.is_none_or(|(other, _)| role.name < other.name)
         {
             found.denied = Some((role, rule));
         }
         if let Some(rule) = role.allowing(query.operation) {
-            let candidate = (role, rule, grant);
+            let candidate = (role, rule, held.grant.as_ref());
             if found.allowed.as_ref().is_none_or(|best| preference(&candidate) < preference(best)) {
                 found.allowed = Some(candidate);
             }
@@ -196,13 +201,19 @@ fn search<'a>(snapshot: &'a Snapshot, dossier: &'a Dossier, query: &Query<'_>, n
 }
 
 /// Why nothing covers it, and what to do about that.
-fn explain(snapshot: &Snapshot, dossier: Option<&Dossier>, query: &Query<'_>, now: Timestamp) -> Denied {
-    let Query { subject, target, operation } = *query;
+fn explain(
+    snapshot: &Snapshot,
+    dossier: Option<&Dossier>,
+    query: &Query<'_>,
+    target: usize,
+    now: Timestamp,
+) -> Denied {
+    let Query { subject, operation, .. } = *query;
     let covers = |role: &Role| role.allowing(operation).is_some() && role.denying(operation).is_none();
     let mut requestable: Vec<&Role> = snapshot
         .roles
-        .eligible_for(subject)
-        .filter(|role| role.covers_target(target) && covers(role))
+        .eligible_for(subject, operation)
+        .filter(|role| role.covers_target(query.target) && covers(role))
         .collect();
     requestable.sort_by_key(|role| (role.breadth, role.max_duration, &role.name));
 
@@ -211,14 +222,14 @@ fn explain(snapshot: &Snapshot, dossier: Option<&Dossier>, query: &Query<'_>, no
     denied.requestable = requestable.into_iter().map(|role| role.name.clone()).collect();
     let Some(dossier) = dossier else { return denied };
 
-    let pending = dossier.pending.iter().filter(|pending| pending.target == target);
+    let pending = dossier.pending.iter().filter(|pending| pending.target == Some(target));
     denied.pending = pending
         .filter(|pending| covers(snapshot.roles.at(pending.role)))
         .map(|pending| pending.id.clone())
         .min();
 
     let mut ended: Option<(&Grant, Ended)> = None;
-    for held in dossier.held.iter().filter(|held| held.grant.target == target) {
+    for held in dossier.held.iter().filter(|held| held.target == Some(target)) {
         let Some(role) = held.role.map(|role| snapshot.roles.at(role)) else { continue };
         match held.live(now) {
             Ok(()) => denied.namespaces.extend(role.namespaces_for(operation).map(ToString::to_string)),

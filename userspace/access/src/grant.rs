@@ -135,7 +135,7 @@ pub enum Ended {
         /// Why.
         reason: String,
     },
-    /// Its role no longer exists or no longer covers its target.
+    /// Its role no longer exists, or no longer covers its target, or that is no longer configured.
     RoleWithdrawn {
         /// The role.
         role: RoleName,

@@ -6,6 +6,7 @@
 //! every grant, and a snapshot that the store has not confirmed lately decides nothing any more.
 
 mod access;
+mod bits;
 mod clock;
 mod config;
 mod decide;

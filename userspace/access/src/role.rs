@@ -6,6 +6,7 @@ use std::time::Duration;
 use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
 
+use crate::bits::Bits;
 use crate::operation::Operation;
 use crate::pattern::Pattern;
 use crate::rule::{Action, Fit, Rule};
@@ -127,12 +128,18 @@ impl Role {
     }
 }
 
-/// All roles, by name, with an index of who may ask for which.
+/// All roles, by name, with indexes of who may ask for which and of which are about what.
 #[derive(Debug, Default)]
 pub struct RoleSet {
     roles: Vec<Role>,
-    by_group: HashMap<String, Vec<usize>>,
-    by_user: HashMap<String, Vec<usize>>,
+    by_group: HashMap<String, Bits>,
+    by_user: HashMap<String, Bits>,
+    /// Roles with a rule that names the resource, and all of `any_resource`.
+    by_resource: HashMap<String, Bits>,
+    /// Roles with a rule for every resource, or for a subresource of every one.
+    any_resource: Bits,
+    /// Roles with a rule about other paths.
+    paths: Bits,
 }
 
 impl RoleSet {
@@ -150,21 +157,31 @@ impl RoleSet {
             });
         }
         let mut set = Self::default();
-        for (index, role) in roles.iter().enumerate() {
+        for (number, role) in roles.iter().enumerate() {
             for group in &role.eligible.groups {
-                set.by_group.entry(group.clone()).or_default().push(index);
+                set.by_group.entry(group.clone()).or_default().insert(number);
             }
             for user in &role.eligible.users {
-                set.by_user.entry(user.clone()).or_default().push(index);
+                set.by_user.entry(user.clone()).or_default().insert(number);
+            }
+            for rule in &role.rules {
+                match rule.resources() {
+                    None => set.paths.insert(number),
+                    Some(resources) => resources.for_each(|resource| match resource {
+                        None => set.any_resource.insert(number),
+                        Some(name) => set.by_resource.entry(name.to_owned()).or_default().insert(number),
+                    }),
+                }
             }
         }
+        set.by_resource.values_mut().for_each(|about| about.add(&set.any_resource));
         Ok(Self { roles, ..set })
     }
 
     /// The role of this name.
     #[must_use]
     pub fn get(&self, name: &RoleName) -> Option<&Role> {
-        self.index_of(name).map(|index| &self.roles[index])
+        self.number_of(name).map(|number| self.at(number))
     }
 
     /// All roles, by name.
@@ -172,21 +189,35 @@ impl RoleSet {
         self.roles.iter()
     }
 
-    /// The roles that `subject` may ask for, each once.
-    pub fn eligible_for(&self, subject: &Subject) -> impl Iterator<Item = &Role> {
-        let by_group = subject.groups.iter().filter_map(|group| self.by_group.get(group));
-        let mut found: Vec<usize> =
-            by_group.chain(self.by_user.get(&subject.name)).flatten().copied().collect();
-        found.sort_unstable();
-        found.dedup();
-        found.into_iter().map(|index| &self.roles[index])
+    /// The roles that `subject` may ask for and that have a rule about the kind of thing that `operation` is.
+    pub(crate) fn eligible_for(
+        &self,
+        subject: &Subject,
+        operation: &Operation,
+    ) -> impl Iterator<Item = &Role> {
+        let mut eligible = self.by_user.get(&subject.name).cloned().unwrap_or_default();
+        for role in subject.groups.iter().filter_map(|group| self.by_group.get(group)) {
+            eligible.add(role);
+        }
+        let found: Vec<usize> = eligible.both(self.about(operation)).collect();
+        found.into_iter().map(|number| self.at(number))
     }
 
-    pub(crate) fn index_of(&self, name: &RoleName) -> Option<usize> {
+    /// The numbers of all roles with a rule that could match or touch `operation`, going by its resource alone.
+    pub(crate) fn about(&self, operation: &Operation) -> &Bits {
+        match operation {
+            Operation::Resource { resource, .. } => {
+                self.by_resource.get(resource).unwrap_or(&self.any_resource)
+            }
+            Operation::NonResource { .. } => &self.paths,
+        }
+    }
+
+    pub(crate) fn number_of(&self, name: &RoleName) -> Option<usize> {
         self.roles.binary_search_by(|role| role.name.cmp(name)).ok()
     }
 
-    pub(crate) fn at(&self, index: usize) -> &Role {
-        &self.roles[index]
+    pub(crate) fn at(&self, number: usize) -> &Role {
+        &self.roles[number]
     }
 }

@@ -98,6 +98,17 @@ impl Rule {
         }
     }
 
+    /// The resources that it can be about, for the index; `None` for paths.
+    pub(crate) fn resources(&self) -> Option<impl Iterator<Item = Option<&str>>> {
+        match &self.scope {
+            Scope::Paths(_) => None,
+            Scope::Resources(scope) => Some(scope.resources.iter().map(|pattern| match pattern {
+                ResourcePattern::One { resource, .. } => Some(resource.as_str()),
+                ResourcePattern::All | ResourcePattern::Sub(_) => None,
+            })),
+        }
+    }
+
     /// The namespaces it is limited to; empty when it is not.
     pub(crate) fn namespaces(&self) -> &[Pattern] {
         match &self.scope {

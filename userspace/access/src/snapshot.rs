@@ -4,7 +4,7 @@
 //! still the truth; a snapshot that was replaced is not confirmed any more, so whoever held on to it is refused
 //! soon.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Snapshot {
     confirmed_at: AtomicI64,
     max_age: Duration,
     pub(crate) roles: Arc<RoleSet>,
-    pub(crate) targets: Arc<BTreeSet<String>>,
+    targets: Arc<[String]>,
     pub(crate) open_paths: Arc<[Pattern]>,
     /// By issuer, then by id: two look-ups, no allocation.
     people: HashMap<String, HashMap<String, Dossier>>,
@@ -38,17 +38,23 @@ pub(crate) struct Dossier {
     pub(crate) pending: Vec<Pending>,
 }
 
-/// A grant and its role in force; no role when that is gone or no longer covers the target.
+/// A grant, with what decides whether it counts side by side, so that passing over it touches nothing else.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) grant: Arc<Grant>,
+    /// Number of its target; `None` when that is not configured.
+    pub(crate) target: Option<usize>,
+    /// Number of its role; `None` when that is gone or no longer covers the target.
     pub(crate) role: Option<usize>,
+    starts_at: Timestamp,
+    expires_at: Timestamp,
+    ended: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) id: RequestId,
-    pub(crate) target: String,
+    pub(crate) target: Option<usize>,
     pub(crate) role: usize,
 }
 
@@ -58,7 +64,7 @@ impl Snapshot {
         confirmed_at: Timestamp,
         max_age: Duration,
         roles: Arc<RoleSet>,
-        targets: Arc<BTreeSet<String>>,
+        targets: Arc<[String]>,
         open_paths: Arc<[Pattern]>,
         grants: impl ExactSizeIterator<Item = &'a Arc<Grant>>,
         requests: impl Iterator<Item = &'a Arc<Request>>,
@@ -66,15 +72,23 @@ impl Snapshot {
         let mut people: HashMap<String, HashMap<String, Dossier>> = HashMap::new();
         let mut by_id = HashMap::with_capacity(grants.len());
         for grant in grants {
-            let role =
-                roles.index_of(&grant.role).filter(|&role| roles.at(role).covers_target(&grant.target));
-            let held = Held { grant: Arc::clone(grant), role };
+            let held = Held {
+                target: targets.binary_search(&grant.target).ok(),
+                role: roles
+                    .number_of(&grant.role)
+                    .filter(|&role| roles.at(role).covers_target(&grant.target)),
+                starts_at: grant.starts_at,
+                expires_at: grant.expires_at,
+                ended: grant.ended.is_some(),
+                grant: Arc::clone(grant),
+            };
             dossier(&mut people, &grant.subject.issuer, &grant.subject.id).held.push(held.clone());
             by_id.insert(grant.id.clone(), held);
         }
         for request in requests {
-            if let Some(role) = roles.index_of(&request.role) {
-                let pending = Pending { id: request.id.clone(), target: request.target.clone(), role };
+            if let Some(role) = roles.number_of(&request.role) {
+                let target = targets.binary_search(&request.target).ok();
+                let pending = Pending { id: request.id.clone(), target, role };
                 dossier(&mut people, &request.subject.issuer, &request.subject.id).pending.push(pending);
             }
         }
@@ -90,7 +104,7 @@ impl Snapshot {
     pub fn grant_live(&self, grant: &GrantId, now: Timestamp) -> Result<Timestamp, Ended> {
         let held = self.grants.get(grant).ok_or(Ended::Unknown)?;
         held.live(now)?;
-        match held.role {
+        match held.role.and(held.target) {
             Some(_) => Ok(held.grant.expires_at),
             None => Err(Ended::RoleWithdrawn { role: held.grant.role.clone() }),
         }
@@ -122,20 +136,29 @@ impl Snapshot {
         self.confirmed_at.store(now.as_millisecond(), Ordering::Relaxed);
     }
 
+    /// The number of a configured target.
+    pub(crate) fn target(&self, name: &str) -> Option<usize> {
+        self.targets.binary_search_by(|target| target.as_str().cmp(name)).ok()
+    }
+
     pub(crate) fn dossier(&self, subject: &Subject) -> Option<&Dossier> {
         self.people.get(&subject.issuer)?.get(&subject.id)
     }
 }
 
 impl Held {
-    /// Whether its window is open at `now`.
+    /// Whether its window is open at `now`. Before its start that can only be because the clock was set back.
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
+        !self.ended && self.starts_at <= now && now < self.expires_at
+    }
+
+    /// As [`Held::is_live`], with the reason.
     pub(crate) fn live(&self, now: Timestamp) -> Result<(), Ended> {
         match &self.grant.ended {
+            _ if self.is_live(now) => Ok(()),
             Some(ended) => Err(ended.clone()),
-            None if now >= self.grant.expires_at => Err(Ended::Expired { at: self.grant.expires_at }),
-            // Before its start only when the clock was set back: not a time that anybody approved.
-            None if now < self.grant.starts_at => Err(Ended::Unknown),
-            None => Ok(()),
+            None if now >= self.expires_at => Err(Ended::Expired { at: self.expires_at }),
+            None => Err(Ended::Unknown),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is in force, in memory: the service's own copy of the store's live rows, from which snapshots are made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ pub(crate) const REMEMBERED: Duration = Duration::from_secs(3600);
 pub(crate) struct State {
     pub(crate) revision: u64,
     pub(crate) roles: Arc<RoleSet>,
-    pub(crate) targets: Arc<BTreeSet<String>>,
+    /// Sorted.
+    pub(crate) targets: Arc<[String]>,
     pub(crate) open_paths: Arc<[Pattern]>,
     pub(crate) requests: BTreeMap<RequestId, Arc<Request>>,
     pub(crate) grants: BTreeMap<GrantId, Arc<Grant>>,
@@ -80,7 +81,9 @@ impl State {
     pub(crate) fn target(&self, role: &Role, named: Option<&str>) -> Result<String, AccessError> {
         let covered = self.targets.iter().filter(|target| role.covers_target(target));
         match named {
-            Some(target) if self.targets.contains(target) && role.covers_target(target) => {
+            Some(target)
+                if self.targets.iter().any(|known| known == target) && role.covers_target(target) =>
+            {
                 Ok(target.to_owned())
             }
             Some(target) => {

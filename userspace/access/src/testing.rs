@@ -136,7 +136,7 @@ pub(crate) fn snapshot_with(set: RoleSet, grants: &[Grant], requests: &[Request]
         start(),
         Duration::from_secs(10),
         Arc::new(set),
-        Arc::new(targets()),
+        targets().into_iter().collect(),
         open,
         grants.iter(),
         requests.iter(),

@@ -307,8 +307,10 @@ fn other_roles_apply_at_once() {
     let ended = changes.borrow_and_update().grant_live(&grant, scene.clock.now()).unwrap_err();
     assert!(matches!(ended, Ended::RoleWithdrawn { .. }));
     scene.access.reload_roles(Scene::roles());
+    assert!(changes.borrow_and_update().grant_live(&grant, scene.clock.now()).is_ok());
     scene.access.reload_targets(["other".to_owned()].into());
     assert!(!scene.may_get_pods());
+    assert!(changes.borrow_and_update().grant_live(&grant, scene.clock.now()).is_err());
 }
 
 #[test]
