@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_kube::{ambiguity, classify, classify_line};
+use portcullis_kube::{ClassifyError, ambiguity, classify, classify_line};
+use proptest::prelude::*;
 use serde_json::Value;
 
 const VECTORS: &str = include_str!("../../../tests/vectors/requestinfo.jsonl");
@@ -53,4 +54,65 @@ fn no_real_client_is_refused() {
             "GET /api/v1/namespaces/demo/secrets%2Fapi-key: the path hides '/' in a percent-escape",
         ]
     );
+}
+
+/// Pieces that request targets, honest and not, are made of.
+const PIECES: &[&str] = &[
+    "/",
+    "/",
+    "/",
+    "api",
+    "apis",
+    "API",
+    "v1",
+    "apps",
+    "watch",
+    "proxy",
+    "namespaces",
+    "pods",
+    "secrets",
+    "status",
+    "db",
+    ".",
+    "..",
+    "%2e",
+    "%2F",
+    "%252f",
+    "%73",
+    "%20",
+    "%",
+    "%zz",
+    "%ff",
+    "%00",
+    "\\",
+    ";x=1",
+    "?",
+    "&",
+    "watch=true",
+    "watch=0",
+    "fieldSelector=metadata.name%3Ddb",
+    "#",
+    ":",
+    "*",
+    " ",
+    "é",
+    "\0",
+];
+
+proptest! {
+    #[test]
+    fn what_is_not_refused_has_one_reading(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..14)) {
+        let target = format!("/{}", pieces.concat());
+        let info = classify("GET", &target);
+        if ambiguity("GET", &target).is_none() && !matches!(info, Err(ClassifyError::NoResource(_))) {
+            let info = info.unwrap();
+            let segments: Vec<&str> = info.path[1..].split('/').collect();
+            prop_assert!(!segments.iter().any(|segment| matches!(*segment, "." | "..")));
+            if !info.is_proxy() {
+                let (path, _) = target.split_once('?').unwrap_or((&target, ""));
+                prop_assert_eq!(segments.len(), path[1..].split('/').count(), "as many segments as spelled");
+                prop_assert!(segments[..segments.len() - 1].iter().all(|segment| !segment.is_empty()));
+            }
+        }
+    }
 }

@@ -25,15 +25,15 @@ pub(super) struct Decoder {
 impl Decoder {
     /// Decodes as much of `text` as makes whole groups of four, into `out`.
     pub(super) fn push(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), StreamError> {
-        if self.padded && !text.is_empty() {
+        self.rest.extend_from_slice(text);
+        if self.padded && !self.rest.is_empty() {
             return Err(StreamError::Base64);
         }
-        self.rest.extend_from_slice(text);
         let whole = self.rest.len() / 4 * 4;
         LENIENT.decode_vec(&self.rest[..whole], out).map_err(|_| StreamError::Base64)?;
-        self.padded = self.rest[..whole].ends_with(b"=");
+        self.padded |= self.rest[..whole].ends_with(b"=");
         self.rest.drain(..whole);
-        Ok(())
+        if self.padded && !self.rest.is_empty() { Err(StreamError::Base64) } else { Ok(()) }
     }
 
     /// Makes ready for the next message; this one must be complete.
@@ -60,7 +60,14 @@ mod tests {
         assert_eq!(decode(&["a", "GVsb", "", "G8", "="]).as_deref(), Some("hello"));
         assert_eq!(decode(&[]).as_deref(), Some(""));
         assert_eq!(decode(&["aGVsbG9="]).as_deref(), Some("hello"), "trailing bits do not count");
-        for wrong in [&["aGVsbG8"][..], &["aGVs!G8="], &["aGVsbG8=", "aGVs"], &["aGVs\nbG8="], &["===="]] {
+        for wrong in [
+            &["aGVsbG8"][..],
+            &["aGVs!G8="],
+            &["aGVsbG8=", "aGVs"],
+            &["aGVsbG8=a"],
+            &["aGVs\nbG8="],
+            &["===="],
+        ] {
             assert_eq!(decode(wrong), None, "{wrong:?}");
         }
     }

@@ -11,7 +11,7 @@ use super::{Channel, Protocol, Side, StreamError, Version};
 use crate::Status;
 
 /// Longest exit status, in bytes. The API server's own are a few hundred.
-const MAX_STATUS: usize = 64 << 10;
+const MAX_STATUS: usize = 32 << 10;
 /// Longest terminal size, in bytes. kubectl sends 26.
 const MAX_RESIZE: usize = 1 << 10;
 /// A message that closes the channel that it names (v5).
@@ -69,6 +69,8 @@ struct Session {
     resize: Vec<u8>,
     status: Vec<u8>,
     exited: bool,
+    /// What a message that closes a channel has said so far.
+    closing: Vec<u8>,
 }
 
 /// Where events go.
@@ -82,8 +84,13 @@ impl RemoteCommandTap {
             Protocol::Spdy(_) => Wire::Spdy(Streams::new()),
             Protocol::WebSocket { base64, .. } => Wire::WebSocket(Channels::new(base64)),
         };
-        let session =
-            Session { version: protocol.version(), resize: Vec::new(), status: Vec::new(), exited: false };
+        let session = Session {
+            version: protocol.version(),
+            resize: Vec::new(),
+            status: Vec::new(),
+            exited: false,
+            closing: Vec::new(),
+        };
         Self { wire, session, protocol, tty, failed: false }
     }
 
@@ -135,14 +142,7 @@ impl Session {
     /// A slice of a WebSocket message.
     fn message(&mut self, side: Side, piece: Piece<'_>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
         if piece.channel == CLOSE && side == Side::Client && self.version == Version::V5 {
-            return match piece.bytes {
-                [] if !piece.last => Ok(()),
-                [channel] => {
-                    emit(StreamEvent::Closed(Channel::of_number(*channel)?));
-                    Ok(())
-                }
-                _ => Err(StreamError::UnknownChannel(CLOSE)),
-            };
+            return self.close(piece, emit);
         }
         let channel = Channel::of_number(piece.channel)?;
         self.data(channel, side, piece.bytes, emit)?;
@@ -150,6 +150,20 @@ impl Session {
             return self.end_of_status(emit);
         }
         Ok(())
+    }
+
+    /// A message of one byte, the channel that the client closes.
+    fn close(&mut self, piece: Piece<'_>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
+        self.closing.extend_from_slice(&piece.bytes[..piece.bytes.len().min(2)]);
+        match self.closing[..] {
+            [] | [_] if !piece.last => Ok(()),
+            [channel] => {
+                self.closing.clear();
+                emit(StreamEvent::Closed(Channel::of_number(channel)?));
+                Ok(())
+            }
+            _ => Err(StreamError::UnknownChannel(CLOSE)),
+        }
     }
 
     fn data(
@@ -194,19 +208,28 @@ impl Session {
 
     /// A Status is complete with its last brace; the server may never end the stream behind it.
     fn status(&mut self, bytes: &[u8], emit: &mut Emit<'_>) -> Result<(), StreamError> {
+        if self.exited && self.version >= Version::V4 {
+            return if bytes.trim_ascii().is_empty() { Ok(()) } else { Err(StreamError::ExitStatus) };
+        }
         if self.exited || self.status.len() + bytes.len() > MAX_STATUS {
             return Err(StreamError::ExitStatus);
         }
         self.status.extend_from_slice(bytes);
-        if self.version >= Version::V4
-            && bytes.ends_with(b"}")
-            && let Ok(status) = Status::parse(&self.status)
-        {
-            self.status.clear();
-            self.exited = true;
-            emit(StreamEvent::Exit { code: status.exit_code(), message: &status.message });
+        if self.version < Version::V4 || !bytes.contains(&b'}') {
+            return Ok(());
         }
-        Ok(())
+        let mut statuses = serde_json::Deserializer::from_slice(&self.status).into_iter::<Status>();
+        match statuses.next() {
+            Some(Ok(status)) if self.status[statuses.byte_offset()..].trim_ascii().is_empty() => {
+                emit(StreamEvent::Exit { code: status.exit_code(), message: &status.message });
+                self.exited = true;
+                self.status.clear();
+                Ok(())
+            }
+            Some(Ok(_)) => Err(StreamError::ExitStatus),
+            // Unfinished, or broken, which shows at its end.
+            Some(Err(_)) | None => Ok(()),
+        }
     }
 
     /// The error channel has said all that it will. Up to v3 it carries text, or nothing when all went well.
