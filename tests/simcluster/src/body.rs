@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn yaml_is_read() {
-        let body = "kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: y\ndata:\n  a: \"1\"\n";
+        let body = "kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: made\ndata:\n  a: \"1\"\n";
         let (object, _) = decode("application/yaml", body, Validation::Strict).expect("reads");
         assert_eq!(object["data"]["a"], "1");
     }

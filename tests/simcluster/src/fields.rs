@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::object;
-use crate::schema::{Field, Kind, Shape, Type};
+use crate::schema::{Field, Shape, Type};
 
 /// A set of fields of one object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,12 +58,16 @@ const UNMANAGED: &[&str] = &[
 ];
 
 impl FieldSet {
-    /// All fields that `object` sets.
+    /// All fields that `object` declares, as an apply owns them.
     pub(crate) fn of(object: &Value, object_type: &Type) -> FieldSet {
-        let mut set = FieldSet::default();
-        collect(object, object_type, &mut Vec::new(), &mut set.0);
-        set.0.retain(|path| !is_unmanaged(path));
-        set
+        FieldSet::collected(object, object_type, Containers::WhenEmpty)
+    }
+
+    fn collected(object: &Value, object_type: &Type, containers: Containers) -> FieldSet {
+        let mut walk = Walk { containers, path: Vec::new(), set: BTreeSet::new() };
+        walk.object(object, object_type);
+        walk.set.retain(|path| !is_unmanaged(path));
+        FieldSet(walk.set)
     }
 
     /// Those of `self` that are not in `other`.
@@ -87,7 +91,7 @@ impl FieldSet {
     }
 
     /// The paths, parents before children.
-    pub(crate) fn paths(&self) -> impl DoubleEndedIterator<Item = &[String]> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &[String]> {
         self.0.iter().map(Vec::as_slice)
     }
 
@@ -231,7 +235,7 @@ pub(crate) fn track_update(old: Option<&Value>, new: &mut Value, object_type: &T
     let brought = new["metadata"].get("managedFields").is_some();
     let base = if brought { &*new } else { old.unwrap_or(&Value::Null) };
     let mut entries = Entry::read(base);
-    let now_set = FieldSet::of(new, object_type);
+    let now_set = FieldSet::collected(new, object_type, Containers::Always);
     let changed = match old {
         None => now_set.clone(),
         Some(old) => changed_fields(old, new, object_type),
@@ -263,20 +267,12 @@ pub(crate) fn changed_fields(old: &Value, new: &Value, object_type: &Type) -> Fi
     FieldSet(changed.map(|(path, _)| path).filter(|path| !is_unmanaged(path)).collect())
 }
 
-/// The value at each field of the object; inner nodes have none.
-pub(crate) fn values(object: &Value, object_type: &Type) -> BTreeMap<Vec<String>, Value> {
-    let mut set = BTreeSet::new();
-    collect(object, object_type, &mut Vec::new(), &mut set);
-    let is_leaf = |path: &Vec<String>, set: &BTreeSet<Vec<String>>| {
-        let mut below = set.range(path.clone()..).skip(1);
-        !below.next().is_some_and(|next| next.starts_with(path))
-    };
-    set.iter()
-        .map(|path| {
-            let value = if is_leaf(path, &set) { lookup(object, path).cloned() } else { None };
-            (path.clone(), value.unwrap_or(Value::Null))
-        })
-        .collect()
+/// The value at each field of the object; lists and maps that are owned by element have none of their own.
+fn values(object: &Value, object_type: &Type) -> BTreeMap<Vec<String>, Value> {
+    let set = FieldSet::collected(object, object_type, Containers::Always).0;
+    let is_inner = |path: &Vec<String>| set.range(path.clone()..).nth(1).is_some_and(|next| next.starts_with(path));
+    let value = |path: &Vec<String>| if is_inner(path) { None } else { lookup(object, path).cloned() };
+    set.iter().map(|path| (path.clone(), value(path).unwrap_or_default())).collect()
 }
 
 /// The value at a path, if the object has it.
@@ -377,48 +373,73 @@ fn is_unmanaged(path: &[String]) -> bool {
     }
 }
 
-fn collect(object: &Value, object_type: &Type, path: &mut Vec<String>, set: &mut BTreeSet<Vec<String>>) {
-    for field in object_type.json_fields() {
-        let Some(value) = object.get(field.name) else { continue };
-        path.push(format!("f:{}", field.name));
-        collect_field(value, field, path, set);
-        path.pop();
-    }
+/// Whether a list or map whose elements are owned one by one is itself in a set: for an update always, since who adds
+/// it owns it; for an apply only when there is no element to own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Containers {
+    Always,
+    WhenEmpty,
 }
 
-fn collect_field(value: &Value, field: &Field, path: &mut Vec<String>, set: &mut BTreeSet<Vec<String>>) {
-    match (field.shape, value, field.object()) {
-        (Shape::One, Value::Object(map), Some(inner)) if !field.atomic && !inner.atomic && !map.is_empty() => {
-            collect(value, inner, path, set);
+/// A walk through an object that notes the path of each field.
+struct Walk {
+    containers: Containers,
+    path: Vec<String>,
+    set: BTreeSet<Vec<String>>,
+}
+
+impl Walk {
+    fn object(&mut self, object: &Value, object_type: &Type) {
+        for field in object_type.json_fields() {
+            let Some(value) = object.get(field.name) else { continue };
+            self.below(format!("f:{}", field.name), |walk| walk.field(value, field));
         }
-        (Shape::List, Value::Array(list), Some(inner)) if !field.keys.is_empty() => {
-            set.insert(path.clone());
-            for element in list {
-                path.push(key_step(element, field));
-                set.insert(path.clone());
-                collect(element, inner, path, set);
-                path.pop();
+    }
+
+    fn field(&mut self, value: &Value, field: &Field) {
+        match (field.shape, value, field.object()) {
+            (Shape::One, Value::Object(map), Some(inner)) if !field.atomic && !inner.atomic && !map.is_empty() => {
+                self.object(value, inner);
             }
-        }
-        (Shape::List, Value::Array(list), None) if field.set => {
-            set.insert(path.clone());
-            for element in list {
-                path.push(format!("v:{element}"));
-                set.insert(path.clone());
-                path.pop();
+            (Shape::List, Value::Array(list), Some(inner)) if !field.keys.is_empty() => {
+                self.container(list.is_empty());
+                for element in list {
+                    self.below(key_step(element, field), |walk| {
+                        walk.note();
+                        walk.object(element, inner);
+                    });
+                }
             }
-        }
-        (Shape::Map, Value::Object(map), None) if !field.atomic && field.kind != Kind::Raw => {
-            set.insert(path.clone());
-            for key in map.keys() {
-                path.push(format!("f:{key}"));
-                set.insert(path.clone());
-                path.pop();
+            (Shape::List, Value::Array(list), None) if field.set => {
+                self.container(list.is_empty());
+                for element in list {
+                    self.below(format!("v:{element}"), Walk::note);
+                }
             }
+            (Shape::Map, Value::Object(map), None) if !field.atomic => {
+                self.container(map.is_empty());
+                for key in map.keys() {
+                    self.below(format!("f:{key}"), Walk::note);
+                }
+            }
+            _ => self.note(),
         }
-        _ => {
-            set.insert(path.clone());
+    }
+
+    fn below(&mut self, step: String, walk: impl FnOnce(&mut Walk)) {
+        self.path.push(step);
+        walk(self);
+        self.path.pop();
+    }
+
+    fn container(&mut self, is_empty: bool) {
+        if is_empty || self.containers == Containers::Always {
+            self.note();
         }
+    }
+
+    fn note(&mut self) {
+        self.set.insert(self.path.clone());
     }
 }
 

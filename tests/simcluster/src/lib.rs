@@ -36,6 +36,7 @@ mod schema;
 mod seed;
 mod selector;
 mod server;
+mod spdy;
 mod status;
 mod store;
 mod stream;

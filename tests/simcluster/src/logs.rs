@@ -69,6 +69,23 @@ pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>
     Ok(response)
 }
 
+/// The lines that every container goes on to write, for those who attach to one.
+pub(crate) fn lines() -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        for number in LINES + 1.. {
+            tokio::select! {
+                () = sender.closed() => return,
+                () = tokio::time::sleep(PACE) => {}
+            }
+            if sender.send(format!("line {number}\n").into_bytes()).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
 /// The container a request names, or the pod's only one.
 ///
 /// # Errors

@@ -21,11 +21,6 @@ pub(crate) fn namespace(object: &Value) -> &str {
     meta(object, "namespace")
 }
 
-/// The object's `resourceVersion`; 0 when it was never stored.
-pub(crate) fn version(object: &Value) -> u64 {
-    meta(object, "resourceVersion").parse().unwrap_or(0)
-}
-
 /// Whether somebody deleted the object and it only waits for finalizers or a process to end.
 pub(crate) fn is_terminating(object: &Value) -> bool {
     object["metadata"].get("deletionTimestamp").is_some()

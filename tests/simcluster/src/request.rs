@@ -30,7 +30,7 @@ pub(crate) struct RequestInfo {
     /// The deprecated `/watch/` path.
     pub legacy_watch: bool,
     /// Path parts that belong to no form of resource path: such a request is a 404.
-    surplus: bool,
+    pub(crate) surplus: bool,
 }
 
 impl RequestInfo {

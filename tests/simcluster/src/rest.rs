@@ -15,7 +15,7 @@ use crate::fields::{Writer, track_update};
 use crate::kinds::Resource;
 use crate::lifecycle;
 use crate::object;
-use crate::patch;
+use crate::patch::{self, apply::LAST_APPLIED};
 use crate::respond::{self, Body, Client, Page};
 use crate::schema::schema;
 use crate::selector::Selector;
@@ -197,6 +197,10 @@ fn apply(
     }
     let stored = change(cluster, call, resource, |old| {
         let mut new = patch::apply::apply(Some(old), &declared, object_type, &by, force)?;
+        if manager == "kubectl" && new["metadata"]["annotations"].get(LAST_APPLIED).is_some() {
+            let noted = format!("{}\n", object::typed(resource, &declared));
+            new["metadata"]["annotations"][LAST_APPLIED] = json!(noted);
+        }
         lifecycle::settle(resource, Some(old), &mut new);
         validate(resource, Some(old), &new)?;
         Ok(new)

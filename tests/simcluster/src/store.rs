@@ -228,7 +228,7 @@ mod tests {
         let resource = Resource::core("configmaps");
         let first = store.create(resource, configmap("a")).expect("created");
         assert_eq!(store.create(resource, configmap("a")).unwrap_err().reason, "AlreadyExists");
-        let start = object::version(&first);
+        let start: u64 = object::meta(&first, "resourceVersion").parse().expect("a number");
         store
             .update(resource, "demo", "a", |old| {
                 let mut new = old.clone();

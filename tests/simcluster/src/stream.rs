@@ -140,43 +140,55 @@ pub(crate) fn writer(mut half: WriteHalf<Connection>) -> mpsc::Sender<Vec<u8>> {
     queue
 }
 
+/// What arrives on a connection, as it arrives.
+pub(crate) fn chunks(mut half: ReadHalf<Connection>) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        let mut buffer = vec![0_u8; 32 * 1024];
+        loop {
+            match half.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => {
+                    if sender.send(buffer[..read].to_vec()).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    receiver
+}
+
 /// The messages a WebSocket client sends; a frame is a message, for the real server loses continuations too.
 /// Pings are answered on `replies`. Ends when the client closes.
-pub(crate) fn messages(mut half: ReadHalf<Connection>, replies: mpsc::Sender<Vec<u8>>) -> mpsc::Receiver<Vec<u8>> {
+pub(crate) fn messages(half: ReadHalf<Connection>, replies: mpsc::Sender<Vec<u8>>) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel(16);
+    let mut chunks = chunks(half);
     tokio::spawn(async move {
         let mut decoder = websocket::Decoder::client();
         let mut message = Vec::new();
-        let mut buffer = vec![0_u8; 16 * 1024];
-        loop {
-            let read = match half.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => read,
-            };
-            let mut input = &buffer[..read];
+        while let Some(chunk) = chunks.recv().await {
+            let mut input = &chunk[..];
             loop {
-                let reply = match decoder.next(&mut input) {
+                let sent = match decoder.next(&mut input) {
                     Ok(None) => break,
                     Ok(Some(Frame::Data(slice))) => {
                         message.extend_from_slice(slice.payload);
-                        if slice.last && sender.send(std::mem::take(&mut message)).await.is_err() {
-                            return;
-                        }
-                        continue;
+                        !slice.last || sender.send(std::mem::take(&mut message)).await.is_ok()
                     }
                     Ok(Some(Frame::Ping(payload))) => {
                         let mut pong = Vec::new();
                         websocket::pong(&mut pong, None, payload);
-                        pong
+                        replies.send(pong).await.is_ok()
                     }
-                    Ok(Some(Frame::Pong(_))) => continue,
-                    Ok(Some(Frame::Close { .. })) => return,
+                    Ok(Some(Frame::Pong(_))) => true,
+                    Ok(Some(Frame::Close { .. })) => false,
                     Err(error) => {
                         tracing::debug!("WebSocket: {error}");
-                        return;
+                        false
                     }
                 };
-                if replies.send(reply).await.is_err() {
+                if !sent {
                     return;
                 }
             }

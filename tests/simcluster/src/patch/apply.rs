@@ -7,10 +7,14 @@ use crate::fields::{Entry, FieldSet, Writer, display, key_step, lookup, remove};
 use crate::schema::{Field, Shape, Type};
 use crate::status::Status;
 
+/// Where kubectl's client-side apply notes what it declared.
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Applies `declared` to `live` (`None` creates) and books the ownership in the result.
 ///
 /// # Errors
-/// 409 naming each field that another manager owns with a different value.
+/// 409 naming each field that another manager owns with a different value, unless forced. kubectl may take over
+/// what it declared itself when it still applied on the client's side.
 pub(crate) fn apply(
     live: Option<&Value>,
     declared: &Value,
@@ -18,6 +22,7 @@ pub(crate) fn apply(
     writer: &Writer<'_>,
     force: bool,
 ) -> Result<Value, Status> {
+    let before = live.filter(|_| writer.manager == "kubectl").and_then(|live| last_applied(live, object_type));
     let wanted = FieldSet::of(declared, object_type);
     let mut entries = live.map(Entry::read).unwrap_or_default();
     let previous = entries.iter().find(|entry| writer.wrote(entry, "Apply")).map(|entry| entry.fields.clone());
@@ -34,7 +39,9 @@ pub(crate) fn apply(
             .map(<[String]>::to_vec)
             .collect();
         for path in contested {
-            conflicts.push((entry.owner(), display(&path)));
+            if !before.as_ref().is_some_and(|before| before.reaches(&path)) {
+                conflicts.push((entry.owner(), display(&path)));
+            }
             let set = FieldSet::from_value(&path_tree(&path));
             entry.fields = entry.fields.minus(&set);
         }
@@ -45,7 +52,7 @@ pub(crate) fn apply(
 
     let mut merged = merge_object(live.unwrap_or(&json!({})), declared, object_type);
     let dropped = previous.clone().unwrap_or_default().minus(&wanted);
-    for path in dropped.paths().rev() {
+    for path in dropped.paths() {
         let owned = entries.iter().any(|entry| entry.fields.reaches(path));
         if !owned && !wanted.reaches(path) {
             remove(&mut merged, path);
@@ -61,14 +68,18 @@ pub(crate) fn apply(
     Ok(merged)
 }
 
-/// Whether the declared value at a path is another than the live one. Lists and maps that are merged never differ as
-/// a whole.
+/// Whether the declared value at a path is another than the live one. List elements that both have are merged, so
+/// they never differ as a whole.
 fn differs(live: Option<&Value>, declared: &Value, path: &[String]) -> bool {
     let (old, new) = (live.and_then(|live| lookup(live, path)), lookup(declared, path));
-    let merged = |value: Option<&Value>| {
-        value.is_some_and(|value| value.is_object() || path.last().is_some_and(|step| step.starts_with("k:")))
-    };
-    old != new && !(merged(old) && merged(new))
+    let is_element = path.last().is_some_and(|step| step.starts_with("k:"));
+    old != new && !(is_element && old.is_some() && new.is_some())
+}
+
+/// The fields that client-side apply declared last.
+fn last_applied(live: &Value, object_type: &'static Type) -> Option<FieldSet> {
+    let noted = live["metadata"]["annotations"][LAST_APPLIED].as_str()?;
+    Some(FieldSet::of(&serde_json::from_str(noted).ok()?, object_type))
 }
 
 fn merge_object(live: &Value, declared: &Value, object_type: &'static Type) -> Value {
@@ -169,6 +180,17 @@ mod tests {
         assert_eq!(forced["data"], json!({"a": "2", "z": "9"}));
         let shared = apply(Some(&live), &configmap(json!({"a": "1"})), object_type, &writer("me"), false);
         assert_eq!(shared.expect("equal values do not conflict")["metadata"]["managedFields"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn kubectl_takes_over_from_its_client_side_self() {
+        let object_type = schema().get("core.v1.ConfigMap");
+        let mut live = configmap(json!({"a": "1"}));
+        live["metadata"]["annotations"] = json!({ LAST_APPLIED: r#"{"data":{"a":"1"}}"# });
+        track_update(None, &mut live, object_type, &writer("kubectl-client-side-apply"));
+        let declared = configmap(json!({"a": "2"}));
+        assert!(apply(Some(&live), &declared, object_type, &writer("kubectl"), false).is_ok());
+        assert!(apply(Some(&live), &declared, object_type, &writer("me"), false).is_err());
     }
 
     #[test]
