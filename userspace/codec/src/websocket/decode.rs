@@ -1,6 +1,6 @@
 //! The WebSocket decoder: control frames whole, data payload slice by slice.
 
-use super::{CLOSE, FIN, Frame, Kind, MASKED, MAX_CONTROL, PING, PONG, Slice};
+use super::{CLOSE, FIN, Frame, Kind, MASKED, MAX_CONTROL, PING, PONG, Slice, mask_onto};
 use crate::{Error, take};
 
 /// Longest data frame taken by default, in bytes: what the API server itself takes
@@ -63,7 +63,7 @@ impl Decoder {
             Ok(Some(Step::Data { kind, fin, first, last, taken, mask })) => {
                 let payload = if self.masked {
                     self.scratch.clear();
-                    self.scratch.extend(taken.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+                    mask_onto(&mut self.scratch, taken, mask);
                     &self.scratch
                 } else {
                     taken
@@ -149,8 +149,7 @@ impl Decoder {
                         return Ok(None);
                     }
                     self.scratch.clear();
-                    self.scratch
-                        .extend(self.partial.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+                    mask_onto(&mut self.scratch, &self.partial, mask);
                     self.partial.clear();
                     self.state = State::Head;
                     return Ok(Some(Step::Control { opcode }));

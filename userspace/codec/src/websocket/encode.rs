@@ -1,6 +1,6 @@
 //! The WebSocket encoder: plain functions, for there is no state between frames.
 
-use super::{CLOSE, FIN, Kind, MASKED, MAX_CONTROL, PING, PONG};
+use super::{CLOSE, FIN, Kind, MASKED, MAX_CONTROL, PING, PONG, mask_onto};
 
 /// Appends a whole message in one frame. The payload is given in pieces, since most messages here start with a channel
 /// byte. A client passes a fresh random `mask`, a server `None`.
@@ -44,12 +44,12 @@ fn frame(out: &mut Vec<u8>, first: u8, mask: Option<[u8; 4]>, payload: &[&[u8]])
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
-    let pieces = payload.iter().copied().flatten();
-    match mask {
-        None => payload.iter().for_each(|piece| out.extend_from_slice(piece)),
-        Some(key) => {
-            out.extend_from_slice(&key);
-            out.extend(pieces.zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-        }
+    let Some(mut mask) = mask else {
+        return payload.iter().for_each(|piece| out.extend_from_slice(piece));
+    };
+    out.extend_from_slice(&mask);
+    for piece in payload {
+        mask_onto(out, piece, mask);
+        mask.rotate_left(piece.len() % 4);
     }
 }

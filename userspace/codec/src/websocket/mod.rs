@@ -69,6 +69,18 @@ pub enum Kind {
     Binary = 0x2,
 }
 
+/// Appends `bytes` under a mask, or from under it; the mask's first byte applies to the first of them.
+fn mask_onto(out: &mut Vec<u8>, bytes: &[u8], mask: [u8; 4]) {
+    let start = out.len();
+    out.extend_from_slice(bytes);
+    let (words, rest) = out[start..].as_chunks_mut::<4>();
+    let key = u32::from_ne_bytes(mask);
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
+    }
+    rest.iter_mut().zip(mask).for_each(|(byte, key)| *byte ^= key);
+}
+
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;

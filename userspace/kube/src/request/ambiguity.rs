@@ -94,6 +94,10 @@ fn in_path(method: &str, path: &str) -> Option<Ambiguity> {
 /// Counted in decoded segments. An encoded slash before the tail would shift the count, but is itself refused: it lies
 /// before the tail by either count.
 fn proxy_tail(method: &str, path: &str) -> Option<usize> {
+    // Spelled otherwise it is refused on the way.
+    if !path.contains("/proxy") {
+        return None;
+    }
     let info = classify(method, path).ok().filter(|info| info.is_proxy())?;
     let behind = if info.verb == "proxy" { 2 } else { 3 };
     Some(info.path[1..].trim_end_matches('/').split('/').count() - info.parts.len() + behind)

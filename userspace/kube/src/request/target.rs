@@ -27,7 +27,7 @@ impl<'a> Target<'a> {
             return Err(ClassifyError::NotAPath);
         }
         let path = decode(path).ok_or(ClassifyError::BadEscape)?;
-        let path = String::from_utf8(path).map_err(|_| ClassifyError::NotUtf8)?;
+        let path = String::from_utf8(path.into_owned()).map_err(|_| ClassifyError::NotUtf8)?;
         Ok(Self { path, query: Query(query) })
     }
 }
@@ -35,7 +35,7 @@ impl<'a> Target<'a> {
 /// Every value of a query key in a request target, in order, decoded as the API server does.
 #[must_use]
 pub fn query_values(target: &str, key: &str) -> Vec<String> {
-    Query(split(target).1).all(key).collect()
+    Query(split(target).1).all(key).map(Cow::into_owned).collect()
 }
 
 /// Whether a query key of a request target is set, as the API server reads a boolean: by its first value, of which only
@@ -52,17 +52,17 @@ impl<'a> Query<'a> {
     }
 
     /// The first value of a key: the one that the API server goes by.
-    pub(super) fn first(&self, key: &str) -> Option<String> {
+    pub(super) fn first(&self, key: &str) -> Option<Cow<'a, str>> {
         self.all(key).next()
     }
 
     /// Every value of a key, in order.
-    pub(super) fn all<'k>(&self, key: &'k str) -> impl Iterator<Item = String> + use<'a, 'k> {
+    pub(super) fn all<'k>(&self, key: &'k str) -> impl Iterator<Item = Cow<'a, str>> + use<'a, 'k> {
         self.pairs().filter_map(move |(k, v)| (k == key).then_some(v))
     }
 
     /// The pairs that can be decoded. Bytes that are not UTF-8 become U+FFFD, which no key or name contains.
-    fn pairs(&self) -> impl Iterator<Item = (String, String)> + use<'a> {
+    fn pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
         self.raw_pairs().filter(|pair| !pair.contains(';')).filter_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             Some((decode_form(key)?, decode_form(value)?))
@@ -81,7 +81,10 @@ pub(super) fn split(target: &str) -> (&str, &str) {
 }
 
 /// Percent-decodes; `None` for a malformed escape.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(text: &str) -> Option<Cow<'_, [u8]>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text.as_bytes()));
+    }
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -90,13 +93,15 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
             other => other,
         });
     }
-    Some(decoded)
+    Some(Cow::Owned(decoded))
 }
 
 /// Percent-decodes a key or value of a query, where `+` stands for a space.
-pub(super) fn decode_form(text: &str) -> Option<String> {
-    let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
-    decode(&spaced).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+pub(super) fn decode_form(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(['+', '%']) {
+        return Some(Cow::Borrowed(text));
+    }
+    decode(&text.replace('+', " ")).map(|bytes| Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn hex(digit: u8) -> Option<u8> {
