@@ -27,5 +27,7 @@ fn default_object() -> Option<PathBuf> {
 }
 
 fn fail(why: &str) {
-    println!("cargo::error={why}; run `cargo xtask build` (see CONTRIBUTING.md), or set PORTCULLIS_GATE_OBJECT");
+    println!(
+        "cargo::error={why}; run `cargo xtask build` (see CONTRIBUTING.md), or set PORTCULLIS_GATE_OBJECT"
+    );
 }

@@ -48,7 +48,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 pub(crate) fn ensure_built(release: bool) -> Result<Built> {
     gate()?;
     let mut cargo = Command::new(workspace::cargo());
-    cargo.current_dir(workspace::root()).args(["build", "--package", "portcullis", "--package", "simcluster"]);
+    cargo.current_dir(workspace::root()).args([
+        "build",
+        "--package",
+        "portcullis",
+        "--package",
+        "simcluster",
+    ]);
     if release {
         cargo.arg("--release");
     }

@@ -93,7 +93,8 @@ fn install_linker() -> Result<()> {
         .current_dir("/") // no configuration of this workspace
         .env_remove("CARGO_TARGET_DIR")
         .env("LLVM_PREFIX", llvm_prefix());
-    step::quietly(&format!("Install bpf-linker {LINKER} (some minutes)"), &mut install).with_context(instructions)
+    step::quietly(&format!("Install bpf-linker {LINKER} (some minutes)"), &mut install)
+        .with_context(instructions)
 }
 
 fn is_debian() -> bool {

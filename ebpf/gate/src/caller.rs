@@ -121,7 +121,8 @@ pub fn address4(ctx: &SockAddrContext) -> Address {
 /// The IPv6 address and port in the context; IPv4-mapped addresses are IPv4 in [`Address`] already.
 #[inline(always)]
 pub fn address6(ctx: &SockAddrContext) -> Address {
-    let word = |index: usize| field(ctx, |addr| unsafe { (&raw const (*addr).user_ip6).cast::<u32>().add(index) });
+    let word =
+        |index: usize| field(ctx, |addr| unsafe { (&raw const (*addr).user_ip6).cast::<u32>().add(index) });
     Address { ip: [word(0), word(1), word(2), word(3)], port: port(ctx) }
 }
 

@@ -33,22 +33,59 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
 fn destination(ctx: &SkBuffContext) -> Option<Address> {
     match unsafe { (*ctx.skb.skb).protocol } {
         ETH_P_IP => {
-            let header: [u8; 20] = ctx.load(0).ok()?;
-            if header[9] != IPPROTO_TCP {
+            let header: Header4 = read(ctx)?;
+            if header.protocol != IPPROTO_TCP {
                 return None;
             }
-            let length = usize::from(header[0] & 0xf) * 4;
-            let port = u16::from_be(ctx.load(length + 2).ok()?);
-            let ip = u32::from_ne_bytes([header[16], header[17], header[18], header[19]]);
-            Some(Address::v4(ip, u32::from(port)))
+            let port = match header.version_length & 0xf {
+                5 => header.port,
+                words => ctx.load(usize::from(words) * 4 + 2).ok()?, // with options
+            };
+            Some(Address::v4(header.destination, u32::from(u16::from_be(port))))
         }
         ETH_P_IPV6 => {
-            if ctx.load::<u8>(6).ok()? != IPPROTO_TCP {
+            let header: Header6 = read(ctx)?;
+            if header.next != IPPROTO_TCP {
                 return None; // extension headers need CAP_NET_RAW, or end at a router that refuses them
             }
-            let port = u16::from_be(ctx.load(42).ok()?);
-            Some(Address { ip: ctx.load(24).ok()?, port: u32::from(port) })
+            Some(Address { ip: header.destination, port: u32::from(u16::from_be(header.port)) })
         }
         _ => None,
     }
+}
+
+/// An IPv4 header without options (RFC 791, 3.1), and TCP's ports.
+#[repr(C)]
+struct Header4 {
+    version_length: u8,
+    _to_protocol: [u8; 8],
+    protocol: u8,
+    _to_destination: [u8; 6],
+    destination: u32,
+    _source_port: u16,
+    port: u16,
+}
+
+/// An IPv6 header (RFC 8200, 3), and TCP's ports.
+#[repr(C)]
+struct Header6 {
+    _to_next: [u8; 6],
+    next: u8,
+    _to_destination: [u8; 17],
+    destination: [u32; 4],
+    _source_port: u16,
+    port: u16,
+}
+
+const _: () = assert!(size_of::<Header4>() == 24 && size_of::<Header6>() == 44);
+
+/// The start of the packet: in place where it is linear, as what TCP sends is, else copied out.
+#[inline(always)]
+fn read<T>(ctx: &SkBuffContext) -> Option<T> {
+    let (start, end) = unsafe { ((*ctx.skb.skb).data as usize, (*ctx.skb.skb).data_end as usize) };
+    if start + size_of::<T>() <= end {
+        // SAFETY: within the packet, as the verifier insists, also on alignment where that matters.
+        return Some(unsafe { (start as *const T).read() });
+    }
+    ctx.load(0).ok()
 }

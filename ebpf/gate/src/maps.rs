@@ -24,7 +24,7 @@ static RECORDS: SkStorage<Record> = SkStorage::new();
 
 /// A plain hash: an LRU would forget who somebody is to make room for somebody else.
 #[btf_map]
-pub static HANDOFF: HashMap<Tuple, Record, MAX_HANDOFFS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+pub static HANDOFF: HashMap<Tuple, Record, MAX_HANDOFFS> = HashMap::new();
 
 #[btf_map]
 static COUNTERS: PerCpuArray<Tally, { Counter::ALL.len() }> = PerCpuArray::new();

@@ -29,10 +29,12 @@ pub fn getpeername6(ctx: SockAddrContext) -> i32 {
 /// elsewhere since.
 #[inline(always)]
 fn original(ctx: &SockAddrContext, peer: impl Fn(&SockAddrContext) -> Address) -> Option<Address> {
-    // SAFETY: a sock_addr context always has a socket.
-    let record = unsafe { maps::record_of((*ctx.sock_addr).__bindgen_anon_1.sk) }?;
     let settings = maps::settings()?;
     let peer = peer(ctx);
-    let here = peer == settings.listen4 || peer == settings.listen6;
-    (here && record.stage != Record::ACCEPTED).then_some(record.destination)
+    if peer != settings.listen4 && peer != settings.listen6 {
+        return None;
+    }
+    // SAFETY: a sock_addr context always has a socket.
+    let record = unsafe { maps::record_of((*ctx.sock_addr).__bindgen_anon_1.sk) }?;
+    (record.stage != Record::ACCEPTED).then_some(record.destination)
 }

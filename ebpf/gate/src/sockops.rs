@@ -22,24 +22,28 @@ const EEXIST: i32 = -17;
 /// socket without a record, and userspace refuses that.
 #[sock_ops]
 pub fn handoff(ctx: SockOpsContext) -> u32 {
-    let op = ctx.op();
-    if op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_STATE_CB {
-        return 0;
-    }
-    let Some(settings) = maps::settings() else { return 0 };
-    let (local, remote) = (ctx.local_port(), u32::from_be(ctx.remote_port()));
-    match op {
-        BPF_SOCK_OPS_TCP_CONNECT_CB if is_ours(settings, remote) => connecting(&ctx, settings),
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB if is_ours(settings, local) => accepted(&ctx, settings),
-        BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE && is_ours(settings, remote) => closed(&ctx),
+    match ctx.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => {
+            if let Some(settings) = ours(u32::from_be(ctx.remote_port())) {
+                connecting(&ctx, settings);
+            }
+        }
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
+            if let Some(settings) = ours(ctx.local_port()) {
+                accepted(&ctx, settings);
+            }
+        }
+        // Only sockets that were handed over ask for this.
+        BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(&ctx),
         _ => {}
     }
     0
 }
 
+/// The settings, if this is a port that the proxy listens on.
 #[inline(always)]
-fn is_ours(settings: &Settings, port: u32) -> bool {
-    port == settings.listen4.port || port == settings.listen6.port
+fn ours(port: u32) -> Option<&'static Settings> {
+    maps::settings().filter(|settings| port == settings.listen4.port || port == settings.listen6.port)
 }
 
 /// A client socket is about to send its SYN to what may be the proxy.

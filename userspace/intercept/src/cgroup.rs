@@ -28,11 +28,13 @@ impl Cgroup {
     /// The cgroup at `path`.
     pub(crate) fn at(path: &Path) -> Result<Self, GateError> {
         let path = fs::canonicalize(path).map_err(GateError::path("find the cgroup", path))?;
-        let kind = statfs::statfs(&path).map_err(|errno| {
-            GateError::path("look at the cgroup", &path)(errno.into())
-        })?;
+        let kind = statfs::statfs(&path)
+            .map_err(|errno| GateError::path("look at the cgroup", &path)(errno.into()))?;
         if kind.filesystem_type() != CGROUP2_SUPER_MAGIC {
-            return Err(GateError::Config(format!("cgroup: {} is not a cgroup v2 directory", path.display())));
+            return Err(GateError::Config(format!(
+                "cgroup: {} is not a cgroup v2 directory",
+                path.display()
+            )));
         }
         let id = id_of(&path)?;
         Ok(Self { path, id })
@@ -42,7 +44,8 @@ impl Cgroup {
     pub(crate) fn root() -> Result<Self, GateError> {
         let mounts = mounts()?;
         let mount = mounts.iter().find(|mount| mount.root == Path::new("/"));
-        let mount = mount.ok_or_else(|| GateError::Config("cgroup: no cgroup2 file system is mounted".to_owned()))?;
+        let mount =
+            mount.ok_or_else(|| GateError::Config("cgroup: no cgroup2 file system is mounted".to_owned()))?;
         Self::at(&mount.point)
     }
 
@@ -71,7 +74,8 @@ impl Cgroup {
             return Ok(!self.is_root());
         }
         for parent in self.path.ancestors().skip(1) {
-            let inside = statfs::statfs(parent).is_ok_and(|kind| kind.filesystem_type() == CGROUP2_SUPER_MAGIC);
+            let inside =
+                statfs::statfs(parent).is_ok_and(|kind| kind.filesystem_type() == CGROUP2_SUPER_MAGIC);
             if !inside {
                 return Ok(false);
             }
@@ -157,7 +161,8 @@ mod tests {
 
     #[test]
     fn mountinfo_is_read_as_documented() {
-        let hybrid = b"41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw";
+        let hybrid =
+            b"41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw";
         let point = PathBuf::from("/sys/fs/cgroup/unified");
         assert_eq!(cgroup2_mount(hybrid), Some(Mount { root: "/".into(), point }));
         assert_eq!(cgroup2_mount(b"32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"), None);

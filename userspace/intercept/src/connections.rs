@@ -132,12 +132,8 @@ fn request(kind: u16, flags: u16, family: u8, states: u32, id: &[u8; SOCKET_ID])
 
 /// Sends a request and hands each answer's payload on, until the last.
 fn exchange(request: &[u8], mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let diag: OwnedFd = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkSockDiag,
-    )?;
+    let diag: OwnedFd =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
     sendto(diag.as_raw_fd(), request, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
     let mut buffer = vec![0; 1 << 16];
     loop {

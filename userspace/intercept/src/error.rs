@@ -64,7 +64,9 @@ pub enum GateError {
         path: PathBuf,
     },
     /// The pinned gate and the configuration disagree.
-    #[error("the loaded gate was set up for {loaded}, the configuration says {configured}; run `portcullis gate load`")]
+    #[error(
+        "the loaded gate was set up for {loaded}, the configuration says {configured}; run `portcullis gate load`"
+    )]
     Disagrees {
         /// What `gate load` wrote.
         loaded: String,

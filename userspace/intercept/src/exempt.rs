@@ -28,7 +28,11 @@ impl Exemptions {
     /// # Errors
     /// [`GateError::Map`]
     pub fn ids(&self) -> Result<HashSet<CgroupId>, GateError> {
-        self.map.keys().map(|id| id.map(CgroupId)).collect::<Result<_, MapError>>().map_err(GateError::map(EXEMPT))
+        self.map
+            .keys()
+            .map(|id| id.map(CgroupId))
+            .collect::<Result<_, MapError>>()
+            .map_err(GateError::map(EXEMPT))
     }
 
     /// Looks again for the configured cgroups: services come back with new ones.

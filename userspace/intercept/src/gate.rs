@@ -60,7 +60,7 @@ pub struct Gate {
 /// Loads the programs, attaches them to the configured cgroup and pins everything. On a loaded gate it swaps
 /// each program atomically, and never leaves a moment without one.
 ///
-/// `targets` replace those of a loaded gate. Needs root, or CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and, to mount,
+/// `targets` are added to those of a loaded gate; the daemon removes what is no longer configured. Needs root, or CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and, to mount,
 /// CAP_SYS_ADMIN.
 ///
 /// # Errors
@@ -155,7 +155,7 @@ fn install(
     // Maps first: programs that are attached find what they need.
     let mut endpoints = Targets::open(pins)?;
     endpoints.own([settings.listen4, settings.listen6])?;
-    let changes = endpoints.sync(targets)?;
+    let changes = endpoints.add(targets)?;
     Exemptions::open(pins)?.add(cgroup, &config.exempt)?;
     let mut map: Array<MapData, Settings> = pins.map(maps::SETTINGS)?;
     map.set(0, settings, 0).map_err(GateError::map(maps::SETTINGS))?;
@@ -195,9 +195,9 @@ fn attach(object: &mut Ebpf, hook: &'static str, cgroup: &File, pins: &Pins) -> 
         pins.remove(hook)?; // its cgroup was removed, and took the attachment with it
     }
     let link = attach_to(program, cgroup).map_err(refused)?;
-    link.pin(pins.path(hook)).map(drop).map_err(|error| {
-        GateError::path("pin the link", pins.path(hook))(io::Error::other(error))
-    })
+    link.pin(pins.path(hook))
+        .map(drop)
+        .map_err(|error| GateError::path("pin the link", pins.path(hook))(io::Error::other(error)))
 }
 
 /// `Single` on a link means: beside the links of others.
@@ -235,7 +235,7 @@ fn settings(config: &GateConfig) -> Result<Settings, GateError> {
 }
 
 fn own_netns() -> Result<NetnsCookie, GateError> {
-    const WHAT: &str = "cannot learn this network namespace's cookie (needs Linux 5.14)";
+    const WHAT: &str = "cannot learn this network namespace's cookie (the gate needs Linux 5.15)";
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let socket = TcpListener::bind(any).map_err(GateError::system(WHAT))?;
     sys::netns_cookie(socket.as_fd()).map(NetnsCookie).map_err(GateError::system(WHAT))

@@ -136,7 +136,8 @@ impl Pins {
         }
         for hook in HOOKS {
             let Some(link) = self.link(hook)? else { continue };
-            let attached = sys::link_info(link.as_fd()).map_err(GateError::system("ask about a link"))?.cgroup;
+            let attached =
+                sys::link_info(link.as_fd()).map_err(GateError::system("ask about a link"))?.cgroup;
             if attached != 0 && attached != cgroup.id.0 {
                 let path = cgroup.path.clone();
                 return Err(GateError::OtherCgroup { attached, configured: cgroup.id.0, path });

@@ -78,7 +78,8 @@ impl<L: Lookup> Resolver<L> {
         let now = Instant::now();
         for (target, places) in &self.places {
             for &address in known.get(target).into_iter().flatten() {
-                let named = |place: &Place| matches!(place, Place::Name { port, .. } if *port == address.port());
+                let named =
+                    |place: &Place| matches!(place, Place::Name { port, .. } if *port == address.port());
                 if places.iter().any(named) {
                     self.seen.insert((target.clone(), address), now);
                 }
@@ -120,7 +121,12 @@ impl<L: Lookup> Resolver<L> {
                             unknown = false;
                         }
                         let error = result.err().unwrap_or_else(|| io::ErrorKind::NotFound.into());
-                        failed.push(Unresolved { target: target.clone(), host: host.clone(), error, unknown });
+                        failed.push(Unresolved {
+                            target: target.clone(),
+                            host: host.clone(),
+                            error,
+                            unknown,
+                        });
                     }
                 }
             }
@@ -296,7 +302,9 @@ mod tests {
         for text in ["10.0.0.1:443", "[2001:db8::1]:443", "api.eu-west-1.example:443", "localhost:6443"] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
         }
-        for text in ["", "host", "host:", ":443", "host:0", "host:65536", "::1:443", "a b:1", "10.0.1:443", "1:1"] {
+        for text in
+            ["", "host", "host:", ":443", "host:0", "host:65536", "::1:443", "a b:1", "10.0.1:443", "1:1"]
+        {
             text.parse::<Place>().unwrap_err();
         }
     }

@@ -131,13 +131,18 @@ fn state(pins: &Pins) -> Result<State, GateError> {
         listeners: listeners.map(SocketAddr::from).map(|at| (at, listening.contains(&at))).collect(),
         targets: Targets::open(pins)?.addresses(),
         exempt,
-        handoffs: handoff.keys().collect::<Result<Vec<_>, MapError>>().map_err(GateError::map(HANDOFF))?.len(),
+        handoffs: handoff
+            .keys()
+            .collect::<Result<Vec<_>, MapError>>()
+            .map_err(GateError::map(HANDOFF))?
+            .len(),
         counters: counts(&Counters::open(pins)?)?,
     })
 }
 
 fn counts(counters: &Counters) -> Result<BTreeMap<&'static str, Count>, GateError> {
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(|errno| GateError::system("clock")(errno.into()))?;
+    let now =
+        clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(|errno| GateError::system("clock")(errno.into()))?;
     let now = Duration::from(now);
     let count = |&counter: &Counter| {
         let tally = counters.read(counter)?;

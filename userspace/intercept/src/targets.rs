@@ -59,14 +59,8 @@ impl TargetTable {
 
 impl Targets {
     pub(crate) fn open(pins: &Pins) -> Result<Self, GateError> {
-        let map: maps::HashMap<MapData, Address, Endpoint> = pins.map(ENDPOINTS)?;
-        let mut addresses = HashMap::new();
-        for entry in map.iter() {
-            let (address, endpoint) = entry.map_err(GateError::map(ENDPOINTS))?;
-            if endpoint.kind == Endpoint::TARGET {
-                addresses.insert(address, name_of(&endpoint)?);
-            }
-        }
+        let map = pins.map(ENDPOINTS)?;
+        let addresses = entries(&map)?.targets;
         Ok(Self { map, table: watch::Sender::new(Arc::new(TargetTable { addresses })) })
     }
 
@@ -95,26 +89,25 @@ impl Targets {
     /// [`GateError::Address`] for an address that cannot be intercepted, before anything changed;
     /// [`GateError::Full`] and [`GateError::Map`], after which everything that was intercepted still is.
     pub fn sync(&mut self, wanted: &BTreeMap<TargetName, Vec<SocketAddr>>) -> Result<Changes, GateError> {
-        let own = self.own_addresses()?;
+        // What the kernel has is read each time: `gate load` may have changed it.
+        let Entries { own, targets: old } = self.entries()?;
         let wanted = spell_out(wanted, &own)?;
-        let old = Arc::clone(&self.table.borrow());
+        let added = self.insert_new(&old, &wanted)?;
+        // An address that is in the table alone harms nobody; one that is in the kernel alone is refused.
+        self.table.send_replace(Arc::new(TargetTable { addresses: wanted.clone() }));
+        let stale: Vec<_> = old.into_keys().filter(|address| !wanted.contains_key(address)).collect();
+        stale.iter().try_for_each(|address| self.remove(address))?;
+        Ok(Changes { added, removed: stale.len() })
+    }
 
-        let mut changes = Changes::default();
-        for (&address, name) in &wanted {
-            if old.addresses.get(&address) != Some(name) {
-                self.insert(address, Endpoint::TARGET, name.as_str())?;
-                changes.added += 1;
-            }
-        }
-        // The proxy must know an address before a connect to it arrives, and after: an entry that is in the
-        // table alone harms nobody.
-        let table = TargetTable { addresses: wanted };
-        self.table.send_replace(Arc::new(table.clone()));
-        for stale in old.addresses.keys().filter(|address| !table.addresses.contains_key(address)) {
-            self.remove(stale)?;
-            changes.removed += 1;
-        }
-        Ok(changes)
+    /// Intercepts `wanted` besides what is intercepted already.
+    pub(crate) fn add(
+        &mut self,
+        wanted: &BTreeMap<TargetName, Vec<SocketAddr>>,
+    ) -> Result<Changes, GateError> {
+        let Entries { own, targets: old } = self.entries()?;
+        let added = self.insert_new(&old, &spell_out(wanted, &own)?)?;
+        Ok(Changes { added, removed: 0 })
     }
 
     /// Marks the proxy's own addresses; connects to them are refused.
@@ -122,28 +115,34 @@ impl Targets {
         for address in listen.into_iter().filter(|address| address.port != 0) {
             self.insert(address, Endpoint::OWN, "")?;
         }
-        for stale in self.own_addresses()?.iter().filter(|address| !listen.contains(address)) {
-            self.remove(stale)?;
-        }
-        Ok(())
+        let stale: Vec<_> =
+            self.entries()?.own.into_iter().filter(|address| !listen.contains(address)).collect();
+        stale.iter().try_for_each(|address| self.remove(address))
     }
 
-    fn own_addresses(&self) -> Result<HashSet<Address>, GateError> {
-        let mut own = HashSet::new();
-        for entry in self.map.iter() {
-            let (address, endpoint) = entry.map_err(GateError::map(ENDPOINTS))?;
-            if endpoint.kind == Endpoint::OWN {
-                own.insert(address);
-            }
+    fn entries(&self) -> Result<Entries, GateError> {
+        entries(&self.map)
+    }
+
+    fn insert_new(
+        &mut self,
+        old: &HashMap<Address, TargetName>,
+        wanted: &HashMap<Address, TargetName>,
+    ) -> Result<usize, GateError> {
+        let new = || wanted.iter().filter(|(address, name)| old.get(address) != Some(name));
+        for (&address, name) in new() {
+            self.insert(address, Endpoint::TARGET, name.as_str())?;
         }
-        Ok(own)
+        Ok(new().count())
     }
 
     fn insert(&mut self, address: Address, kind: u32, text: &str) -> Result<(), GateError> {
         let mut name = [0; NAME_LEN];
         name[..text.len()].copy_from_slice(text.as_bytes());
         self.map.insert(address, Endpoint { kind, name }, 0).map_err(|error| match &error {
-            MapError::SyscallError(call) if call.io_error.kind() == std::io::ErrorKind::ArgumentListTooLong => {
+            MapError::SyscallError(call)
+                if call.io_error.kind() == std::io::ErrorKind::ArgumentListTooLong =>
+            {
                 GateError::Full { max: MAX_ENDPOINTS }
             }
             _ => GateError::map(ENDPOINTS)(error),
@@ -191,6 +190,25 @@ impl fmt::Display for TargetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What the kernel has.
+struct Entries {
+    own: HashSet<Address>,
+    targets: HashMap<Address, TargetName>,
+}
+
+fn entries(map: &maps::HashMap<MapData, Address, Endpoint>) -> Result<Entries, GateError> {
+    let mut found = Entries { own: HashSet::new(), targets: HashMap::new() };
+    for entry in map.iter() {
+        let (address, endpoint) = entry.map_err(GateError::map(ENDPOINTS))?;
+        if endpoint.kind == Endpoint::OWN {
+            found.own.insert(address);
+        } else {
+            found.targets.insert(address, name_of(&endpoint)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Every spelling of every address, once each.

@@ -20,9 +20,8 @@ fn the_cost_is_printed() {
     let mut measure = |what: &str, to, listeners: &[std::net::TcpListener]| {
         let before = status(&world.config).unwrap();
         std::thread::scope(|scope| {
-            let accepted = scope.spawn(|| (0..COUNT).map(|_| world::accept(listeners).unwrap()).count());
+            scope.spawn(|| (0..COUNT).for_each(|_| drop(world::accept(listeners).unwrap())));
             engineer.hammer(COUNT, to).unwrap();
-            accepted.join().unwrap();
         });
         report(what, &before, &status(&world.config).unwrap())
     };

@@ -354,7 +354,14 @@ fn reach(how: How, to: SocketAddr) -> io::Result<OwnedFd> {
         How::FastOpenSendto => {
             // SAFETY: buffer and address are ours, and their lengths are told.
             let sent = unsafe {
-                libc::sendto(fd, c"early".as_ptr().cast(), 5, libc::MSG_FASTOPEN, to.as_ptr().cast(), to.len())
+                libc::sendto(
+                    fd,
+                    c"early".as_ptr().cast(),
+                    5,
+                    libc::MSG_FASTOPEN,
+                    to.as_ptr().cast(),
+                    to.len(),
+                )
             };
             check(sent as i32)?;
         }
@@ -381,7 +388,8 @@ fn reach(how: How, to: SocketAddr) -> io::Result<OwnedFd> {
 
 fn ring_connect(fd: i32, to: &SockAddr) -> io::Result<()> {
     let mut ring = io_uring::IoUring::new(2)?;
-    let connect = io_uring::opcode::Connect::new(io_uring::types::Fd(fd), to.as_ptr().cast(), to.len()).build();
+    let connect =
+        io_uring::opcode::Connect::new(io_uring::types::Fd(fd), to.as_ptr().cast(), to.len()).build();
     // SAFETY: socket and address outlive the wait below.
     unsafe { ring.submission().push(&connect).map_err(io::Error::other)? };
     ring.submit_and_wait(1)?;

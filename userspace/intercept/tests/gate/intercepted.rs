@@ -78,15 +78,20 @@ fn a_user_namespace_hides_nobody() {
 fn connects_elsewhere_are_left_alone() {
     let (world, gate) = World::gated();
     let mut engineer = world.engineer();
-    let elsewhere = ["127.1.2.3:0", "127.1.2.4:0", "[::1]:0"].map(|at| std::net::TcpListener::bind(at).unwrap());
+    let elsewhere =
+        ["127.1.2.3:0", "127.1.2.4:0", "[::1]:0"].map(|at| std::net::TcpListener::bind(at).unwrap());
     for how in How::ALL {
         for listener in &elsewhere {
             let to = listener.local_addr().unwrap();
-            let connected = engineer.connect(how, to).unwrap_or_else(|error| panic!("{how:?} to {to}: {error}"));
+            let connected =
+                engineer.connect(how, to).unwrap_or_else(|error| panic!("{how:?} to {to}: {error}"));
             assert_eq!(canonical(connected.peer), to, "{how:?}");
             let (stream, peer) = listener.accept().unwrap();
             assert_eq!(peer, canonical(connected.local), "{how:?} to {to}");
-            assert!(matches!(gate.attestor.attest(std::os::fd::AsFd::as_fd(&stream)), Err(AttestError::NoRecord)));
+            assert!(matches!(
+                gate.attestor.attest(std::os::fd::AsFd::as_fd(&stream)),
+                Err(AttestError::NoRecord)
+            ));
         }
     }
     assert_eq!(world.count(&gate, Counter::Redirected), 0);
@@ -132,7 +137,9 @@ fn two_thousand_at_once_are_told_apart() {
     engineers.iter_mut().for_each(|engineer| engineer.calm().unwrap());
     assert!(world::accept_now(&world.listeners).is_none());
     assert_eq!(world.count(&gate, Counter::Attested), 2000);
-    for counter in [Counter::HandoffMissed, Counter::HandoffCollision, Counter::HandoffUnarmed, Counter::HandoffFull] {
+    for counter in
+        [Counter::HandoffMissed, Counter::HandoffCollision, Counter::HandoffUnarmed, Counter::HandoffFull]
+    {
         assert_eq!(world.count(&gate, counter), 0, "{}", counter.name());
     }
     let state = portcullis_intercept::gate::status(&world.config).unwrap().state.unwrap();

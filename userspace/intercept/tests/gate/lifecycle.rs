@@ -1,7 +1,10 @@
 //! Load, open, swap, unload, and what each refuses.
 
 use std::fs;
+use std::net::SocketAddr;
 
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
 use portcullis_intercept::gate::{self, load, open, status, unload};
 use portcullis_intercept::{Counter, GateError};
 
@@ -79,8 +82,12 @@ fn the_daemon_is_refused_where_its_exemption_would_exempt_others() {
         error.to_string()
     };
     let root = world.cgroup.parent().unwrap();
-    assert!(refused(&root.join("cgroup.procs")).contains("exempting the root cgroup would exempt every process"));
-    assert!(refused(&world.cgroup.join("cgroup.procs")).contains("it is the one that the gate is attached to"));
+    assert!(
+        refused(&root.join("cgroup.procs")).contains("exempting the root cgroup would exempt every process")
+    );
+    assert!(
+        refused(&world.cgroup.join("cgroup.procs")).contains("it is the one that the gate is attached to")
+    );
     let beside = root.join(format!("portcullis-test-beside-{}", std::process::id()));
     fs::create_dir(&beside).unwrap();
     let error = refused(&beside.join("cgroup.procs"));
@@ -125,6 +132,43 @@ fn a_failed_sync_guards_what_was_guarded() {
     engineer.connect(How::Plain, world.target4()).unwrap();
     world.accept(&gate).1.unwrap();
     world.assert_targets_untouched();
+}
+
+#[test]
+fn targets_of_a_loaded_gate_only_grow_until_the_daemon_syncs() {
+    let (mut world, mut gate) = World::gated();
+    let old = world.targets.clone();
+    world.targets = [("other".parse().unwrap(), vec!["127.1.2.9:443".parse().unwrap()])].into();
+    assert_eq!(world.load().changes.added, 2); // and its NAT64 spelling
+    let mut engineer = world.engineer();
+    for to in [world.target4(), "127.1.2.9:443".parse().unwrap(), nat64(world.target4())] {
+        engineer.connect(How::Plain, to).unwrap();
+        assert_eq!(world.accept(&gate).1.unwrap().original_dst.0, to);
+    }
+    let changes = gate.targets.sync(&world.targets).unwrap();
+    assert_eq!((changes.added, changes.removed), (0, 3));
+    let changes = gate.targets.sync(&old).unwrap();
+    assert_eq!((changes.added, changes.removed), (3, 2));
+    assert_eq!(gate.targets.addresses(), old);
+}
+
+#[test]
+fn the_bpf_file_system_is_mounted_where_it_is_missing() {
+    let world = World::new();
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+    while umount("/sys/fs/bpf").is_ok() {}
+    world.load();
+    assert!(world.open().targets.addresses() == world.targets);
+    let mut elsewhere = world.config.clone();
+    elsewhere.pin_dir = "/tmp/portcullis-pins".into();
+    let error = load(&elsewhere, &world.targets).unwrap_err().to_string();
+    assert!(error.contains("pinDir: /tmp/portcullis-pins is not on a BPF file system"), "{error}");
+}
+
+fn nat64(address: SocketAddr) -> SocketAddr {
+    let SocketAddr::V4(address) = address else { panic!("{address} is not IPv4") };
+    format!("[64:ff9b::{}]:{}", address.ip(), address.port()).parse().unwrap()
 }
 
 #[test]

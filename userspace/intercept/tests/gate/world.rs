@@ -43,7 +43,10 @@ pub(crate) struct World {
 impl World {
     /// A world without a gate yet.
     pub(crate) fn new() -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "the gate's tests load programs into the kernel: run them as root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "the gate's tests load programs into the kernel: run them as root"
+        );
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         loopback_up();
@@ -52,7 +55,8 @@ impl World {
 
         let mount = cgroup2();
         let before = mount.join(own_cgroup().strip_prefix("/").unwrap());
-        let name = format!("portcullis-test-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("portcullis-test-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
         let cgroup = mount.join(&name);
         for below in ["daemon", "engineers", "exempt"] {
             fs::create_dir_all(cgroup.join(below)).unwrap();
@@ -61,7 +65,8 @@ impl World {
 
         let listeners: Vec<_> = ["127.0.0.1:0", "[::1]:0"].map(listen).into();
         let upstreams: Vec<_> = ["127.1.2.3:0", "[::1]:0"].map(listen).into();
-        let addresses = |sockets: &[TcpListener]| sockets.iter().map(|s| s.local_addr().unwrap()).collect::<Vec<_>>();
+        let addresses =
+            |sockets: &[TcpListener]| sockets.iter().map(|s| s.local_addr().unwrap()).collect::<Vec<_>>();
         Self {
             config: GateConfig {
                 cgroup: Some(cgroup.clone()),
@@ -168,7 +173,8 @@ pub(crate) fn accept_now(listeners: &[TcpListener]) -> Option<(TcpStream, Socket
 }
 
 fn accept_within(listeners: &[TcpListener], milliseconds: u16) -> Option<(TcpStream, SocketAddr)> {
-    let mut ready: Vec<_> = listeners.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+    let mut ready: Vec<_> =
+        listeners.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
     poll(&mut ready, milliseconds).unwrap();
     let arrived = |ready: &PollFd<'_>| ready.any().unwrap_or(false);
     let index = ready.iter().position(arrived)?;
@@ -184,7 +190,8 @@ pub(crate) fn loopback_up() {
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: the request is ours and of the type that SIOCSIFFLAGS takes.
-    let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &request) };
+    let result =
+        unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &request) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
@@ -198,7 +205,8 @@ fn listen(address: &str) -> TcpListener {
 
 fn cgroup2() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let line = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("no cgroup2 file system is mounted");
+    let line =
+        mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("no cgroup2 file system is mounted");
     line.split(' ').nth(4).unwrap().into()
 }
 
