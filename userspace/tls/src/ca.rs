@@ -88,7 +88,9 @@ impl InterceptionCa {
         }
         let before = existing.as_ref().and_then(|existing| existing.constraints.as_ref());
         let (certificate, origin) = match existing {
-            Some(existing) if existing.constraints.as_ref() == Some(constraints) => (existing, Origin::Loaded),
+            Some(existing) if existing.constraints.as_ref() == Some(constraints) => {
+                (existing, Origin::Loaded)
+            }
             _ => {
                 let issued = Certificate::issue(&key, constraints, now)?;
                 file::replace(&path, issued.pem.as_bytes(), Access::ours(0o644))?;
@@ -133,7 +135,7 @@ impl InterceptionCa {
     pub(crate) fn sign_leaf(
         &self,
         name: &Name,
-        key: &KeyPair,
+        key: &impl PublicKeyData,
         now: Timestamp,
     ) -> Result<(CertificateDer<'static>, Timestamp), TlsError> {
         if !self.covers(name) {
@@ -167,13 +169,15 @@ struct Certificate {
 impl Certificate {
     fn issue(key: &CaKey, constraints: &Constraints, now: Timestamp) -> Result<Self, TlsError> {
         let mut ca = params(now - BACKDATED, now + CA_VALIDITY)?;
-        let key_id: String = ca.key_identifier(key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let key_id: String =
+            ca.key_identifier(key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         ca.distinguished_name.push(DnType::CommonName, format!("{CA_SUBJECT_PREFIX} {key_id}"));
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         ca.name_constraints = Some(constraints.extension());
         let issued = ca.self_signed(key)?;
-        Self::parse(issued.pem()).map_err(|problem| TlsError::BadCa { path: PathBuf::from("new CA"), problem })
+        Self::parse(issued.pem())
+            .map_err(|problem| TlsError::BadCa { path: PathBuf::from("new CA"), problem })
     }
 
     fn read(path: &Path) -> Result<Option<Self>, TlsError> {
@@ -189,13 +193,14 @@ impl Certificate {
     fn parse(pem: String) -> Result<Self, String> {
         let der = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|error| format!("not a certificate in PEM: {error}"))?;
-        let (_, parsed) =
-            x509_parser::parse_x509_certificate(&der).map_err(|error| format!("not a certificate: {error}"))?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&der)
+            .map_err(|error| format!("not a certificate: {error}"))?;
         if !parsed.is_ca() {
             return Err("not the certificate of a CA".to_owned());
         }
-        let time =
-            |at: x509_parser::time::ASN1Time| Timestamp::from_second(at.timestamp()).map_err(|e| e.to_string());
+        let time = |at: x509_parser::time::ASN1Time| {
+            Timestamp::from_second(at.timestamp()).map_err(|e| e.to_string())
+        };
         let validity = parsed.validity();
         let (not_before, not_after) = (time(validity.not_before)?, time(validity.not_after)?);
         let public_key = parsed.public_key().raw.to_vec();
@@ -205,7 +210,8 @@ impl Certificate {
 
     fn check(&self, path: &Path, key: &CaKey, now: Timestamp) -> Result<(), TlsError> {
         if self.public_key != key.subject_public_key_info() {
-            let problem = "it belongs to another key than ca.key beside it; restore the matching pair".to_owned();
+            let problem =
+                "it belongs to another key than ca.key beside it; restore the matching pair".to_owned();
             return Err(TlsError::BadCa { path: path.to_owned(), problem });
         }
         self.check_time(path, now)
@@ -252,8 +258,10 @@ impl CaKey {
         }
         let mut pem = Zeroizing::new(String::new());
         file.read_to_string(&mut pem).map_err(TlsError::io("read", path))?;
-        let key = KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &rcgen::PKCS_ECDSA_P256_SHA256)
-            .map_err(|_| TlsError::BadCa { path: path.to_owned(), problem: "not an ECDSA P-256 key".to_owned() })?;
+        let key =
+            KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &rcgen::PKCS_ECDSA_P256_SHA256).map_err(|_| {
+                TlsError::BadCa { path: path.to_owned(), problem: "not an ECDSA P-256 key".to_owned() }
+            })?;
         Ok(Some(Self(key)))
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PublicKeyData as _, SubjectPublicKeyInfo};
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -20,6 +20,7 @@ use rustls::{
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::{CertifiedKey, SigningKey},
 };
+use zeroize::Zeroize as _;
 
 use crate::{InterceptionCa, Name, TargetNames, TlsError, ca::LEAF_VALIDITY};
 
@@ -40,10 +41,13 @@ impl LeafIssuer {
     /// When no key can be made.
     pub fn new(ca: InterceptionCa, clock: Clock) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let mut key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let public_key = SubjectPublicKeyInfo::from_der(&key.subject_public_key_info())?;
+        // rustls wipes what it is given; what stays in memory is its own copy alone.
         let pkcs8 = PrivatePkcs8KeyDer::from(key.serialize_der());
+        key.zeroize();
         let signer = provider.key_provider.load_private_key(pkcs8.into())?;
-        let leaves = Arc::new(Leaves { ca, key, signer, clock, issued: Mutex::default() });
+        let leaves = Arc::new(Leaves { ca, public_key, signer, clock, issued: Mutex::default() });
         Ok(Self { leaves, provider, configs: Mutex::default() })
     }
 
@@ -121,21 +125,26 @@ impl Resolver {
     fn name(&self, sni: Option<&str>) -> Result<Name, String> {
         let Some(sni) = sni else {
             return self.without_sni.map(Name::Ip).ok_or_else(|| {
-                "the client sent no SNI, and the address that it connected to is not a name of the target".to_owned()
+                "the client sent no SNI, and the address that it connected to is not a name of the target"
+                    .to_owned()
             });
         };
         let name = sni.parse::<Name>().map_err(|error| error.to_string())?;
-        if self.names.contains(&name) { Ok(name) } else { Err("the SNI is not a name of the target".to_owned()) }
+        if self.names.contains(&name) {
+            Ok(name)
+        } else {
+            Err("the SNI is not a name of the target".to_owned())
+        }
     }
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let sni = hello.server_name();
-        let leaf = self
-            .name(sni)
-            .and_then(|name| self.leaves.get(&name).map_err(|error| error.to_string()))
-            .inspect_err(|reason| tracing::warn!(target_name = self.target, sni, reason, "TLS handshake refused"));
+        let leaf = self.name(sni).and_then(|name| self.leaves.get(&name).map_err(|error| error.to_string()));
+        if let Err(reason) = &leaf {
+            tracing::warn!(target_name = self.target, sni, reason, "TLS handshake refused");
+        }
         leaf.ok()
     }
 }
@@ -149,7 +158,7 @@ impl fmt::Debug for Resolver {
 /// The leaves in use, renewed when half their time is over.
 struct Leaves {
     ca: InterceptionCa,
-    key: KeyPair,
+    public_key: SubjectPublicKeyInfo,
     signer: Arc<dyn SigningKey>,
     clock: Clock,
     issued: Mutex<HashMap<Name, Leaf>>,
@@ -169,7 +178,7 @@ impl Leaves {
         {
             return Ok(Arc::clone(&leaf.certified));
         }
-        let (certificate, not_after) = self.ca.sign_leaf(name, &self.key, now)?;
+        let (certificate, not_after) = self.ca.sign_leaf(name, &self.public_key, now)?;
         let certified = Arc::new(CertifiedKey::new(vec![certificate], Arc::clone(&self.signer)));
         // Near the CA's end a leaf is shorter than usual, and the next one would end at the same moment.
         let renew_at = (now + LEAF_VALIDITY / 2).min(not_after);

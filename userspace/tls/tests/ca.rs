@@ -1,6 +1,8 @@
 //! The interception CA on disk, and what other people's verifiers make of its name constraints: OpenSSL, rustls and,
 //! where it is installed, kubectl.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 mod support;
 
 use std::{
@@ -104,13 +106,19 @@ fn other_targets_mean_another_certificate_for_the_same_key() {
 fn an_exposed_or_broken_ca_is_refused() {
     type Spoil = fn(&Path);
     let cases: [(Spoil, &str); 8] = [
-        (|dir| chmod(&dir.join("ca.key"), 0o640), "ca.key is not safe for the interception CA: others may read"),
+        (
+            |dir| chmod(&dir.join("ca.key"), 0o640),
+            "ca.key is not safe for the interception CA: others may read",
+        ),
         (|dir| chmod(&dir.join("ca.key"), 0o604), "(mode 0604)"),
         (|dir| chmod(dir, 0o770), "others may write to it (mode 0770): chmod 700 it"),
         (|dir| std::fs::remove_file(dir.join("ca.key")).unwrap(), "ca.key is gone; restore it"),
         (|dir| std::fs::write(dir.join("ca.key"), "x").unwrap(), "ca.key: not an ECDSA P-256 key"),
         (|dir| std::fs::write(dir.join("ca.crt"), "x").unwrap(), "ca.crt: not a certificate in PEM"),
-        (|dir| std::fs::write(dir.join("ca.crt"), forge(dir, "a.test").0).unwrap(), "not the certificate of a CA"),
+        (
+            |dir| std::fs::write(dir.join("ca.crt"), forge(dir, "a.test").0).unwrap(),
+            "not the certificate of a CA",
+        ),
         (
             |dir| {
                 let other = tempfile::tempdir().unwrap();
@@ -124,7 +132,8 @@ fn an_exposed_or_broken_ca_is_refused() {
         ca(dir.path(), &["a.test"]);
         spoil(dir.path());
         let now = Timestamp::now();
-        let refused = InterceptionCa::load_or_create(dir.path(), &constraints(&["a.test"]), now).err().unwrap();
+        let refused =
+            InterceptionCa::load_or_create(dir.path(), &constraints(&["a.test"]), now).err().unwrap();
         assert!(refused.to_string().contains(message), "{refused} lacks {message:?}");
     }
     assert!(matches!(portcullis_tls::Constraints::of([]), Err(TlsError::NoTargets)));
@@ -163,7 +172,11 @@ fn openssl_and_rustls_hold_the_ca_to_its_constraints() {
         let dir = tempfile::tempdir().unwrap();
         let ca = ca(dir.path(), limits);
         let (leaf, _) = forge(dir.path(), host);
-        assert_eq!(webpki_accepts(ca.certificate_pem(), &leaf, host), good, "rustls: {host} under {limits:?}");
+        assert_eq!(
+            webpki_accepts(ca.certificate_pem(), &leaf, host),
+            good,
+            "rustls: {host} under {limits:?}"
+        );
         assert_eq!(openssl_accepts(dir.path(), &leaf), good, "openssl: {host} under {limits:?}");
     }
 }
@@ -200,7 +213,8 @@ fn forge(dir: &Path, host: &str) -> (String, String) {
 
 fn webpki_accepts(ca_pem: &str, leaf: &str, host: &str) -> bool {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca_pem)), provider).build().unwrap();
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca_pem)), provider).build().unwrap();
     let leaf = CertificateDer::from_pem_slice(leaf.as_bytes()).unwrap();
     let host = ServerName::try_from(host).unwrap();
     verifier.verify_server_cert(&leaf, &[], &host, &[], UnixTime::now()).is_ok()

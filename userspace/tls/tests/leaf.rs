@@ -1,5 +1,7 @@
 //! The leaves that clients are shown, seen by a TLS client that trusts the interception CA alone.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 mod support;
 
 use std::sync::Arc;

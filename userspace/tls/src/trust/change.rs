@@ -113,15 +113,15 @@ impl<'a> Changes<'a> {
         }
         let metadata = path.metadata().map_err(TlsError::io("read", &path))?;
         let whose = if metadata.uid() != self.kubeconfig.metadata.uid() {
-            "it belongs to another user than the kubeconfig"
+            "belongs to another user than the kubeconfig"
         } else if SYSTEM_DIRECTORIES.iter().any(|directory| path.starts_with(directory)) {
-            "it is the system's"
+            "is the system's"
         } else {
             self.files.insert(path, bundle);
             return Ok(Rewritten::Changed);
         };
         let reason = format!(
-            "{whose}, and others may rely on it; embed it first: \
+            "{whose} and may serve others; embed it first: \
              kubectl config set-cluster NAME --embed-certs --certificate-authority={}",
             path.display()
         );
@@ -189,7 +189,9 @@ fn without_ca(root: &Node, bundles: &BTreeMap<usize, Option<Vec<u8>>>) -> Node {
     if let Some(Value::Sequence(items)) = root.entry_mut("clusters").map(|list| &mut list.value) {
         let changed = items.iter_mut().enumerate().filter(|(index, _)| bundles.contains_key(index));
         for (_, item) in changed {
-            if let Some(Value::Mapping { entries, .. }) = item.entry_mut("cluster").map(|node| &mut node.value) {
+            if let Some(Value::Mapping { entries, .. }) =
+                item.entry_mut("cluster").map(|node| &mut node.value)
+            {
                 entries.retain(|(key, _)| key.text() != Some(CA_DATA));
             }
         }

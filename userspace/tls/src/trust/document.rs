@@ -53,7 +53,10 @@ impl Node {
         while let Some((event, span)) = reader.next()? {
             match event {
                 Event::DocumentStart(..) if root.is_some() => {
-                    return Err(Problem::new(span.start.line(), "a second YAML document starts here; kubectl reads one"));
+                    return Err(Problem::new(
+                        span.start.line(),
+                        "a second YAML document starts here; kubectl reads one",
+                    ));
                 }
                 Event::StreamStart | Event::StreamEnd | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 event => root = Some(reader.node(event, span)?),
@@ -117,7 +120,9 @@ impl Node {
         let mut found = entries.iter().enumerate().filter(|(_, (k, _))| k.text() == Some(key));
         let first = found.next().map(|(index, (key, value))| (index, key, value));
         match found.next() {
-            Some((_, (again, _))) => Err(Problem::new(again.line, format!("{key:?} stands here a second time"))),
+            Some((_, (again, _))) => {
+                Err(Problem::new(again.line, format!("{key:?} stands here a second time")))
+            }
             None => Ok(first),
         }
     }
@@ -153,7 +158,8 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Problem> {
         let line = span.start.line();
-        let bytes = span.byte_range().ok_or_else(|| Problem::new(line, "a value without a place in the file"))?;
+        let bytes =
+            span.byte_range().ok_or_else(|| Problem::new(line, "a value without a place in the file"))?;
         let (value, entangled) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let text = if bytes.is_empty() { String::new() } else { text.into_owned() };

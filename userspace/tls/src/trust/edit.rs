@@ -70,7 +70,13 @@ fn replace(source: &str, key: &Node, old: &Node, value: &str) -> Edit {
     Edit { range: place, text: format!("{space}{text}") }
 }
 
-fn insert(source: &str, style: StructureStyle, key: &str, value: &str, anchor: &Node) -> Result<Edit, Problem> {
+fn insert(
+    source: &str,
+    style: StructureStyle,
+    key: &str,
+    value: &str,
+    anchor: &Node,
+) -> Result<Edit, Problem> {
     let at = anchor.span.start;
     let alone = indentation_only(source, at);
     let line_break = format!("{}{}", newline(source, at), indentation(source, at));
@@ -79,7 +85,10 @@ fn insert(source: &str, style: StructureStyle, key: &str, value: &str, anchor: &
         (StructureStyle::Flow, true) => format!(",{line_break}"),
         (StructureStyle::Flow, false) => ", ".to_owned(),
         (StructureStyle::Block, false) => {
-            return Err(Problem::new(anchor.line, "cannot put a line before this one: write it on its own line"));
+            return Err(Problem::new(
+                anchor.line,
+                "cannot put a line before this one: write it on its own line",
+            ));
         }
     };
     let style = scalar_style(anchor);

@@ -121,7 +121,10 @@ pub(super) fn clusters(root: &Node) -> Result<Vec<Cluster<'_>>, Problem> {
     };
     if key.entangled || list.first_entangled().is_some() {
         let line = list.first_entangled().map_or(key.line, |node| node.line);
-        return Err(Problem::new(line, "anchors, aliases, tags and merge keys in clusters are not supported; write them out"));
+        return Err(Problem::new(
+            line,
+            "anchors, aliases, tags and merge keys in clusters are not supported; write them out",
+        ));
     }
     match &list.value {
         Value::Sequence(items) => items.iter().map(cluster).collect(),
@@ -155,8 +158,9 @@ fn cluster(item: &Node) -> Result<Cluster<'_>, Problem> {
         .ok_or_else(|| Problem::new(item.line, "this entry of clusters has no cluster"))?;
     let name = text(item, "name")?.map_or("", |(_, name)| name);
     let server = text(settings, SERVER)?.map_or("", |(_, server)| server);
-    let insecure = text(settings, "insecure-skip-tls-verify")?
-        .is_some_and(|(_, flag)| !matches!(flag, "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "n"));
+    let insecure = text(settings, "insecure-skip-tls-verify")?.is_some_and(|(_, flag)| {
+        !matches!(flag, "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "n")
+    });
     let trust = match (text(settings, CA_DATA)?, text(settings, CA_FILE)?) {
         (Some((line, _)), Some(_)) => {
             let what = format!("{CA_DATA} and {CA_FILE} are both given, which kubectl refuses");
@@ -184,8 +188,9 @@ fn text<'a>(mapping: &'a Node, key: &str) -> Result<Option<(usize, &'a str)>, Pr
 /// Decodes like Go's encoding/base64, which kubectl uses: line breaks are skipped, nothing else is.
 fn decode(line: usize, data: &str) -> Result<Vec<u8>, Problem> {
     let compact: String = data.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    let bundle =
-        STANDARD.decode(compact).map_err(|error| Problem::new(line, format!("{CA_DATA} is not base64: {error}")))?;
+    let bundle = STANDARD
+        .decode(compact)
+        .map_err(|error| Problem::new(line, format!("{CA_DATA} is not base64: {error}")))?;
     Ok(bundle)
 }
 
@@ -209,7 +214,8 @@ mod tests {
             assert_eq!(server(url), expected, "{url}");
         }
         assert_eq!(server("http://localhost:8080"), Server::PlainHttp);
-        for url in ["", "https://", "unix:///run/x", "https://a:99999", "https://a b", "https://2001:db8::1"] {
+        for url in ["", "https://", "unix:///run/x", "https://a:99999", "https://a b", "https://2001:db8::1"]
+        {
             assert_eq!(server(url), Server::Unreadable, "{url}");
         }
     }

@@ -165,7 +165,11 @@ fn target(cluster: &Cluster<'_>, targets: &[Endpoint]) -> Result<Endpoint, State
     match server(cluster.server) {
         Server::PlainHttp => Err(State::PlainHttp),
         Server::Tls(endpoint) if targets.contains(&endpoint) => {
-            if cluster.insecure { Err(State::Insecure) } else { Ok(endpoint) }
+            if cluster.insecure {
+                Err(State::Insecure)
+            } else {
+                Ok(endpoint)
+            }
         }
         _ => Err(State::NotATarget),
     }

@@ -1,6 +1,6 @@
 //! What the tests of CA and leaves share: names, a CA in a temporary directory, a TLS handshake in memory.
 
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::{
     net::SocketAddr,
@@ -93,7 +93,11 @@ pub struct Shaken {
 }
 
 /// Shakes hands in memory; a client that asks for an address sends no SNI.
-pub fn handshake(client: ClientConfig, server: Arc<ServerConfig>, host: &str) -> Result<Shaken, rustls::Error> {
+pub fn handshake(
+    client: ClientConfig,
+    server: Arc<ServerConfig>,
+    host: &str,
+) -> Result<Shaken, rustls::Error> {
     let host = ServerName::try_from(host.to_owned()).unwrap();
     let mut client = ClientConnection::new(Arc::new(client), host).unwrap();
     let mut server = ServerConnection::new(server).unwrap();
@@ -126,8 +130,7 @@ pub fn handshake(client: ClientConfig, server: Arc<ServerConfig>, host: &str) ->
 /// The kubectl in PATH and its versioned neighbours (`kubectl.1.27` …), oldest first.
 pub fn kubectls() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let Some(kubectl) =
-        std::env::split_paths(&path).find_map(|dir| dir.join("kubectl").canonicalize().ok())
+    let Some(kubectl) = std::env::split_paths(&path).find_map(|dir| dir.join("kubectl").canonicalize().ok())
     else {
         return Vec::new();
     };

@@ -1,0 +1,147 @@
+//! A credential in memory: wiped when the last user lets go of it, never printed.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use rustls::{
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::{ClientCertificateFiles, CredentialError};
+
+/// What is presented to a target. Cloning is cheap and shares the secret.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// A token in the Authorization header.
+    Bearer(BearerToken),
+    /// A certificate in the TLS handshake.
+    ClientCertificate(Arc<ClientCertificate>),
+}
+
+impl Credential {
+    /// Tells credentials apart without giving them away. Connections are pooled by it, never across.
+    pub fn id(&self) -> CredentialId {
+        match self {
+            Self::Bearer(token) => token.id,
+            Self::ClientCertificate(certificate) => certificate.id,
+        }
+    }
+
+    /// The value for the Authorization header, marked sensitive, if the credential goes there.
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Bearer(token) => Some(token.header.clone()),
+            Self::ClientCertificate(_) => None,
+        }
+    }
+}
+
+/// The first 128 bits of a SHA-256 digest over the kind of credential and what it consists of. Fit for logs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CredentialId([u8; 16]);
+
+impl CredentialId {
+    fn of(kind: &str, content: &[u8]) -> Self {
+        let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(content).finalize();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+}
+
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A bearer token (RFC 6750).
+#[derive(Clone)]
+pub struct BearerToken {
+    header: HeaderValue,
+    id: CredentialId,
+}
+
+impl BearerToken {
+    /// Reads a file's content. White space around the token is dropped, as client-go does.
+    pub(crate) fn parse(path: &Path, content: &[u8]) -> Result<Self, CredentialError> {
+        let token = content.trim_ascii();
+        if token.is_empty() {
+            return Err(CredentialError::Empty(path.to_owned()));
+        }
+        let not_a_token = || CredentialError::NotAToken(path.to_owned());
+        if !token.iter().all(u8::is_ascii_graphic) {
+            return Err(not_a_token());
+        }
+        // The header shares these bytes instead of copying them, and so they are wiped with its last clone.
+        let value = Bytes::from_owner(Zeroizing::new([b"Bearer ", token].concat()));
+        let mut header = HeaderValue::from_maybe_shared(value).map_err(|_| not_a_token())?;
+        header.set_sensitive(true);
+        Ok(Self { header, id: CredentialId::of("bearer", token) })
+    }
+}
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BearerToken({})", self.id)
+    }
+}
+
+/// A certificate chain and the key that proves it ours. The TLS library wipes the key when it drops it.
+pub struct ClientCertificate {
+    pub(crate) certified: Arc<CertifiedKey>,
+    id: CredentialId,
+}
+
+impl ClientCertificate {
+    pub(crate) fn parse(
+        files: &ClientCertificateFiles,
+        certificate: &[u8],
+        key: &[u8],
+        provider: &CryptoProvider,
+    ) -> Result<Self, CredentialError> {
+        let pem = |path: &Path, what| {
+            let path = path.to_owned();
+            move |source| CredentialError::Pem { path, what, source }
+        };
+        let chain = certificates(certificate).map_err(pem(&files.cert_file, "certificate"))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(pem(&files.key_file, "private key"))?;
+        let id = CredentialId::of(
+            "client certificate",
+            &chain.iter().flat_map(|der| der.iter()).copied().collect::<Vec<_>>(),
+        );
+        match CertifiedKey::from_der(chain, key, provider) {
+            Ok(certified) => Ok(Self { certified: Arc::new(certified), id }),
+            Err(source) => Err(CredentialError::KeyPair {
+                certificate: files.cert_file.clone(),
+                key: files.key_file.clone(),
+                source,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientCertificate({})", self.id)
+    }
+}
+
+/// All certificates of a PEM file; none at all is an error.
+pub(crate) fn certificates(
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
+    if found.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(found) }
+}
