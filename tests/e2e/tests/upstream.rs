@@ -65,7 +65,7 @@ fn nothing_that_speaks_of_identity_passes() -> Result<()> {
             }
         }
         assert!(headers(request).iter().any(|(name, _)| name == "audit-id"));
-        assert_eq!(request["user"], "admin", "the gate's own credential");
+        assert_eq!(request["user"]["name"], "admin", "the gate's own credential");
     }
     Ok(())
 }

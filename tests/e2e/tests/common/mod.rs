@@ -85,10 +85,15 @@ pub fn own(dir: &Path, person: Person) -> Result<()> {
     Ok(())
 }
 
-/// Replaces uids, times, ages, ports and temporary names, which differ between any two runs.
+/// Replaces uids, times, ages, addresses, ports and temporary names, which differ between any two runs, and the width of
+/// columns, which follows from them.
 pub fn normalised(text: &str) -> String {
-    let words: Vec<String> = text.split_inclusive(|c: char| c.is_whitespace() || "\"',=()[]{}<>".contains(c)).map(word).collect();
-    words.concat()
+    // `^@` is how a terminal echoes what `script` sends it at its own end.
+    let text = text.replace("^@", "");
+    let ends_word = |c: char| c.is_whitespace() || "\"',=()[]{}<>/".contains(c);
+    let words: String = text.split_inclusive(ends_word).map(word).collect();
+    let lines: Vec<String> = words.lines().map(|line| line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")).collect();
+    lines.join("\n")
 }
 
 fn word(text: &str) -> String {
@@ -96,6 +101,10 @@ fn word(text: &str) -> String {
     let (bare, rest) = text.split_at(end);
     let replaced = if is_uid(bare) {
         "UID"
+    } else if bare.parse::<std::net::Ipv4Addr>().is_ok() && bare.starts_with("10.244.") {
+        "POD-IP"
+    } else if bare.starts_with("LIVE-") || bare.starts_with("MERGED-") {
+        "TEMPORARY"
     } else if is_time(bare) {
         "TIME"
     } else if is_age(bare) {
@@ -119,7 +128,7 @@ fn is_uid(text: &str) -> bool {
 }
 
 fn is_time(text: &str) -> bool {
-    let clock = text.len() == 8 && text.as_bytes()[2] == b':' && text.as_bytes()[5] == b':';
+    let clock = text.len() >= 8 && text.as_bytes()[2] == b':' && text.as_bytes()[5] == b':';
     let stamp = text.len() >= 20 && text.as_bytes()[4] == b'-' && text.as_bytes()[10] == b'T';
     (clock || stamp) && text.bytes().next().is_some_and(|byte| byte.is_ascii_digit())
 }
