@@ -381,7 +381,8 @@ fn configuration(
             "credential": credential,
             "impersonate": options.impersonate,
         }],
-        "identity": { "unix": { "users": users, "nss": false } },
+        // People are made by setpriv here, from whatever session the tests run in.
+        "identity": { "unix": { "users": users, "nss": false, "loginuid": "never" } },
         "roles": dir.path().join("roles"),
         "access": { "store": dir.path().join("state/access.db") },
         "record": { "dir": record_dir, "minFreeBytes": 0 },

@@ -140,9 +140,12 @@ fn is_age(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit() || b"smhd".contains(&byte))
 }
 
-/// Lines without their values: what is left of `password: RkFLRQ==` is `password:`.
+/// Lines without their values, in order of the alphabet (`describe` prints a map in Go's random order): what is left of
+/// `password: RkFLRQ==` is `password`.
 pub fn shape(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(|line| line.split_once(':').map_or("", |(key, _)| key).trim_end()).collect();
+    let mut lines: Vec<&str> =
+        text.lines().map(|line| line.split_once(':').map_or("", |(key, _)| key).trim_end()).collect();
+    lines.sort_unstable();
     lines.join("\n")
 }
 
