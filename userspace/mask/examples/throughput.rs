@@ -1,5 +1,7 @@
 //! How fast the JSON masker is on one core, and how much memory it takes: `cargo run --release --example throughput`.
 
+#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Instant;

@@ -18,19 +18,20 @@ const GO: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Characters decoded at a time.
-const PIECE: usize = 2048;
+const PIECE: usize = 1024;
 
 /// A base64 text on its way into a [`Digest`].
+#[derive(Default)]
 pub(crate) struct Base64Text {
-    digest: Digest,
     /// Characters of a quantum not yet complete.
     quantum: [u8; 4],
     filled: usize,
     reading: Reading,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Reading {
+    #[default]
     Quanta,
     /// Padding was read: the text must be over.
     Padded,
@@ -38,48 +39,27 @@ enum Reading {
 }
 
 impl Base64Text {
-    pub(crate) fn new(digest: Digest) -> Self {
-        Self { digest, quantum: [0; 4], filled: 0, reading: Reading::Quanta }
-    }
-
-    pub(crate) fn push(&mut self, mut text: &[u8]) {
+    pub(crate) fn push(&mut self, mut text: &[u8], digest: &mut Digest) {
         while !text.is_empty() {
             if self.reading == Reading::Raw {
-                return self.digest.update(text);
+                return digest.update(text);
             }
-            text = if self.filled == 0 && self.reading == Reading::Quanta { self.quanta(text) } else { text };
+            if self.filled == 0 && self.reading == Reading::Quanta {
+                text = quanta(text, digest);
+            }
             let Some((&character, rest)) = text.split_first() else { return };
             text = rest;
             if character != b'\n' && character != b'\r' {
-                self.character(character);
+                self.character(character, digest);
             }
         }
     }
 
-    pub(crate) fn finish(mut self) -> Digest {
-        self.digest.update(&self.quantum[..self.filled]);
-        self.digest
+    pub(crate) fn finish(&self, digest: &mut Digest) {
+        digest.update(&self.quantum[..self.filled]);
     }
 
-    /// Takes whole quanta from the start of `text` for as long as they decode; returns what is left.
-    fn quanta<'t>(&mut self, mut text: &'t [u8]) -> &'t [u8] {
-        let mut decoded = [0; PIECE / 4 * 3];
-        loop {
-            let mut quanta = whole_quanta(text, text.len().min(PIECE));
-            let mut outcome = GO.decode_slice(quanta, &mut decoded);
-            if let Err(DecodeSliceError::DecodeError(DecodeError::InvalidByte(at, _))) = outcome {
-                quanta = whole_quanta(text, at);
-                outcome = GO.decode_slice(quanta, &mut decoded);
-            }
-            match outcome {
-                Ok(bytes) if bytes > 0 => self.digest.update(&decoded[..bytes]),
-                _ => return text,
-            }
-            text = &text[quanta.len()..];
-        }
-    }
-
-    fn character(&mut self, character: u8) {
+    fn character(&mut self, character: u8, digest: &mut Digest) {
         self.quantum[self.filled] = character;
         self.filled += 1;
         if self.reading == Reading::Quanta && self.filled < 4 {
@@ -88,17 +68,35 @@ impl Base64Text {
         let mut decoded = [0; 3];
         match GO.decode_slice(&self.quantum[..self.filled], &mut decoded) {
             Ok(length) => {
-                self.digest.update(&decoded[..length]);
+                digest.update(&decoded[..length]);
                 if length < 3 {
                     self.reading = Reading::Padded;
                 }
             }
             Err(_) => {
-                self.digest.update(&self.quantum[..self.filled]);
+                digest.update(&self.quantum[..self.filled]);
                 self.reading = Reading::Raw;
             }
         }
         self.filled = 0;
+    }
+}
+
+/// Takes whole quanta from the start of `text` for as long as they decode; returns what is left.
+fn quanta<'t>(mut text: &'t [u8], digest: &mut Digest) -> &'t [u8] {
+    let mut decoded = [0; PIECE / 4 * 3];
+    loop {
+        let mut quanta = whole_quanta(text, text.len().min(PIECE));
+        let mut outcome = GO.decode_slice(quanta, &mut decoded);
+        if let Err(DecodeSliceError::DecodeError(DecodeError::InvalidByte(at, _))) = outcome {
+            quanta = whole_quanta(text, at);
+            outcome = GO.decode_slice(quanta, &mut decoded);
+        }
+        match outcome {
+            Ok(bytes) if bytes > 0 => digest.update(&decoded[..bytes]),
+            _ => return text,
+        }
+        text = &text[quanta.len()..];
     }
 }
 
@@ -118,23 +116,25 @@ mod tests {
 
     use super::*;
     use crate::MaskKey;
-    use crate::placeholder::{Digester, Form};
+    use crate::placeholder::Form;
 
     fn of_text(pieces: &[&[u8]]) -> Vec<u8> {
-        let mut text = Base64Text::new(Digester::new(&MaskKey::from_bytes([1; 32])).begin());
+        let mut digest = Digest::new(&MaskKey::from_bytes([1; 32]));
+        let mut text = Base64Text::default();
         for piece in pieces {
-            text.push(piece);
+            text.push(piece, &mut digest);
         }
-        written(text.finish())
+        text.finish(&mut digest);
+        written(digest)
     }
 
     fn of_bytes(bytes: &[u8]) -> Vec<u8> {
-        let mut digest = Digester::new(&MaskKey::from_bytes([1; 32])).begin();
+        let mut digest = Digest::new(&MaskKey::from_bytes([1; 32]));
         digest.update(bytes);
         written(digest)
     }
 
-    fn written(digest: Digest) -> Vec<u8> {
+    fn written(mut digest: Digest) -> Vec<u8> {
         let mut out = Vec::new();
         digest.write_json(Form::Plain, &mut out);
         out

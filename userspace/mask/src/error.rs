@@ -23,9 +23,9 @@ pub enum MaskError {
         /// What the decoder said.
         source: io::Error,
     },
-    /// More was asked of a masker that has already failed.
-    #[error("masking already failed earlier in this body")]
-    AlreadyFailed,
+    /// More was given to a masker whose body has ended or was not what it should be.
+    #[error("nothing more can be masked: the body ended, or failed, before this")]
+    Over,
     /// A `Content-Encoding` that the masker does not open.
     #[error("content coding {0:?} cannot be masked; identity and gzip can")]
     Coding(String),

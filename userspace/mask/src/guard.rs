@@ -61,7 +61,7 @@ impl PlaceholderGuard {
         let mut path = None;
         if let Some((reader, fields)) = &mut self.json {
             let is_json = reader.read(chunk, fields).is_ok();
-            path = fields.found.take();
+            path = fields.found.take().filter(|path| !path.is_empty());
             if !is_json {
                 self.json = None;
             }

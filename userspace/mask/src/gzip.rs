@@ -12,7 +12,7 @@ use crate::{JsonMasker, MaskError};
 pub(crate) struct GzipMasker {
     decoder: MultiGzDecoder<Repacker>,
     read: u64,
-    /// Nothing is read any more: the body ended, or it was not what it should be.
+    /// The body ended, or it was not what it should be.
     over: bool,
 }
 
@@ -49,7 +49,7 @@ impl GzipMasker {
         step: impl FnOnce(&mut MultiGzDecoder<Repacker>) -> io::Result<()>,
     ) -> Result<(), MaskError> {
         if self.over {
-            return Err(MaskError::AlreadyFailed);
+            return Err(MaskError::Over);
         }
         step(&mut self.decoder).map_err(|error| {
             self.over = true;

@@ -6,7 +6,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{HmacReset, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -28,35 +28,24 @@ pub(crate) enum Form {
     Plain,
 }
 
-/// Makes digests under one key.
+/// The keyed digest of one value after another. A value itself is not kept: its bytes are taken as they come.
 #[derive(Clone)]
-pub(crate) struct Digester(Hmac<Sha256>);
+pub(crate) struct Digest(HmacReset<Sha256>);
 
-impl Digester {
+impl Digest {
     pub(crate) fn new(key: &MaskKey) -> Self {
         // HMAC itself pads a short key with zeros to the block of its hash (RFC 2104, section 2).
         let mut block = Zeroizing::new([0; 64]);
         block[..key.bytes().len()].copy_from_slice(key.bytes());
-        Self(Hmac::new((&*block).into()))
+        Self(HmacReset::new((&*block).into()))
     }
 
-    /// Begins the digest of a value.
-    pub(crate) fn begin(&self) -> Digest {
-        Digest(self.0.clone())
-    }
-}
-
-/// The digest of a value whose bytes are still coming. The value itself is not kept.
-#[derive(Clone)]
-pub(crate) struct Digest(Hmac<Sha256>);
-
-impl Digest {
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// Writes the placeholder of the value as a JSON string. It needs no escapes in any form.
-    pub(crate) fn write_json(self, form: Form, out: &mut Vec<u8>) {
+    /// Ends the value: writes its placeholder as a JSON string (it needs no escapes in any form). The next value begins.
+    pub(crate) fn write_json(&mut self, form: Form, out: &mut Vec<u8>) {
         let placeholder = self.placeholder();
         out.push(b'"');
         match form {
@@ -66,14 +55,13 @@ impl Digest {
         out.push(b'"');
     }
 
-    fn placeholder(self) -> [u8; LENGTH] {
-        let digest = self.0.finalize().into_bytes();
+    fn placeholder(&mut self) -> [u8; LENGTH] {
+        let digest = self.0.finalize_reset().into_bytes();
         let mut placeholder = [0; LENGTH];
         let (prefix, hex) = placeholder.split_at_mut(PREFIX.len());
         prefix.copy_from_slice(PREFIX);
         for (digits, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
-            *digits =
-                [b"0123456789abcdef"[usize::from(byte >> 4)], b"0123456789abcdef"[usize::from(byte & 15)]];
+            *digits = [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
         }
         placeholder
     }
@@ -91,7 +79,7 @@ mod tests {
     use super::*;
 
     fn masked(value: &[u8], form: Form) -> String {
-        let mut digest = Digester::new(&MaskKey::from_bytes([7; 32])).begin();
+        let mut digest = Digest::new(&MaskKey::from_bytes([7; 32]));
         digest.update(value);
         let mut out = Vec::new();
         digest.write_json(form, &mut out);
@@ -109,9 +97,20 @@ mod tests {
     }
 
     #[test]
+    fn one_value_leaves_nothing_to_the_next() {
+        let mut digest = Digest::new(&MaskKey::from_bytes([7; 32]));
+        let mut out = Vec::new();
+        for _ in 0..2 {
+            digest.update(b"hunter2");
+            digest.write_json(Form::Plain, &mut out);
+        }
+        assert_eq!(out, masked(b"hunter2", Form::Plain).repeat(2).into_bytes());
+    }
+
+    #[test]
     fn another_key_gives_another_placeholder() {
         let mut other = Vec::new();
-        Digester::new(&MaskKey::from_bytes([8; 32])).begin().write_json(Form::Plain, &mut other);
+        Digest::new(&MaskKey::from_bytes([8; 32])).write_json(Form::Plain, &mut other);
         assert_ne!(masked(b"", Form::Plain).into_bytes(), other);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::escape::escape;
 use super::reader::{Container, Reader, Scalar, Visitor};
 use crate::base64_text::Base64Text;
-use crate::placeholder::{Digest, Digester, Form};
+use crate::placeholder::{Digest, Form};
 use crate::rules::{Action, NodeId, ROOT};
 use crate::{MaskError, MaskKey, Rules};
 
@@ -29,13 +29,14 @@ const KEY_LIMIT: usize = 64;
 pub struct JsonMasker {
     reader: Reader,
     masking: Masking,
-    failed: bool,
+    /// The body ended, or it was not JSON.
+    over: bool,
 }
 
 impl JsonMasker {
     /// A masker for one body.
     pub fn new(rules: Arc<Rules>, key: &MaskKey) -> Self {
-        Self::embedded(rules, Digester::new(key), 0)
+        Self::embedded(rules, Digest::new(key), 0)
     }
 
     /// Takes the next chunk and appends what can be given of it to `out`: everything up to the value that is being
@@ -58,13 +59,15 @@ impl JsonMasker {
     /// # Errors
     /// [`MaskError::Json`] when it ends inside a document.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), MaskError> {
-        self.guarded(|reader, masking| reader.finish(&mut Pass::new(masking, &[], out)))
+        self.guarded(|reader, masking| reader.finish(&mut Pass::new(masking, &[], out)))?;
+        self.over = true;
+        Ok(())
     }
 
-    fn embedded(rules: Arc<Rules>, digester: Digester, depth: u8) -> Self {
+    fn embedded(rules: Arc<Rules>, digest: Digest, depth: u8) -> Self {
         let masking = Masking {
             rules,
-            digester,
+            digest,
             depth,
             places: Vec::new(),
             next: Action::Enter(ROOT),
@@ -72,18 +75,18 @@ impl JsonMasker {
             key: Key::default(),
             held: None,
         };
-        Self { reader: Reader::new(), masking, failed: false }
+        Self { reader: Reader::new(), masking, over: false }
     }
 
     fn guarded(
         &mut self,
         step: impl FnOnce(&mut Reader, &mut Masking) -> Result<(), MaskError>,
     ) -> Result<(), MaskError> {
-        if self.failed {
-            return Err(MaskError::AlreadyFailed);
+        if self.over {
+            return Err(MaskError::Over);
         }
         let outcome = step(&mut self.reader, &mut self.masking);
-        self.failed = outcome.is_err();
+        self.over = outcome.is_err();
         outcome
     }
 }
@@ -91,7 +94,8 @@ impl JsonMasker {
 /// Where the masker stands, between chunks as well.
 struct Masking {
     rules: Arc<Rules>,
-    digester: Digester,
+    /// Of the value that is held back.
+    digest: Digest,
     /// How many strings this JSON is inside of.
     depth: u8,
     /// The places of the open objects and arrays, as far as rules look into them.
@@ -108,7 +112,6 @@ struct Masking {
 /// A value that is held back until it ended: never its bytes, save for JSON in a string, which is masked in its turn.
 enum Held {
     Text {
-        digest: Digest,
         form: Form,
         empty: bool,
     },
@@ -119,18 +122,17 @@ enum Held {
     Json(Embedded),
     /// Not a string. Its digest is over the JSON as it came.
     Raw {
-        digest: Digest,
         form: Form,
     },
 }
 
-/// JSON in a string, as far as it fits.
+/// JSON in a string: all of it or, when it is too long, its digest only.
 enum Embedded {
     Whole(Vec<u8>),
-    TooLong(Digest),
+    TooLong,
 }
 
-/// The start of a key, enough of it to know it by.
+/// A key, if it is not too long to be one that rules name.
 struct Key {
     bytes: [u8; KEY_LIMIT],
     length: usize,
@@ -153,9 +155,9 @@ impl<'a> Pass<'a> {
     /// Accounts for the chunk up to `at`: given, digested, or dropped because it went through [`Visitor::text`].
     fn settle(&mut self, at: usize) {
         let bytes = &self.chunk[self.from..at];
-        match &mut self.masking.held {
+        match &self.masking.held {
             None => self.out.extend_from_slice(bytes),
-            Some(Held::Raw { digest, .. }) => digest.update(bytes),
+            Some(Held::Raw { .. }) => self.masking.digest.update(bytes),
             Some(_) => {}
         }
         self.from = at;
@@ -173,16 +175,18 @@ impl<'a> Pass<'a> {
     /// Gives what stands for the held value, which ends at `at`.
     fn release(&mut self, at: usize) {
         self.settle(at);
+        let digest = &mut self.masking.digest;
         match self.masking.held.take() {
             None => {}
             Some(Held::Text { empty: true, .. } | Held::Base64 { empty: true, .. }) => {
                 self.out.extend_from_slice(b"\"\"");
             }
-            Some(Held::Text { digest, form, .. } | Held::Raw { digest, form }) => {
-                digest.write_json(form, self.out);
+            Some(Held::Text { form, .. } | Held::Raw { form }) => digest.write_json(form, self.out),
+            Some(Held::Base64 { text, .. }) => {
+                text.finish(digest);
+                digest.write_json(Form::Base64, self.out);
             }
-            Some(Held::Base64 { text, .. }) => text.finish().write_json(Form::Base64, self.out),
-            Some(Held::Json(embedded)) => self.masking.write_embedded(embedded, self.out),
+            Some(Held::Json(embedded)) => self.masking.write_embedded(&embedded, self.out),
         }
     }
 }
@@ -215,13 +219,11 @@ impl Visitor for Pass<'_> {
         };
         let held = match (action, scalar) {
             (Action::Keep | Action::Enter(_), _) | (_, Scalar::Null) => return false,
-            (action, Scalar::Other) => masking.hold_raw(action),
+            (action, Scalar::Other) => Held::raw(action),
             (Action::Mask(Form::Base64), Scalar::String) => {
-                Held::Base64 { text: Base64Text::new(masking.digester.begin()), empty: true }
+                Held::Base64 { text: Base64Text::default(), empty: true }
             }
-            (Action::Mask(form), Scalar::String) => {
-                Held::Text { digest: masking.digester.begin(), form, empty: true }
-            }
+            (Action::Mask(form), Scalar::String) => Held::Text { form, empty: true },
             (Action::Json, Scalar::String) => Held::Json(Embedded::Whole(Vec::new())),
         };
         self.hold(held, at);
@@ -243,8 +245,7 @@ impl Visitor for Pass<'_> {
             action => {
                 masking.passed_over += 1;
                 if masking.passed_over == 1 && action != Action::Keep {
-                    let held = masking.hold_raw(action);
-                    self.hold(held, at);
+                    self.hold(Held::raw(action), at);
                 }
             }
         }
@@ -270,17 +271,18 @@ impl Visitor for Pass<'_> {
 
     #[inline]
     fn text(&mut self, piece: &[u8]) {
+        let digest = &mut self.masking.digest;
         match &mut self.masking.held {
             None => self.masking.key.push(piece),
-            Some(Held::Text { digest, empty, .. }) => {
+            Some(Held::Text { empty, .. }) => {
                 *empty = false;
                 digest.update(piece);
             }
             Some(Held::Base64 { text, empty }) => {
                 *empty = false;
-                text.push(piece);
+                text.push(piece, digest);
             }
-            Some(Held::Json(embedded)) => embedded.push(piece, &self.masking.digester),
+            Some(Held::Json(embedded)) => embedded.push(piece, digest),
             Some(Held::Raw { .. }) => {}
         }
     }
@@ -291,20 +293,12 @@ impl Masking {
         self.places.last().copied().unwrap_or(ROOT)
     }
 
-    fn hold_raw(&self, action: Action) -> Held {
-        let form = if let Action::Mask(form) = action { form } else { Form::Plain };
-        Held::Raw { digest: self.digester.begin(), form }
-    }
-
     /// Writes, as a JSON string, the masked form of JSON that was in a string; its placeholder if it is no JSON object.
-    fn write_embedded(&self, embedded: Embedded, out: &mut Vec<u8>) {
-        let text = match embedded {
-            Embedded::Whole(text) => text,
-            Embedded::TooLong(digest) => return digest.write_json(Form::Plain, out),
-        };
+    fn write_embedded(&mut self, embedded: &Embedded, out: &mut Vec<u8>) {
+        let Embedded::Whole(text) = embedded else { return self.digest.write_json(Form::Plain, out) };
         let start = out.len();
         out.push(b'"');
-        let masked = match str::from_utf8(&text) {
+        let masked = match str::from_utf8(text) {
             Ok("") => true,
             Ok(text) if self.depth < EMBEDDED_DEPTH && is_json_object(text) => {
                 self.mask_embedded(text, out).is_ok()
@@ -315,13 +309,12 @@ impl Masking {
             return out.push(b'"');
         }
         out.truncate(start);
-        let mut digest = self.digester.begin();
-        digest.update(&text);
-        digest.write_json(Form::Plain, out);
+        self.digest.update(text);
+        self.digest.write_json(Form::Plain, out);
     }
 
     fn mask_embedded(&self, mut text: &str, out: &mut Vec<u8>) -> Result<(), MaskError> {
-        let mut masker = JsonMasker::embedded(Arc::clone(&self.rules), self.digester.clone(), self.depth + 1);
+        let mut masker = JsonMasker::embedded(Arc::clone(&self.rules), self.digest.clone(), self.depth + 1);
         let mut masked = Vec::new();
         while !text.is_empty() {
             // Cut between characters, the output is text as well.
@@ -335,29 +328,33 @@ impl Masking {
     }
 }
 
+impl Held {
+    fn raw(action: Action) -> Self {
+        Self::Raw { form: if let Action::Mask(form) = action { form } else { Form::Plain } }
+    }
+}
+
 impl Embedded {
-    fn push(&mut self, piece: &[u8], digester: &Digester) {
+    fn push(&mut self, piece: &[u8], digest: &mut Digest) {
         match self {
             Self::Whole(text) if text.len() + piece.len() <= EMBEDDED_LIMIT => text.extend_from_slice(piece),
             Self::Whole(text) => {
-                let mut digest = digester.begin();
                 digest.update(text);
                 digest.update(piece);
-                *self = Self::TooLong(digest);
+                *self = Self::TooLong;
             }
-            Self::TooLong(digest) => digest.update(piece),
+            Self::TooLong => digest.update(piece),
         }
     }
 }
 
 impl Key {
     fn push(&mut self, piece: &[u8]) {
-        let room = self.bytes.len() - self.length.min(self.bytes.len());
-        let fits = piece.len().min(room);
-        if fits > 0 {
-            self.bytes[self.length..self.length + fits].copy_from_slice(&piece[..fits]);
+        let end = self.length + piece.len();
+        if let Some(room) = self.bytes.get_mut(self.length..end) {
+            room.copy_from_slice(piece);
         }
-        self.length += piece.len();
+        self.length = end;
     }
 
     /// The key, or nothing for one too long to be known.

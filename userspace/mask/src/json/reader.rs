@@ -50,6 +50,9 @@ pub(crate) struct Reader {
     expecting: Expecting,
     open: Vec<Container>,
     text: Text,
+    number: Number,
+    /// What is still to come of `true`, `false` or `null`.
+    literal: &'static [u8],
     /// Bytes of the chunks before this one.
     consumed: u64,
     documents: u64,
@@ -60,15 +63,17 @@ pub(crate) struct Reader {
 enum Expecting {
     Document,
     Value,
-    ValueOrEnd,
+    ElementOrEnd,
+    CommaOrEndOfArray,
     Key,
     KeyOrEnd,
     Colon,
-    CommaOrEnd,
+    CommaOrEndOfObject,
+    /// More of a key, string, number or literal.
     KeyText,
     StringText,
-    Number(Number),
-    Literal(&'static [u8]),
+    Number,
+    Literal,
 }
 
 /// A part of a number, by what was read last.
@@ -92,6 +97,8 @@ impl Reader {
             expecting: Expecting::Document,
             open: Vec::new(),
             text: Text::default(),
+            number: Number::Minus,
+            literal: b"",
             consumed: 0,
             documents: 0,
         }
@@ -113,10 +120,8 @@ impl Reader {
     /// # Errors
     /// [`MaskError::Json`] when it ends inside a document.
     pub(crate) fn finish(&mut self, visitor: &mut impl Visitor) -> Result<(), MaskError> {
-        if let Expecting::Number(number) = self.expecting
-            && number.is_complete()
-        {
-            self.scalar_ended(0, visitor);
+        if self.expecting == Expecting::Number && self.number.is_complete() && self.open.is_empty() {
+            self.expecting = self.scalar_ended(0, visitor);
         }
         match self.expecting {
             Expecting::Document => Ok(()),
@@ -130,36 +135,31 @@ impl Reader {
     }
 
     fn tokens(&mut self, chunk: &[u8], visitor: &mut impl Visitor) -> Result<(), Fault> {
-        let mut at = 0;
-        loop {
-            at = match self.expecting {
+        // What is expected stays in a register: this loop is all the speed there is.
+        let (mut at, mut expecting) = (0, self.expecting);
+        while at < chunk.len() {
+            (at, expecting) = match expecting {
                 Expecting::KeyText | Expecting::StringText => {
                     match self.text.read(chunk, at, &mut |piece| visitor.text(piece))? {
-                        Progress::More => return Ok(()),
-                        Progress::Ended(end) => {
-                            if self.expecting == Expecting::KeyText {
-                                visitor.key_ends();
-                                self.expecting = Expecting::Colon;
-                            } else {
-                                self.scalar_ended(end, visitor);
-                            }
-                            end
+                        Progress::More => (chunk.len(), expecting),
+                        Progress::Ended(end) if expecting == Expecting::KeyText => {
+                            visitor.key_ends();
+                            (end, Expecting::Colon)
                         }
+                        Progress::Ended(end) => (end, self.scalar_ended(end, visitor)),
                     }
                 }
-                Expecting::Number(number) => self.number(number, chunk, at, visitor)?,
-                Expecting::Literal(rest) => self.literal(rest, chunk, at, visitor)?,
-                expecting => {
+                Expecting::Number => self.number(chunk, at, visitor)?,
+                Expecting::Literal => self.literal(chunk, at, visitor)?,
+                _ => {
                     let at = at + scan::whitespace(&chunk[at..]);
-                    let Some(&byte) = chunk.get(at) else { return Ok(()) };
-                    self.structure(expecting, byte, at, visitor).map_err(|fault| (at, fault))?;
-                    at + 1
+                    let Some(&byte) = chunk.get(at) else { break };
+                    (at + 1, self.structure(expecting, byte, at, visitor).map_err(|fault| (at, fault))?)
                 }
             };
-            if at == chunk.len() {
-                return Ok(());
-            }
         }
+        self.expecting = expecting;
+        Ok(())
     }
 
     /// Takes the first byte of a key or value, or one that stands between them.
@@ -170,138 +170,135 @@ impl Reader {
         byte: u8,
         at: usize,
         visitor: &mut impl Visitor,
-    ) -> Result<(), JsonFault> {
-        match (expecting, byte) {
+    ) -> Result<Expecting, JsonFault> {
+        Ok(match (expecting, byte) {
+            (Expecting::Colon, b':') => Expecting::Value,
+            (Expecting::Colon, _) => return Err(JsonFault::ExpectedColon),
+            (Expecting::CommaOrEndOfObject, b',') => Expecting::Key,
+            (Expecting::CommaOrEndOfArray, b',') => Expecting::Value,
+            (Expecting::CommaOrEndOfObject | Expecting::KeyOrEnd, b'}')
+            | (Expecting::CommaOrEndOfArray | Expecting::ElementOrEnd, b']') => self.close(at, visitor),
+            (Expecting::CommaOrEndOfObject | Expecting::CommaOrEndOfArray, _) => {
+                return Err(JsonFault::ExpectedComma);
+            }
             (Expecting::Key | Expecting::KeyOrEnd, b'"') => {
                 self.text.begin(visitor.key_begins());
-                self.expecting = Expecting::KeyText;
+                Expecting::KeyText
             }
-            (Expecting::KeyOrEnd, b'}') => self.close(at, visitor),
             (Expecting::Key | Expecting::KeyOrEnd, _) => return Err(JsonFault::ExpectedKey),
-            (Expecting::Colon, b':') => self.expecting = Expecting::Value,
-            (Expecting::Colon, _) => return Err(JsonFault::ExpectedColon),
-            (Expecting::CommaOrEnd, _) => {
-                let container = self.open.last().copied();
-                match (byte, container) {
-                    (b',', Some(Container::Object)) => self.expecting = Expecting::Key,
-                    (b',', Some(Container::Array)) => self.expecting = Expecting::Value,
-                    (b'}', Some(Container::Object)) | (b']', Some(Container::Array)) => {
-                        self.close(at, visitor);
-                    }
-                    _ => return Err(JsonFault::ExpectedComma),
-                }
-            }
-            (Expecting::ValueOrEnd, b']') => self.close(at, visitor),
             _ => return self.value(byte, at, visitor),
-        }
-        Ok(())
+        })
     }
 
     /// Takes the first byte of a value.
     #[inline]
-    fn value(&mut self, byte: u8, at: usize, visitor: &mut impl Visitor) -> Result<(), JsonFault> {
+    fn value(&mut self, byte: u8, at: usize, visitor: &mut impl Visitor) -> Result<Expecting, JsonFault> {
         let (scalar, expecting) = match byte {
             b'"' => {
                 self.text.begin(visitor.scalar_begins(Scalar::String, at));
-                self.expecting = Expecting::StringText;
-                return Ok(());
+                return Ok(Expecting::StringText);
             }
-            b'{' => return self.open(Container::Object, Expecting::KeyOrEnd, at, visitor),
-            b'[' => return self.open(Container::Array, Expecting::ValueOrEnd, at, visitor),
-            b'-' => (Scalar::Other, Expecting::Number(Number::Minus)),
-            b'0' => (Scalar::Other, Expecting::Number(Number::Zero)),
-            b'1'..=b'9' => (Scalar::Other, Expecting::Number(Number::Integer)),
-            b't' => (Scalar::Other, Expecting::Literal(b"rue")),
-            b'f' => (Scalar::Other, Expecting::Literal(b"alse")),
-            b'n' => (Scalar::Null, Expecting::Literal(b"ull")),
+            b'{' => return self.open(Container::Object, at, visitor),
+            b'[' => return self.open(Container::Array, at, visitor),
+            b'-' => (Scalar::Other, self.begin_number(Number::Minus)),
+            b'0' => (Scalar::Other, self.begin_number(Number::Zero)),
+            b'1'..=b'9' => (Scalar::Other, self.begin_number(Number::Integer)),
+            b't' => (Scalar::Other, self.begin_literal(b"rue")),
+            b'f' => (Scalar::Other, self.begin_literal(b"alse")),
+            b'n' => (Scalar::Null, self.begin_literal(b"ull")),
             _ => return Err(JsonFault::ExpectedValue),
         };
         visitor.scalar_begins(scalar, at);
-        self.expecting = expecting;
-        Ok(())
+        Ok(expecting)
     }
 
     #[inline]
     fn open(
         &mut self,
         container: Container,
-        expecting: Expecting,
         at: usize,
         visitor: &mut impl Visitor,
-    ) -> Result<(), JsonFault> {
+    ) -> Result<Expecting, JsonFault> {
         if self.open.len() == MAX_DEPTH {
             return Err(JsonFault::TooDeep);
         }
         self.open.push(container);
-        self.expecting = expecting;
         visitor.opens(container, at);
-        Ok(())
+        Ok(match container {
+            Container::Object => Expecting::KeyOrEnd,
+            Container::Array => Expecting::ElementOrEnd,
+        })
     }
 
     #[inline]
-    fn close(&mut self, at: usize, visitor: &mut impl Visitor) {
+    fn close(&mut self, at: usize, visitor: &mut impl Visitor) -> Expecting {
         self.open.pop();
         visitor.closes(at + 1);
-        self.value_ended();
+        self.value_ended()
     }
 
     #[inline]
-    fn scalar_ended(&mut self, at: usize, visitor: &mut impl Visitor) {
+    fn scalar_ended(&mut self, at: usize, visitor: &mut impl Visitor) -> Expecting {
         visitor.scalar_ends(at);
-        self.value_ended();
+        self.value_ended()
     }
 
     #[inline]
-    fn value_ended(&mut self) {
-        self.expecting = if self.open.is_empty() {
-            self.documents += 1;
-            Expecting::Document
-        } else {
-            Expecting::CommaOrEnd
-        };
+    fn value_ended(&mut self) -> Expecting {
+        match self.open.last() {
+            Some(Container::Object) => Expecting::CommaOrEndOfObject,
+            Some(Container::Array) => Expecting::CommaOrEndOfArray,
+            None => {
+                self.documents += 1;
+                Expecting::Document
+            }
+        }
     }
 
-    #[inline]
+    fn begin_number(&mut self, number: Number) -> Expecting {
+        self.number = number;
+        Expecting::Number
+    }
+
     fn number(
         &mut self,
-        mut number: Number,
         chunk: &[u8],
         mut at: usize,
         visitor: &mut impl Visitor,
-    ) -> Result<usize, Fault> {
+    ) -> Result<(usize, Expecting), Fault> {
         while let Some(&byte) = chunk.get(at) {
-            match number.then(byte) {
-                Some(next) => number = next,
-                None if number.is_complete() => {
-                    self.scalar_ended(at, visitor);
-                    return Ok(at);
-                }
+            match self.number.then(byte) {
+                Some(next) => self.number = next,
+                None if self.number.is_complete() => return Ok((at, self.scalar_ended(at, visitor))),
                 None => return Err((at, JsonFault::BadNumber)),
             }
             at += 1;
         }
-        self.expecting = Expecting::Number(number);
-        Ok(at)
+        Ok((at, Expecting::Number))
     }
 
-    #[inline]
+    fn begin_literal(&mut self, rest: &'static [u8]) -> Expecting {
+        self.literal = rest;
+        Expecting::Literal
+    }
+
     fn literal(
         &mut self,
-        rest: &'static [u8],
         chunk: &[u8],
         at: usize,
         visitor: &mut impl Visitor,
-    ) -> Result<usize, Fault> {
-        let here = &chunk[at..chunk.len().min(at + rest.len())];
-        if let Some(wrong) = here.iter().zip(rest).position(|(is, should)| is != should) {
+    ) -> Result<(usize, Expecting), Fault> {
+        let here = &chunk[at..chunk.len().min(at + self.literal.len())];
+        if let Some(wrong) = here.iter().zip(self.literal).position(|(is, should)| is != should) {
             return Err((at + wrong, JsonFault::BadLiteral));
         }
         let end = at + here.len();
-        match &rest[here.len()..] {
-            [] => self.scalar_ended(end, visitor),
-            rest => self.expecting = Expecting::Literal(rest),
+        self.literal = &self.literal[here.len()..];
+        if self.literal.is_empty() {
+            Ok((end, self.scalar_ended(end, visitor)))
+        } else {
+            Ok((end, Expecting::Literal))
         }
-        Ok(end)
     }
 }
 

@@ -2,10 +2,10 @@
 
 const ONES: u64 = u64::MAX / 0xff;
 const HIGH_BITS: u64 = ONES << 7;
-const BLOCK: usize = 32;
+const BLOCK: usize = 64;
 
 /// A stretch of a string that means just what it says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plain {
     /// Bytes before the next quote, backslash or control character (or the end of input).
     pub(super) length: usize,
@@ -13,42 +13,62 @@ pub(super) struct Plain {
     pub(super) ascii: bool,
 }
 
+impl Plain {
+    fn and(self, next: Self) -> Self {
+        Self { length: self.length + next.length, ascii: self.ascii & next.ascii }
+    }
+}
+
 /// Measures the plain stretch at the start of `input`.
 #[inline]
 pub(super) fn plain(input: &[u8]) -> Plain {
+    // Most strings end within the first words; long ones are worth wider steps.
+    let (start, rest) = input.split_at(input.len().min(4 * 8));
+    let mut plain = plain_words(start);
+    if plain.length < start.len() || rest.is_empty() {
+        return plain;
+    }
+    plain = plain.and(plain_blocks(rest));
+    plain.and(plain_words(&input[plain.length..]))
+}
+
+/// Word by word, and byte by byte what is less than a word.
+#[inline]
+fn plain_words(input: &[u8]) -> Plain {
     let mut high = 0;
     let mut length = 0;
-    // Most strings end within the first words; long ones are worth wider steps (the compiler vectorises the block).
-    let (words, _) = input.as_chunks::<8>();
-    for bytes in words.iter().take(4) {
+    let (words, tail) = input.as_chunks::<8>();
+    for bytes in words {
         let word = u64::from_le_bytes(*bytes);
         let stops = stops(word);
         if stops != 0 {
-            let before = (stops.trailing_zeros() / 8) as usize;
-            let mask = (1_u64 << (8 * before)) - 1;
-            return Plain { length: length + before, ascii: (high | word & mask) & HIGH_BITS == 0 };
+            let before = stops.trailing_zeros() / 8;
+            let mask = (1 << (8 * before)) - 1;
+            return Plain { length: length + before as usize, ascii: (high | word & mask) & HIGH_BITS == 0 };
         }
         high |= word;
-        length += 8;
+        length += bytes.len();
     }
-    let mut ascii = high & HIGH_BITS == 0;
-    if length == 4 * 8 {
-        for block in input[length..].as_chunks::<BLOCK>().0 {
-            if block.iter().fold(false, |stop, &byte| stop | is_stop(byte)) {
-                break;
-            }
-            ascii &= block.is_ascii();
-            length += BLOCK;
+    let tail = &tail[..tail.iter().position(|&byte| is_stop(byte)).unwrap_or(tail.len())];
+    Plain { length: length + tail.len(), ascii: high & HIGH_BITS == 0 && tail.is_ascii() }
+}
+
+/// Whole blocks, as many as there are without anything to stop at. The compiler vectorises the inner loop.
+#[inline]
+fn plain_blocks(input: &[u8]) -> Plain {
+    let mut plain = Plain { length: 0, ascii: true };
+    for block in input.as_chunks::<BLOCK>().0 {
+        let (mut stop, mut high) = (0, 0);
+        for &byte in block {
+            stop |= u8::from(is_stop(byte));
+            high |= byte;
         }
-    }
-    for &byte in &input[length..] {
-        if is_stop(byte) {
+        if stop != 0 {
             break;
         }
-        ascii &= byte.is_ascii();
-        length += 1;
+        plain = plain.and(Plain { length: BLOCK, ascii: high.is_ascii() });
     }
-    Plain { length, ascii }
+    plain
 }
 
 /// How many bytes of white space `input` begins with.
@@ -74,7 +94,8 @@ pub(super) fn whitespace(input: &[u8]) -> usize {
 }
 
 fn is_stop(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\' || byte < b' '
+    // No short circuits, for the sake of vectorising.
+    (byte == b'"') | (byte == b'\\') | (byte < b' ')
 }
 
 /// The high bit of each byte that ends a plain stretch. Exact up to and including the lowest one set, which is all that

@@ -1,0 +1,86 @@
+//! Memory does not grow with what is masked. One test alone in its process, for the process is what is measured.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use portcullis_mask::{BodyMasker, JsonMasker, Profile};
+
+use support::key;
+
+const MIB: usize = 1024 * 1024;
+const LIMIT: usize = 4 * MIB;
+/// More than may be used: keeping the whole would show.
+const TOTAL: usize = LIMIT + MIB;
+
+const ANNOTATION: &[u8] =
+    br#"{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":""#;
+
+#[test]
+fn four_mib_are_enough_for_any_document() {
+    // The largest copy that is read, made of values each shorter than its placeholder.
+    let values = br#",\"\":\"a\""#;
+    let copy = [ANNOTATION, br#"{\"data\":{\"\":1"#, &values.repeat(256 * 1024 / 8), br#"}}"}}}"#].concat();
+    let before = peak();
+
+    for (name, total, head, repeated) in [
+        ("a long value", TOTAL, &b"{\"data\":{\"a\":\""[..], &b"QUFB"[..]),
+        ("a long string", TOTAL, b"{\"a\":\"", b"xyz\\n"),
+        ("a long key", TOTAL, b"{\"", b"key "),
+        ("a long annotation", TOTAL, ANNOTATION, b"{\\\"a\\\":"),
+        ("a long value that is no string", TOTAL, b"{\"data\":{\"a\":[0", b",{\"a\":1}"),
+        // Nine times as much comes out of these.
+        ("many short values", MIB, b"{\"data\":{\"\":1", b",\"\":\"a\""),
+        ("many objects", MIB, b"", b"{\"data\":{\"a\":\"b\"}}\n"),
+    ] {
+        let mut masker = JsonMasker::new(Profile::default().for_unknown(), &key());
+        let mut out = Vec::new();
+        let chunk = repeated.repeat(16 * 1024 / repeated.len());
+        masker.push(head, &mut out).unwrap();
+        for _ in 0..total / chunk.len() {
+            out.clear();
+            masker.push(&chunk, &mut out).unwrap();
+        }
+        drop(masker);
+        assert_grown_little(before, name);
+    }
+
+    // A bomb, all of which is there to be seen in one push.
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..TOTAL / 1024 {
+        packer.write_all(&[b' '; 1024]).unwrap();
+    }
+    let bomb = packer.finish().unwrap();
+    let mut out = Vec::new();
+    let mut masker = BodyMasker::new("gzip", Profile::default().for_unknown(), &key()).unwrap();
+    masker.push(&bomb, &mut out).unwrap();
+    masker.finish(&mut out).unwrap();
+    assert_grown_little(before, "a bomb");
+    drop((masker, bomb, out));
+
+    let mut out = Vec::new();
+    let mut masker = JsonMasker::new(Profile::default().for_unknown(), &key());
+    for chunk in copy.chunks(16 * 1024) {
+        out.clear();
+        masker.push(chunk, &mut out).unwrap();
+    }
+    masker.finish(&mut out).unwrap();
+    assert_grown_little(before, "a copy that grows");
+}
+
+fn assert_grown_little(before: usize, by: &str) {
+    let grown = peak() - before;
+    assert!(grown <= LIMIT, "{by}: {} KiB more", grown / 1024);
+}
+
+/// The most memory this process ever had resident, in bytes (`VmHWM` in proc_pid_status(5)).
+fn peak() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}

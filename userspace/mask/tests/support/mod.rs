@@ -1,0 +1,64 @@
+//! What the tests share: a key, masking in chunks, and an independent reckoning of placeholders.
+
+#![allow(dead_code, reason = "each test file takes what it needs of this")]
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use portcullis_mask::{JsonMasker, MaskError, MaskKey, Profile};
+use sha2::Sha256;
+
+pub(crate) const KEY: [u8; 32] = *b"a key that only the tests are on";
+
+pub(crate) fn key() -> MaskKey {
+    MaskKey::from_bytes(KEY)
+}
+
+/// Masks `body` in chunks whose sizes come from `sizes` (over and over).
+pub(crate) fn mask(body: &[u8], sizes: &[usize]) -> (Vec<u8>, Result<(), MaskError>) {
+    let mut masker = JsonMasker::new(Profile::default().for_unknown(), &key());
+    let (mut out, mut rest, mut sizes) = (Vec::new(), body, sizes.iter().cycle());
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+        if let Err(error) = masker.push(chunk, &mut out) {
+            return (out, Err(error));
+        }
+        rest = after;
+    }
+    let outcome = masker.finish(&mut out);
+    (out, outcome)
+}
+
+/// Masks what is valid.
+pub(crate) fn masked(body: &str) -> String {
+    let (out, outcome) = mask(body.as_bytes(), &[usize::MAX]);
+    outcome.unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// The placeholder of a value.
+pub(crate) fn placeholder(value: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&KEY).unwrap();
+    mac.update(value);
+    let digest = mac.finalize().into_bytes();
+    let hex: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("portcullis-masked:{hex}")
+}
+
+/// The placeholder of a value, in base64.
+pub(crate) fn placeholder_base64(value: &[u8]) -> String {
+    STANDARD.encode(placeholder(value))
+}
+
+/// Whether `secret` shows in `output`, as it is, in hex, or in base64 at any alignment.
+pub(crate) fn shows(output: &[u8], secret: &[u8]) -> bool {
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = vec![secret.to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
+    for before in 0..3 {
+        let encoded = STANDARD.encode([&[0; 2][..before], secret].concat());
+        let sure = (before * 8).div_ceil(6)..(before + secret.len()) * 8 / 6;
+        forms.push(encoded.as_bytes()[sure].to_vec());
+    }
+    forms.iter().any(|form| output.windows(form.len()).any(|window| window == form))
+}
