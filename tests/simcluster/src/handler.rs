@@ -81,7 +81,11 @@ async fn route(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>, Sta
     }
     let (resource, subresource) = call.info.target().ok_or_else(Status::no_such_resource)?;
     let verbs = subresource.map_or(resource.verbs, |sub| sub.verbs);
-    if call.method == Method::HEAD || !verbs.contains(&call.info.verb.as_str()) {
+    let verb = call.info.verb.as_str();
+    let of_one = matches!(verb, "update" | "patch" | "delete");
+    let of_namespace = resource.namespaced && call.info.namespace.is_empty() && !matches!(verb, "list" | "watch");
+    let misplaced = call.info.is_collection() && (of_one || of_namespace);
+    if call.method == Method::HEAD || misplaced || !verbs.contains(&verb) {
         return Err(Status::method_not_allowed());
     }
     match (resource.plural, subresource.map(|sub| sub.name)) {

@@ -91,7 +91,8 @@ pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Form, Status> {
 /// The encoding for a `Status`: what the client takes, JSON where it takes nothing of ours.
 pub(crate) fn negotiate_status(headers: &HeaderMap) -> Encoding {
     let accept = accept(headers);
-    clauses(&accept).iter().find_map(|clause| Encoding::of_media_type(clause.media)).unwrap_or(Encoding::Json)
+    let plain = clauses(&accept).into_iter().filter(|clause| clause.shape() == Some(Shape::Object));
+    plain.into_iter().find_map(|clause| Encoding::of_media_type(clause.media)).unwrap_or(Encoding::Json)
 }
 
 /// The version of aggregated discovery the client prefers, if it prefers any to the plain one.

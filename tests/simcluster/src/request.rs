@@ -29,8 +29,10 @@ pub(crate) struct RequestInfo {
     pub name: String,
     /// The deprecated `/watch/` path.
     pub legacy_watch: bool,
+    /// Object name in the path; a selector may add one to `name`.
+    path_name: String,
     /// Path parts that belong to no form of resource path: such a request is a 404.
-    pub(crate) surplus: bool,
+    surplus: bool,
 }
 
 impl RequestInfo {
@@ -73,6 +75,7 @@ impl RequestInfo {
         }
         let at = |index: usize| parts.get(index).map(|part| (*part).to_owned()).unwrap_or_default();
         (info.resource, info.name, info.subresource) = (at(0), at(1), at(2));
+        info.path_name.clone_from(&info.name);
         info.surplus = parts.len() > 3;
         if info.name.is_empty() {
             info.verb = match info.verb.as_str() {
@@ -94,13 +97,18 @@ impl RequestInfo {
         Some(info)
     }
 
+    /// Whether the path ends with the resource, whatever the method.
+    pub(crate) fn is_collection(&self) -> bool {
+        self.path_name.is_empty()
+    }
+
     /// The resource and subresource of this server, where the path names any and its scope fits.
     pub(crate) fn target(&self) -> Option<(&'static Resource, Option<&'static Subresource>)> {
         if self.surplus || self.path.contains("//") || self.path.split('/').any(|part| part == "..") {
             return None;
         }
         let resource = Resource::find(&self.group, &self.version, &self.resource)?;
-        let whole_cluster = matches!(self.verb.as_str(), "list" | "watch");
+        let whole_cluster = self.is_collection() || self.verb == "watch";
         if resource.namespaced && self.namespace.is_empty() && !whole_cluster {
             return None;
         }
@@ -174,32 +182,32 @@ fn percent_decode(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn info(method: Method, target: &str) -> RequestInfo {
+    fn info(method: &Method, target: &str) -> RequestInfo {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        RequestInfo::new(&method, path, &Query::parse(query)).expect("decodes")
+        RequestInfo::new(method, path, &Query::parse(query)).expect("decodes")
     }
 
     #[test]
     fn verbs_and_parts() {
-        let list = info(Method::GET, "/api/v1/namespaces/demo/secrets?limit=500");
+        let list = info(&Method::GET, "/api/v1/namespaces/demo/secrets?limit=500");
         assert_eq!((list.verb.as_str(), list.namespace.as_str(), list.resource.as_str()), ("list", "demo", "secrets"));
-        assert_eq!(info(Method::GET, "/apis/apps/v1/deployments?watch=1").verb, "watch");
-        assert_eq!(info(Method::DELETE, "/api/v1/namespaces/demo/pods").verb, "deletecollection");
-        let exec = info(Method::GET, "/api/v1/namespaces/demo/pods/shell/exec?command=ls");
+        assert_eq!(info(&Method::GET, "/apis/apps/v1/deployments?watch=1").verb, "watch");
+        assert_eq!(info(&Method::DELETE, "/api/v1/namespaces/demo/pods").verb, "deletecollection");
+        let exec = info(&Method::GET, "/api/v1/namespaces/demo/pods/shell/exec?command=ls");
         assert_eq!((exec.verb.as_str(), exec.name.as_str(), exec.subresource.as_str()), ("get", "shell", "exec"));
-        let namespace = info(Method::GET, "/api/v1/namespaces/demo");
+        let namespace = info(&Method::GET, "/api/v1/namespaces/demo");
         assert_eq!((namespace.resource.as_str(), namespace.name.as_str()), ("namespaces", "demo"));
-        assert!(!info(Method::GET, "/api/v1").is_resource);
+        assert!(!info(&Method::GET, "/api/v1").is_resource);
     }
 
     #[test]
     fn decodes_before_it_splits_and_rejects_odd_paths() {
-        assert!(info(Method::GET, "/api/v1/namespaces/demo/secrets%2Fapi-key").target().is_some());
-        assert!(info(Method::GET, "/api/v1/namespaces/demo/secrets/").target().is_some());
+        assert!(info(&Method::GET, "/api/v1/namespaces/demo/secrets%2Fapi-key").target().is_some());
+        assert!(info(&Method::GET, "/api/v1/namespaces/demo/secrets/").target().is_some());
         for odd in ["/api/v1//namespaces/demo/secrets/x", "/api/v1/namespaces/demo/pods/../secrets/x"] {
-            assert!(info(Method::GET, odd).target().is_none(), "{odd}");
+            assert!(info(&Method::GET, odd).target().is_none(), "{odd}");
         }
-        assert!(info(Method::GET, "/api/v1/namespaces/demo/Secrets").target().is_none());
-        assert!(info(Method::POST, "/api/v1/pods").target().is_none());
+        assert!(info(&Method::GET, "/api/v1/namespaces/demo/Secrets").target().is_none());
+        assert!(info(&Method::GET, "/api/v1/pods/x").target().is_none());
     }
 }

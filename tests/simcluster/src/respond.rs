@@ -112,7 +112,7 @@ impl Client {
         }
         let list_schema = format!("{}List", resource.schema);
         let (value, schema_name) = match self.form.shape {
-            Shape::Table => (table::table(resource, objects, Value::Object(meta), self.include, true), ""),
+            Shape::Table => (table::table(resource, objects, &Value::Object(meta), self.include, true), ""),
             Shape::Metadata => {
                 let items: Vec<Value> = objects.map(partial).collect();
                 (
@@ -140,7 +140,7 @@ impl Client {
             Shape::Metadata => (partial(object), "meta.v1.PartialObjectMetadata"),
             Shape::Table => {
                 let meta = json!({"resourceVersion": object::meta(object, "resourceVersion")});
-                (table::table(resource, std::iter::once(object), meta, self.include, columns), "")
+                (table::table(resource, std::iter::once(object), &meta, self.include, columns), "")
             }
         }
     }

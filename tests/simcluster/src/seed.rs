@@ -49,7 +49,7 @@ pub(crate) fn fill(store: &Store, bulk_secrets: usize, bulk_pods: usize) {
     }
     for index in 0..bulk_pods {
         let containers = json!([{"name": "main", "image": "registry.example.test/bulk:1.0", "command": ["sleep", "1d"]}]);
-        put(store, "pods", pod(&format!("pod-{index:05}"), "bulk", "bulk", containers));
+        put(store, "pods", pod(&format!("pod-{index:05}"), "bulk", "bulk", &containers));
     }
     // A watch from before the cluster was there is too old, as on a real one.
     store.compact();
@@ -58,7 +58,7 @@ pub(crate) fn fill(store: &Store, bulk_secrets: usize, bulk_pods: usize) {
 fn demo(store: &Store) {
     let put_demo = |plural: &str, mut object: Value| {
         object["metadata"]["namespace"] = json!("demo");
-        put(store, plural, object)
+        put(store, plural, object);
     };
     put_demo("serviceaccounts", json!({"metadata": {"name": "robot"}}));
     put_demo(
@@ -101,13 +101,13 @@ fn demo(store: &Store) {
         "secrets",
         json!({"metadata": {"name": "binary-blob"}, "immutable": true, "data": {"blob": BASE64.encode(blob), "empty": ""}}),
     );
-    put_demo("pods", pod("shell", "demo", "shell", json!([{"name": "sh", "image": "registry.example.test/shell:1.0", "command": ["sh", "-c", "sleep 1d"]}])));
+    put_demo("pods", pod("shell", "demo", "shell", &json!([{"name": "sh", "image": "registry.example.test/shell:1.0", "command": ["sh", "-c", "sleep 1d"]}])));
     let web = json!({"name": "web", "image": "registry.example.test/web:1.0", "ports": [{"containerPort": 8080}],
         "env": [{"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db-credentials", "key": "password"}}},
             {"name": "INLINE_PASSWORD", "value": "FAKE-inline-env-password"}]});
     let sidecar = json!({"name": "sidecar", "image": "registry.example.test/sidecar:1.0"});
-    put_demo("pods", pod("web", "demo", "web", json!([web, sidecar])));
-    put_demo("pods", pod("echo", "demo", "echo", json!([{"name": "cat", "image": "registry.example.test/cat:1.0", "command": ["cat"], "stdin": true, "tty": true}])));
+    put_demo("pods", pod("web", "demo", "web", &json!([web, sidecar])));
+    put_demo("pods", pod("echo", "demo", "echo", &json!([{"name": "cat", "image": "registry.example.test/cat:1.0", "command": ["cat"], "stdin": true, "tty": true}])));
     put_demo(
         "deployments",
         json!({
@@ -134,7 +134,7 @@ fn demo(store: &Store) {
     }
 }
 
-fn pod(name: &str, namespace: &str, app: &str, containers: Value) -> Value {
+fn pod(name: &str, namespace: &str, app: &str, containers: &Value) -> Value {
     json!({"metadata": {"name": name, "namespace": namespace, "labels": {"app": app}}, "spec": {"containers": containers}})
 }
 

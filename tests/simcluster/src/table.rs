@@ -29,7 +29,7 @@ const fn count(name: &'static str) -> Column {
 pub(crate) fn table<'a>(
     resource: &Resource,
     objects: impl Iterator<Item = &'a Value>,
-    metadata: Value,
+    metadata: &Value,
     include: Include,
     columns: bool,
 ) -> Value {
@@ -130,11 +130,11 @@ fn cells(resource: &Resource, object: &Value) -> Value {
     let age = json!(age(object["metadata"]["creationTimestamp"].as_str()));
     let (spec, status) = (&object["spec"], &object["status"]);
     match resource.plural {
-        "pods" => pod_cells(object, name, age),
+        "pods" => pod_cells(object, &name, &age),
         "secrets" => json!([name, object["type"], entries(&object["data"]), age]),
         "configmaps" => json!([name, entries(&object["data"]) + entries(&object["binaryData"]), age]),
         "namespaces" => json!([name, status["phase"], age]),
-        "nodes" => node_cells(object, name, age),
+        "nodes" => node_cells(object, &name, &age),
         "services" => {
             let ports = list(&spec["ports"], ",", |port| format!("{}/{}", port["port"], plain(&port["protocol"])));
             json!([name, spec["type"], or_none(plain(&spec["clusterIP"])), "<none>", or_none(ports), age,
@@ -165,7 +165,7 @@ fn cells(resource: &Resource, object: &Value) -> Value {
     }
 }
 
-fn pod_cells(pod: &Value, name: Value, age: Value) -> Value {
+fn pod_cells(pod: &Value, name: &Value, age: &Value) -> Value {
     let status = &pod["status"];
     let states = status["containerStatuses"].as_array().map(Vec::as_slice).unwrap_or_default();
     let ready = states.iter().filter(|state| state["ready"] == json!(true)).count();
@@ -181,7 +181,7 @@ fn pod_cells(pod: &Value, name: Value, age: Value) -> Value {
         or_none(plain(&pod["spec"]["nodeName"])), "<none>", "<none>"])
 }
 
-fn node_cells(node: &Value, name: Value, age: Value) -> Value {
+fn node_cells(node: &Value, name: &Value, age: &Value) -> Value {
     let info = &node["status"]["nodeInfo"];
     let ready = node["status"]["conditions"].as_array().into_iter().flatten().any(|condition| {
         condition["type"] == "Ready" && condition["status"] == "True"

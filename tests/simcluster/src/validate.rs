@@ -38,11 +38,7 @@ pub(crate) fn validate(resource: &Resource, old: Option<&Value>, new: &Value) ->
         "configmaps" => check_immutable(old, new, &["data", "binaryData"], &mut causes),
         "pods" => check_pod(old, new, &mut causes),
         "deployments" => check_deployment(old, new, &mut causes),
-        "services" if new["spec"]["ports"].as_array().is_none_or(Vec::is_empty) => {
-            if new["spec"]["clusterIP"] != "None" && new["spec"]["type"] != "ExternalName" {
-                causes.push(required("spec.ports", ""));
-            }
-        }
+        "services" => check_service(new, &mut causes),
         _ => {}
     }
     if causes.is_empty() { Ok(()) } else { Err(Status::invalid(resource, name, &causes)) }
@@ -109,6 +105,13 @@ fn check_pod(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
              existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously \
              negative)",
         ));
+    }
+}
+
+fn check_service(new: &Value, causes: &mut Vec<Cause>) {
+    let portless = new["spec"]["ports"].as_array().is_none_or(Vec::is_empty);
+    if portless && new["spec"]["clusterIP"] != "None" && new["spec"]["type"] != "ExternalName" {
+        causes.push(required("spec.ports", ""));
     }
 }
 

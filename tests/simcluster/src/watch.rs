@@ -175,9 +175,8 @@ impl Watch {
             object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         if self.client.form.shape == Shape::Table {
-            let metadata = object["metadata"].clone();
             let none = std::iter::empty();
-            let table = crate::table::table(self.resource, none, metadata, self.client.include, false);
+            let table = crate::table::table(self.resource, none, &object["metadata"], self.client.include, false);
             return self.encode("BOOKMARK", &table, "");
         }
         let (value, schema_name) = self.client.shape_one(self.resource, &object, false);

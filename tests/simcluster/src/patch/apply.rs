@@ -150,7 +150,7 @@ mod tests {
         Writer { manager, api_version: "v1".to_owned(), subresource: "" }
     }
 
-    fn configmap(data: Value) -> Value {
+    fn configmap(data: &Value) -> Value {
         json!({"metadata": {"name": "c"}, "data": data})
     }
 
@@ -158,19 +158,19 @@ mod tests {
     fn what_is_no_longer_declared_goes() {
         let object_type = schema().get("core.v1.ConfigMap");
         let me = writer("me");
-        let first = apply(None, &configmap(json!({"a": "1", "b": "2"})), object_type, &me, false).expect("created");
-        let second = apply(Some(&first), &configmap(json!({"a": "1"})), object_type, &me, false).expect("applied");
+        let first = apply(None, &configmap(&json!({"a": "1", "b": "2"})), object_type, &me, false).expect("created");
+        let second = apply(Some(&first), &configmap(&json!({"a": "1"})), object_type, &me, false).expect("applied");
         assert_eq!(second["data"], json!({"a": "1"}));
-        let same = apply(Some(&second), &configmap(json!({"a": "1"})), object_type, &me, false).expect("applied");
+        let same = apply(Some(&second), &configmap(&json!({"a": "1"})), object_type, &me, false).expect("applied");
         assert_eq!(same, second);
     }
 
     #[test]
     fn others_fields_conflict_unless_forced() {
         let object_type = schema().get("core.v1.ConfigMap");
-        let mut live = configmap(json!({"a": "1", "z": "9"}));
+        let mut live = configmap(&json!({"a": "1", "z": "9"}));
         track_update(None, &mut live, object_type, &writer("kubectl-create"));
-        let declared = configmap(json!({"a": "2"}));
+        let declared = configmap(&json!({"a": "2"}));
         let refusal = apply(Some(&live), &declared, object_type, &writer("me"), false).unwrap_err();
         assert_eq!(
             refusal.message,
@@ -178,17 +178,17 @@ mod tests {
         );
         let forced = apply(Some(&live), &declared, object_type, &writer("me"), true).expect("forced");
         assert_eq!(forced["data"], json!({"a": "2", "z": "9"}));
-        let shared = apply(Some(&live), &configmap(json!({"a": "1"})), object_type, &writer("me"), false);
+        let shared = apply(Some(&live), &configmap(&json!({"a": "1"})), object_type, &writer("me"), false);
         assert_eq!(shared.expect("equal values do not conflict")["metadata"]["managedFields"].as_array().unwrap().len(), 2);
     }
 
     #[test]
     fn kubectl_takes_over_from_its_client_side_self() {
         let object_type = schema().get("core.v1.ConfigMap");
-        let mut live = configmap(json!({"a": "1"}));
+        let mut live = configmap(&json!({"a": "1"}));
         live["metadata"]["annotations"] = json!({ LAST_APPLIED: r#"{"data":{"a":"1"}}"# });
         track_update(None, &mut live, object_type, &writer("kubectl-client-side-apply"));
-        let declared = configmap(json!({"a": "2"}));
+        let declared = configmap(&json!({"a": "2"}));
         assert!(apply(Some(&live), &declared, object_type, &writer("kubectl"), false).is_ok());
         assert!(apply(Some(&live), &declared, object_type, &writer("me"), false).is_err());
     }
@@ -197,12 +197,12 @@ mod tests {
     fn list_elements_merge_by_their_keys() {
         let object_type = schema().get("core.v1.Pod");
         let container = |name: &str, image: &str| json!({"name": name, "image": image});
-        let pod = |containers: Value| json!({"metadata": {"name": "p"}, "spec": {"containers": containers}});
-        let first = pod(json!([container("a", "1"), container("b", "1")]));
+        let pod = |containers: &Value| json!({"metadata": {"name": "p"}, "spec": {"containers": containers}});
+        let first = pod(&json!([container("a", "1"), container("b", "1")]));
         let live = apply(None, &first, object_type, &writer("me"), false).expect("created");
-        let other = pod(json!([container("c", "3")]));
+        let other = pod(&json!([container("c", "3")]));
         let live = apply(Some(&live), &other, object_type, &writer("you"), false).expect("applied");
-        let mine = pod(json!([container("a", "2")]));
+        let mine = pod(&json!([container("a", "2")]));
         let live = apply(Some(&live), &mine, object_type, &writer("me"), false).expect("applied");
         assert_eq!(live["spec"]["containers"], json!([container("a", "2"), container("c", "3")]));
     }
