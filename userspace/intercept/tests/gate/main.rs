@@ -2,7 +2,11 @@
 //! test's own, with unprivileged processes that try to get past it.
 //!
 //! Needs root. A test that cannot run fails: skipping would pass for closed.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "clippy.toml allows them in tests, but not in what tests call")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "clippy.toml allows them in tests, but not in what tests call"
+)]
 
 mod cost;
 mod engineer;
