@@ -9,7 +9,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::Proxy;
 use crate::denials::RetryKey;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Refused};
 use crate::target::Route;
 use crate::terminate::Secured;
 
@@ -62,8 +62,8 @@ impl Caller {
     }
 
     /// Leaves a refusal in the log and the recording; once, when kubectl retries the same stream over SPDY.
-    pub(crate) fn refused(&self, proxy: &Proxy, refusal: &Refusal, retry: Option<RetryKey>) {
-        let reason = refusal.to_string();
+    pub(crate) fn refused(&self, proxy: &Proxy, refused: &Refused, retry: Option<RetryKey>) {
+        let reason = refused.refusal.to_string();
         if retry.is_some_and(|key| !proxy.denials.first(key, &reason, proxy.clock.now())) {
             return;
         }
@@ -72,7 +72,7 @@ impl Caller {
             Err(_) => tracing::warn!(%uid, reason, "refused"),
             Ok(person) => {
                 tracing::warn!(%uid, subject = %person.subject, target = person.route.target.name, reason, "refused");
-                if let Err(error) = person.line().and_then(|line| record(&line, refusal)) {
+                if let Err(error) = person.line().and_then(|line| record(&line, refused)) {
                     tracing::error!(%error, "a refusal could not be recorded");
                 }
             }
@@ -118,10 +118,10 @@ impl Drop for Person {
 }
 
 /// A denial is the decision about a request; any other refusal came before or after one.
-fn record(line: &Line, refusal: &Refusal) -> Result<(), RecordError> {
-    match refusal {
+fn record(line: &Line, refused: &Refused) -> Result<(), RecordError> {
+    match &refused.refusal {
         Refusal::Denied(denial) => line.session.event(&denial.event(line)),
-        other => line.session.event(&Event::Refused { request: None, reason: other.to_string() }),
+        other => line.session.event(&Event::Refused { request: refused.request, reason: other.to_string() }),
     }
 }
 

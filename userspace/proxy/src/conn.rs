@@ -21,7 +21,7 @@ use crate::caller::Caller;
 use crate::classify::Classified;
 use crate::decide::Decided;
 use crate::forward::Credentialed;
-use crate::refusal::Refusal;
+use crate::refusal::Refused;
 use crate::terminate::{HEADER_TIMEOUT, Secured};
 use crate::{Proxy, forward};
 
@@ -93,9 +93,9 @@ async fn answer(proxy: &Arc<Proxy>, caller: &Arc<Caller>, request: Request<Incom
     let retry_of = crate::denials::key(caller, &request);
     match pipeline(proxy, caller, request).await {
         Ok(response) => response,
-        Err(refusal) => {
-            caller.refused(proxy, &refusal, retry_of);
-            refusal.response(discovery)
+        Err(refused) => {
+            caller.refused(proxy, &refused, retry_of);
+            refused.refusal.response(discovery)
         }
     }
 }
@@ -104,7 +104,7 @@ async fn pipeline(
     proxy: &Arc<Proxy>,
     caller: &Arc<Caller>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Refusal> {
+) -> Result<Response<ResponseBody>, Refused> {
     let person = caller.person()?;
     let classified = Classified::read(person, request)?;
     let decided = Decided::by_grant(proxy, classified)?;

@@ -9,9 +9,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_access::Allowed;
-use portcullis_kube::RequestInfo;
+use portcullis_kube::{RequestInfo, query_values};
 use portcullis_mask::{BodyMasker, Rules};
-use portcullis_record::Event;
+use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
 use crate::body::{Ending, ProxiedBody, RequestBody, ResponseBody};
@@ -19,7 +19,7 @@ use crate::classify::Classified;
 use crate::decide::{Decided, Recorded};
 use crate::lease::Lease;
 use crate::record::RequestRecord;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Refused};
 use crate::upstream::Pools;
 use crate::{headers, upgrade, writeback};
 
@@ -50,14 +50,14 @@ struct Exchange {
 }
 
 impl Credentialed {
-    pub(crate) async fn new(proxy: &Arc<Proxy>, recorded: Recorded) -> Result<Self, Refusal> {
+    pub(crate) async fn new(proxy: &Arc<Proxy>, recorded: Recorded) -> Result<Self, Refused> {
         let Recorded { decided, mut record, audit_id } = recorded;
         let dressed = Self::dress(proxy, decided, &record, &audit_id).await;
         match dressed {
             Ok((request, pools, exchange, client)) => Ok(Self { request, pools, record, exchange, client }),
             Err(refusal) => {
                 record.end(Some(refusal.to_string()))?;
-                Err(refusal)
+                Err(refusal.of(record.number()))
             }
         }
     }
@@ -124,17 +124,20 @@ impl Credentialed {
 }
 
 /// Forwards, and returns the answer as the client may see it.
-pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<ResponseBody>, Refusal> {
+pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<ResponseBody>, Refused> {
     let Credentialed { request, pools, mut record, exchange, client } = credentialed;
     let answered = match pools.send(request).await {
         Ok(response) => exchange.check(response),
         Err(error) => Err(Refusal::Upstream { target: exchange.target.clone(), cause: root_cause(&error) }),
     };
     match answered {
-        Ok(response) => exchange.deliver(response, record, client),
+        Ok(response) => {
+            let number = record.number();
+            exchange.deliver(response, record, client).map_err(|refusal| refusal.of(number))
+        }
         Err(refusal) => {
             record.end(Some(refusal.to_string()))?;
-            Err(refusal)
+            Err(refusal.of(record.number()))
         }
     }
 }
@@ -176,6 +179,18 @@ impl Exchange {
 
         let masker = self.masker(&mut response)?;
         let access = self.info.is_long_running(&self.path).then(|| self.ending(&response));
+        if access.is_some()
+            && let Some(kind) = self.stream_kind()
+        {
+            record.event(&Event::StreamOpened {
+                request: record.number(),
+                kind,
+                protocol: text_of(response.headers().get(header::CONTENT_TYPE)).unwrap_or_default(),
+                command: Vec::new(),
+                container: query_values(&self.path, "container").into_iter().next(),
+                tty: false,
+            })?;
+        }
         let (head, body) = response.into_parts();
         let access = access.map(|ending| (Box::pin(self.lease.ended()) as _, ending));
         let bodiless = http_body::Body::is_end_stream(&body);
@@ -184,6 +199,15 @@ impl Exchange {
             body.finish_empty()?;
         }
         Ok(Response::from_parts(head, ResponseBody::Proxied(Box::new(body))))
+    }
+
+    /// What kind of stream an endless answer is.
+    fn stream_kind(&self) -> Option<StreamKind> {
+        match (self.info.verb.as_str(), self.info.subresource.as_str()) {
+            ("watch", _) => Some(StreamKind::Watch),
+            (_, "log") => Some(StreamKind::Log),
+            _ => None,
+        }
     }
 
     fn masker(&self, response: &mut Response<Incoming>) -> Result<Option<BodyMasker>, Refusal> {

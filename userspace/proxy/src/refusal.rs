@@ -52,7 +52,25 @@ pub(crate) enum Refusal {
     UnmaskableType { content_type: String },
 }
 
+/// A refusal, and the number of the request in its session where it had one already.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) request: Option<u32>,
+}
+
+impl<E: Into<Refusal>> From<E> for Refused {
+    fn from(refusal: E) -> Self {
+        Self { refusal: refusal.into(), request: None }
+    }
+}
+
 impl Refusal {
+    /// The same refusal of a request whose record is open.
+    pub(crate) fn of(self, request: u32) -> Refused {
+        Refused { refusal: self, request: Some(request) }
+    }
+
     /// The HTTP status. Kubernetes clients print the message of 403 word for word and retry 429 and 503 only when
     /// told to by `Retry-After`, which is never sent.
     pub(crate) fn code(&self) -> StatusCode {

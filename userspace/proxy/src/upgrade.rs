@@ -10,7 +10,7 @@ use portcullis_access::Ended;
 use portcullis_kube::stream::{
     PortEvent, PortForwardProtocol, PortForwardTap, Protocol, RemoteCommandTap, Side, StreamError, StreamEvent,
 };
-use portcullis_kube::{RequestInfo, Status, query_values};
+use portcullis_kube::{RequestInfo, Status, query_flag, query_values};
 use portcullis_record::{Channel, Event, RecordError, StreamKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
@@ -44,7 +44,7 @@ impl Tap {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let upgrade = text("upgrade").unwrap_or_default();
         let subprotocol = text("sec-websocket-protocol").or_else(|| text("x-stream-protocol-version"));
-        let tty = query_values(target, "tty").iter().any(|tty| tty == "true" || tty == "1");
+        let tty = query_flag(target, "tty");
         let opened = |kind| Opened {
             kind,
             protocol: subprotocol.unwrap_or(upgrade).to_owned(),

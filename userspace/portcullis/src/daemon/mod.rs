@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,15 +53,20 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
         portcullis_proxy::listen(Arc::clone(&proxy), async || listeners.accept().await, connections.clone(), drain.clone());
     tokio::pin!(listening);
     tracing::info!(socket = %socket.display(), "ready");
+    notify(NotifyState::Ready);
     loop {
         tokio::select! {
             () = &mut listening => break,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reloader.reload(),
+            _ = hangup.recv() => {
+                reloader.reload();
+                notify(NotifyState::Ready);
+            }
         }
     }
     tracing::info!(connections = connections.len(), "stopping");
+    notify(NotifyState::Stopping);
     drain.cancel();
     connections.close();
     if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
@@ -69,6 +75,13 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     proxy.recorder.shutdown();
     std::fs::remove_file(socket).ok();
     Ok(())
+}
+
+/// Tells the service manager, where there is one (sd_notify(3)).
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
 }
 
 /// Keeps the grants' snapshot fresh, and ends sessions whose process is gone.

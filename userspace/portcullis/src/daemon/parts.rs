@@ -1,10 +1,12 @@
 //! Puts the pipeline together from the configuration.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use listenfd::ListenFd;
 use portcullis_access::{Access, SystemClock, load_roles};
 use portcullis_identity::{Nss, UnixSource};
 use portcullis_intercept::Listeners;
@@ -43,7 +45,7 @@ impl Parts {
         let access = Access::open(config.access.clone(), roles, Arc::new(SystemClock)).context("access")?;
         let access = Arc::new(access);
         let unix = Arc::new(UnixSource::new(config.unix.clone(), Arc::new(Nss)).context("identity.unix")?);
-        let listeners = Listeners::bind(&config.gate)?;
+        let listeners = listeners(config)?;
         let routes = Arc::new(Routes::start(config, targets, exemptions, targets_of(config)?));
         let proxy = Proxy {
             attestor: Arc::new(attestor),
@@ -87,6 +89,16 @@ pub(super) fn targets_of(config: &Config) -> Result<ByName> {
             Ok((target.name.clone(), Arc::new(made)))
         })
         .collect()
+}
+
+/// The sockets that a service manager holds for us, else our own.
+fn listeners(config: &Config) -> Result<Listeners> {
+    let mut passed = ListenFd::from_env();
+    let sockets: Vec<TcpListener> = (0..passed.len())
+        .filter_map(|index| passed.take_tcp_listener(index).transpose())
+        .collect::<Result<_, _>>()
+        .context("a socket passed by the service manager is no TCP listener")?;
+    Ok(if sockets.is_empty() { Listeners::bind(&config.gate)? } else { Listeners::adopt(&config.gate, sockets)? })
 }
 
 fn interception_ca(config: &Config) -> Result<InterceptionCa> {
