@@ -1,38 +1,54 @@
 //! Writing text back into a JSON string, spelled as Go's `encoding/json` spells it: what the API server wrote and the
 //! masker did not touch comes out as the very same bytes.
 
-/// Appends `text` to the inside of a JSON string.
-pub(super) fn escape(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    let mut written = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        let (escaped, length) = match byte {
-            b'"' => ("\\\"", 1),
-            b'\\' => ("\\\\", 1),
-            b'\n' => ("\\n", 1),
-            b'\r' => ("\\r", 1),
-            b'\t' => ("\\t", 1),
-            0x08 => ("\\b", 1),
-            0x0c => ("\\f", 1),
-            0..0x20 => ("", 1),
-            // Go escapes these for the sake of HTML and of old JavaScript.
-            b'<' => ("\\u003c", 1),
-            b'>' => ("\\u003e", 1),
-            b'&' => ("\\u0026", 1),
-            0xe2 if bytes[at..].starts_with("\u{2028}".as_bytes()) => ("\\u2028", 3),
-            0xe2 if bytes[at..].starts_with("\u{2029}".as_bytes()) => ("\\u2029", 3),
-            _ => continue,
+/// Appends `text` (UTF-8, cut between characters) to the inside of a JSON string.
+pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| IS_SPECIAL[usize::from(byte)]) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let length = match rest {
+            [0xe2, 0x80, last @ (0xa8 | 0xa9), ..] => {
+                out.extend_from_slice(format!("\\u20{:02x}", last - 0x80).as_bytes());
+                3
+            }
+            [byte, ..] => {
+                match byte {
+                    b'"' => out.extend_from_slice(b"\\\""),
+                    b'\\' => out.extend_from_slice(b"\\\\"),
+                    b'\n' => out.extend_from_slice(b"\\n"),
+                    b'\r' => out.extend_from_slice(b"\\r"),
+                    b'\t' => out.extend_from_slice(b"\\t"),
+                    0x08 => out.extend_from_slice(b"\\b"),
+                    0x0c => out.extend_from_slice(b"\\f"),
+                    0xe2 => out.push(0xe2),
+                    _ => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+                }
+                1
+            }
+            [] => 0,
         };
-        out.extend_from_slice(&bytes[written..at]);
-        if escaped.is_empty() {
-            out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
-        } else {
-            out.extend_from_slice(escaped.as_bytes());
-        }
-        written = at + length;
+        rest = &rest[length..];
     }
-    out.extend_from_slice(&bytes[written..]);
+    out.extend_from_slice(rest);
 }
+
+/// The bytes that are, or may begin, a character that Go escapes: what JSON wants escaped, and for the sake of HTML and
+/// of old JavaScript `<`, `>`, `&`, U+2028 and U+2029.
+const IS_SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        special[control] = true;
+        control += 1;
+    }
+    let mut others: &[u8] = b"\"\\<>&\xe2";
+    while let [byte, rest @ ..] = others {
+        special[*byte as usize] = true;
+        others = rest;
+    }
+    special
+};
 
 #[cfg(test)]
 mod tests {
@@ -42,7 +58,7 @@ mod tests {
 
     fn escaped(text: &str) -> String {
         let mut out = Vec::new();
-        escape(text, &mut out);
+        escape(text.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
     }
 

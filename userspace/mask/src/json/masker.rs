@@ -224,7 +224,7 @@ impl Visitor for Pass<'_> {
                 Held::Base64 { text: Base64Text::default(), empty: true }
             }
             (Action::Mask(form), Scalar::String) => Held::Text { form, empty: true },
-            (Action::Json, Scalar::String) => Held::Json(Embedded::Whole(Vec::new())),
+            (Action::Json, Scalar::String) => Held::Json(Embedded::Whole(Vec::with_capacity(EMBEDDED_PIECE))),
         };
         self.hold(held, at);
         true
@@ -317,10 +317,10 @@ impl Masking {
         let mut masker = JsonMasker::embedded(Arc::clone(&self.rules), self.digest.clone(), self.depth + 1);
         let mut masked = Vec::new();
         while !text.is_empty() {
-            // Cut between characters, the output is text as well.
+            // Cut between characters, so is the output.
             let (piece, rest) = text.split_at(text.floor_char_boundary(EMBEDDED_PIECE));
             masker.push(piece.as_bytes(), &mut masked)?;
-            escape(&String::from_utf8_lossy(&masked), out);
+            escape(&masked, out);
             masked.clear();
             text = rest;
         }

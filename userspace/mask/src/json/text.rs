@@ -84,7 +84,6 @@ impl Text {
     }
 
     /// Takes one byte of an escape or of a character that a chunk's end cut.
-    #[cold]
     fn resume(&mut self, byte: u8, sink: &mut impl FnMut(&[u8])) -> Result<(), JsonFault> {
         if self.partial_length > 0 {
             self.partial[self.partial_length] = byte;
