@@ -75,10 +75,17 @@ const VIEW_RULES: &[Rule] = &[
             "services",
         ],
     },
-    Rule { verbs: &["create", "get"], groups: &[""], resources: &["pods/exec", "pods/attach", "pods/portforward"] },
+    Rule {
+        verbs: &["create", "get"],
+        groups: &[""],
+        resources: &["pods/exec", "pods/attach", "pods/portforward"],
+    },
 ];
-const IMPERSONATE_RULES: &[Rule] =
-    &[Rule { verbs: &["impersonate"], groups: &["", "authentication.k8s.io"], resources: &["users", "groups", "uids", "userextras"] }];
+const IMPERSONATE_RULES: &[Rule] = &[Rule {
+    verbs: &["impersonate"],
+    groups: &["", "authentication.k8s.io"],
+    resources: &["users", "groups", "uids", "userextras"],
+}];
 const SELF_RULES: &[Rule] = &[
     Rule {
         verbs: &["create"],
@@ -87,8 +94,19 @@ const SELF_RULES: &[Rule] = &[
     },
     Rule { verbs: &["create"], groups: &["authentication.k8s.io"], resources: &["selfsubjectreviews"] },
 ];
-const OPEN_PATHS: &[&str] =
-    &["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"];
+const OPEN_PATHS: &[&str] = &[
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/healthz",
+    "/livez",
+    "/openapi",
+    "/openapi/*",
+    "/readyz",
+    "/version",
+    "/version/",
+];
 
 impl User {
     /// A user of those groups, and of all authenticated users.
@@ -152,7 +170,11 @@ impl User {
     pub(crate) fn authorize(&self, info: &RequestInfo) -> Result<(), Status> {
         if !info.is_resource {
             let allowed = self.may_path(&info.verb, &info.path);
-            return if allowed { Ok(()) } else { Err(Status::forbidden_path(&self.name, &info.verb, &info.path)) };
+            return if allowed {
+                Ok(())
+            } else {
+                Err(Status::forbidden_path(&self.name, &info.verb, &info.path))
+            };
         }
         // Streams are authorised as create, however they arrive (Kubernetes 1.35 and later).
         let verb = match info.subresource.as_str() {
@@ -163,15 +185,20 @@ impl User {
             "" => info.resource.clone(),
             sub => format!("{}/{sub}", info.resource),
         };
-        if self.may(verb, &info.group, &resource) { Ok(()) } else { Err(Status::forbidden(&self.name, verb, info)) }
+        if self.may(verb, &info.group, &resource) {
+            Ok(())
+        } else {
+            Err(Status::forbidden(&self.name, verb, info))
+        }
     }
 
     /// The status of a `SelfSubjectRulesReview`.
     pub(crate) fn rules_status(&self) -> Value {
         let all = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
-        let some = self.rules().into_iter().map(
-            |rule| json!({"verbs": rule.verbs, "apiGroups": rule.groups, "resources": rule.resources}),
-        );
+        let some = self
+            .rules()
+            .into_iter()
+            .map(|rule| json!({"verbs": rule.verbs, "apiGroups": rule.groups, "resources": rule.resources}));
         let paths = if self.is_in(MASTERS) { json!(["*"]) } else { json!(OPEN_PATHS) };
         let verbs = if self.is_in(MASTERS) { json!(["*"]) } else { json!(["get"]) };
         json!({
@@ -205,7 +232,11 @@ impl Tokens {
     ///
     /// # Errors
     /// 401 when none of them names a known user.
-    pub(crate) fn authenticate(&self, headers: &HeaderMap, certificate: Option<&User>) -> Result<User, Status> {
+    pub(crate) fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&User>,
+    ) -> Result<User, Status> {
         if let Some(user) = certificate {
             return Ok(user.clone());
         }
@@ -223,7 +254,8 @@ impl std::str::FromStr for Token {
 
     /// `TOKEN=user:group,group`
     fn from_str(text: &str) -> Result<Token, String> {
-        let (secret, whom) = text.split_once('=').ok_or_else(|| format!("token {text:?}: want TOKEN=user:group,group"))?;
+        let (secret, whom) =
+            text.split_once('=').ok_or_else(|| format!("token {text:?}: want TOKEN=user:group,group"))?;
         let (user, groups) = whom.split_once(':').unwrap_or((whom, ""));
         let groups = groups.split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
         Ok(Token { secret: secret.to_owned(), user: user.to_owned(), groups })
@@ -234,9 +266,17 @@ impl std::str::FromStr for Token {
 ///
 /// # Errors
 /// 403 when they may not; 500 when they name groups or extras but no user, as the real server.
-pub(crate) fn impersonated(caller: &User, headers: &HeaderMap, info: &RequestInfo) -> Result<Option<User>, Status> {
+pub(crate) fn impersonated(
+    caller: &User,
+    headers: &HeaderMap,
+    info: &RequestInfo,
+) -> Result<Option<User>, Status> {
     let values = |name: &str| -> Vec<String> {
-        headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+        headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .collect()
     };
     let names = values("impersonate-user");
     let groups = values("impersonate-group");
@@ -322,6 +362,11 @@ mod tests {
         assert_eq!(alice.groups, ["dev", AUTHENTICATED]);
         assert_eq!(alice.extra["session"], ["s-1"]);
         let nobody = tokens.user("token-nobody-0001").expect("known");
-        assert!(impersonated(&nobody, &headers, &target).unwrap_err().message.contains("impersonate-on:user-info:list"));
+        assert!(
+            impersonated(&nobody, &headers, &target)
+                .unwrap_err()
+                .message
+                .contains("impersonate-on:user-info:list")
+        );
     }
 }

@@ -42,7 +42,9 @@ impl Validation {
             Some("Ignore") => Ok(Validation::Ignore),
             Some("Strict") => Ok(Validation::Strict),
             Some("Warn") | None => Ok(Validation::Warn),
-            Some(other) => Err(Status::unprocessable(format!("fieldValidation: Unsupported value: {other:?}"))),
+            Some(other) => {
+                Err(Status::unprocessable(format!("fieldValidation: Unsupported value: {other:?}")))
+            }
         }
     }
 }
@@ -68,7 +70,8 @@ impl Decoder {
     /// # Errors
     /// 415 for a foreign content type; 400 for a body that does not parse or fit, or is of another kind.
     pub(crate) fn decode(&mut self, headers: &HeaderMap, body: &[u8]) -> Result<Value, Status> {
-        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
+        let content_type =
+            headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
         let media = content_type.split(';').next().unwrap_or_default().trim();
         let object = match Encoding::of_media_type(media) {
             Some(Encoding::Json) => serde_json::from_slice(body).map_err(|_| self.unrecognized(body))?,
@@ -91,7 +94,8 @@ impl Decoder {
     /// 400.
     pub(crate) fn accept(&mut self, mut object: Value) -> Result<Value, Status> {
         let kind = object["kind"].as_str().unwrap_or(self.kind);
-        let version = object["apiVersion"].as_str().filter(|version| !version.is_empty()).unwrap_or(&self.api_version);
+        let version =
+            object["apiVersion"].as_str().filter(|version| !version.is_empty()).unwrap_or(&self.api_version);
         if kind != self.kind && !kind.is_empty() || version != self.api_version {
             return Err(Status::bad_request(format!(
                 "{kind} in version {version:?} cannot be handled as a {}: no kind {kind:?} is registered for version \
@@ -104,13 +108,15 @@ impl Decoder {
             fields.shift_remove("apiVersion");
         }
         let mut unknown = Vec::new();
-        let object = self.object_type.conform(object, &mut unknown).map_err(|Mismatch(why)| self.unusable(&why))?;
+        let object =
+            self.object_type.conform(object, &mut unknown).map_err(|Mismatch(why)| self.unusable(&why))?;
         self.judge(&unknown)?;
         Ok(object)
     }
 
     fn judge(&mut self, unknown: &[UnknownField]) -> Result<(), Status> {
-        let each: Vec<String> = unknown.iter().map(|UnknownField(path)| format!("unknown field {path:?}")).collect();
+        let each: Vec<String> =
+            unknown.iter().map(|UnknownField(path)| format!("unknown field {path:?}")).collect();
         match self.validation {
             Validation::Strict if !each.is_empty() => {
                 Err(self.unusable(&format!("strict decoding error: {}", each.join(", "))))
@@ -125,7 +131,10 @@ impl Decoder {
 
     fn unusable(&self, why: &str) -> Status {
         let version = self.api_version.rsplit('/').next().unwrap_or_default();
-        Status::bad_request(format!("{} in version {version:?} cannot be handled as a {}: {why}", self.kind, self.kind))
+        Status::bad_request(format!(
+            "{} in version {version:?} cannot be handled as a {}: {why}",
+            self.kind, self.kind
+        ))
     }
 
     /// Quotes the start of the body, as the real server does: a leak the gate must mask.
@@ -177,7 +186,8 @@ mod tests {
         assert_eq!(decode("application/json", body, Validation::Warn).unwrap().1, 1);
         assert_eq!(decode("application/json", body, Validation::Ignore).unwrap().1, 0);
         assert_eq!(decode("text/plain", "x", Validation::Warn).unwrap_err().reason, "UnsupportedMediaType");
-        let refusal = decode("application/json", r#"{"apiVersion":"v1","kind":"Secret","metadata":"#, Validation::Warn);
+        let refusal =
+            decode("application/json", r#"{"apiVersion":"v1","kind":"Secret","metadata":"#, Validation::Warn);
         assert_eq!(
             refusal.unwrap_err().message,
             "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse \

@@ -62,4 +62,3 @@ impl Call {
         self.query.filled("fieldManager").map_or_else(from_agent, str::to_owned)
     }
 }
-

@@ -25,10 +25,13 @@ pub(crate) fn serve(cluster: &Cluster, call: &Call) -> Result<Response<Body>, St
     match parts[..] {
         [root @ ("api" | "apis")] => match aggregated_discovery(&call.headers) {
             Some(version) => Ok(aggregated(root, version, call)),
-            None if root == "api" => Ok(answer(call, &json!({
-                "kind": "APIVersions", "versions": ["v1"],
-                "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1:6443"}],
-            }))),
+            None if root == "api" => Ok(answer(
+                call,
+                &json!({
+                    "kind": "APIVersions", "versions": ["v1"],
+                    "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1:6443"}],
+                }),
+            )),
             None => {
                 let named = groups().into_iter().filter(|(name, _)| !name.is_empty());
                 let list: Vec<Value> = named.map(|(name, version)| group(name, version)).collect();
@@ -49,7 +52,12 @@ pub(crate) fn serve(cluster: &Cluster, call: &Call) -> Result<Response<Body>, St
             _ => Err(Status::no_such_resource()),
         },
         ["openapi", ..] => openapi::serve(&cluster.openapi, call, &parts[1..]),
-        ["version"] => Ok(respond::bytes_response(StatusCode::OK, "application/json", json_bytes(&version(), true), false)),
+        ["version"] => Ok(respond::bytes_response(
+            StatusCode::OK,
+            "application/json",
+            json_bytes(&version(), true),
+            false,
+        )),
         ["healthz" | "livez" | "readyz"] => Ok(respond::text(StatusCode::OK, &health(call, parts[0]))),
         ["api" | "apis", ..] => Err(Status::no_such_resource()),
         _ => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
@@ -67,11 +75,16 @@ fn version() -> Value {
 }
 
 fn health(call: &Call, check: &str) -> String {
-    if call.query.get("verbose").is_some() { format!("[+]ping ok\n{check} check passed\n") } else { "ok".to_owned() }
+    if call.query.get("verbose").is_some() {
+        format!("[+]ping ok\n{check} check passed\n")
+    } else {
+        "ok".to_owned()
+    }
 }
 
 fn answer(call: &Call, value: &Value) -> Response<Body> {
-    let agent = call.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let agent =
+        call.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let pretty = agent.starts_with("curl");
     respond::bytes_response(StatusCode::OK, "application/json", json_bytes(value, pretty), false)
 }
@@ -130,7 +143,8 @@ fn aggregated(root: &str, version: &'static str, call: &Call) -> Response<Body> 
         .map(|(name, group_version)| {
             let resources: Vec<Value> = of_group(name, group_version).map(aggregated_resource).collect();
             let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
-            let versions = json!([{"version": group_version, "resources": resources, "freshness": "Current"}]);
+            let versions =
+                json!([{"version": group_version, "resources": resources, "freshness": "Current"}]);
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
@@ -140,7 +154,10 @@ fn aggregated(root: &str, version: &'static str, call: &Call) -> Response<Body> 
     });
     let bytes = json_bytes(&list, false);
     let etag = format!("\"{}\"", openapi::hash(&bytes));
-    let known = call.headers.get(http::header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
+    let known = call
+        .headers
+        .get(http::header::IF_NONE_MATCH)
+        .is_some_and(|value| value.as_bytes() == etag.as_bytes());
     let (code, bytes) = if known { (StatusCode::NOT_MODIFIED, Vec::new()) } else { (StatusCode::OK, bytes) };
     let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
     let mut response = respond::bytes_response(code, &media, bytes, false);

@@ -20,8 +20,13 @@ use crate::{discovery, exec, logs, portforward, rest, reviews, scale, stream, wa
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
 /// Answers a request that came in on a connection with that client certificate.
-pub(crate) async fn handle(cluster: Arc<Cluster>, certificate: Option<Arc<User>>, mut request: Request<Incoming>) -> Response<Body> {
-    let wants_upgrade = stream::wants_upgrade(request.headers()).is_some() && request.version() < Version::HTTP_2;
+pub(crate) async fn handle(
+    cluster: Arc<Cluster>,
+    certificate: Option<Arc<User>>,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let wants_upgrade =
+        stream::wants_upgrade(request.headers()).is_some() && request.version() < Version::HTTP_2;
     let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     let (head, incoming) = request.into_parts();
     let query = Query::parse(head.uri.query().unwrap_or_default());
@@ -83,7 +88,8 @@ async fn route(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>, Sta
     let verbs = subresource.map_or(resource.verbs, |sub| sub.verbs);
     let verb = call.info.verb.as_str();
     let of_one = matches!(verb, "update" | "patch" | "delete");
-    let of_namespace = resource.namespaced && call.info.namespace.is_empty() && !matches!(verb, "list" | "watch");
+    let of_namespace =
+        resource.namespaced && call.info.namespace.is_empty() && !matches!(verb, "list" | "watch");
     let misplaced = call.info.is_collection() && (of_one || of_namespace);
     if call.method == Method::HEAD || misplaced || !verbs.contains(&verb) {
         return Err(Status::method_not_allowed());

@@ -135,7 +135,8 @@ impl SimCluster {
     /// When it cannot listen or write its files.
     pub async fn start(config: Config) -> Result<SimCluster, Error> {
         let pods_dir = config.dir.join("pods");
-        std::fs::create_dir_all(&pods_dir).map_err(|source| Error::File { path: pods_dir.clone(), source })?;
+        std::fs::create_dir_all(&pods_dir)
+            .map_err(|source| Error::File { path: pods_dir.clone(), source })?;
         let mut listeners = Vec::new();
         let mut endpoints = Vec::new();
         for address in config.listen {

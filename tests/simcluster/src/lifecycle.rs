@@ -63,7 +63,9 @@ fn settle_secret(secret: &mut Value) {
     if let Some(Value::Object(plain)) = plain {
         let data = child_mut(secret, "data");
         data.extend(
-            plain.into_iter().map(|(key, text)| (key, json!(BASE64.encode(text.as_str().unwrap_or_default())))),
+            plain
+                .into_iter()
+                .map(|(key, text)| (key, json!(BASE64.encode(text.as_str().unwrap_or_default())))),
         );
         data.sort_keys();
     }
@@ -107,7 +109,8 @@ fn default_pod_spec(spec: &mut Map<String, Value>) {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let Some(container) = container.as_object_mut() else { continue };
             let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
-            let latest = image.ends_with(":latest") || !image.rsplit('/').next().unwrap_or_default().contains(':');
+            let latest =
+                image.ends_with(":latest") || !image.rsplit('/').next().unwrap_or_default().contains(':');
             set_default(container, "imagePullPolicy", if latest { "Always" } else { "IfNotPresent" });
             set_default(container, "resources", json!({}));
             set_default(container, "terminationMessagePath", "/dev/termination-log");
@@ -179,7 +182,8 @@ fn default_deployment(spec: &mut Map<String, Value>, labels: &Value) {
         json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}),
     );
     if spec.get("strategy").is_some_and(|strategy| strategy.get("type").is_none()) {
-        spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}});
+        spec["strategy"] =
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}});
     }
     let template = spec.entry("template").or_insert_with(|| json!({"metadata": {"labels": labels}}));
     default_pod_spec(child_mut(template, "spec"));
@@ -219,7 +223,10 @@ mod tests {
         let resource = Resource::find("apps", "v1", "deployments").expect("known");
         let mut first = json!({"metadata": {"name": "d"}, "spec": {"replicas": 2, "template": {"spec": {"containers": []}}}});
         settle(resource, None, &mut first);
-        assert_eq!((&first["metadata"]["generation"], &first["status"]["observedGeneration"]), (&json!(1), &json!(1)));
+        assert_eq!(
+            (&first["metadata"]["generation"], &first["status"]["observedGeneration"]),
+            (&json!(1), &json!(1))
+        );
         let mut second = first.clone();
         second["spec"]["replicas"] = json!(3);
         settle(resource, Some(&first), &mut second);

@@ -29,7 +29,8 @@ pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>
     let pod = cluster.store.read(Resource::core("pods"), &call.info.namespace, &call.info.name)?;
     let container = container(&pod, &call)?;
     if call.query.is_true("previous") {
-        let message = format!("previous terminated container {container:?} in pod {:?} not found", call.info.name);
+        let message =
+            format!("previous terminated container {container:?} in pod {:?} not found", call.info.name);
         return Err(Status::bad_request(message));
     }
     let log = Log { timestamps: call.query.is_true("timestamps") };
@@ -97,7 +98,9 @@ pub(crate) fn container(pod: &Value, call: &Call) -> Result<String, Status> {
     let name = &call.info.name;
     match (call.query.filled("container"), &names[..]) {
         (Some(wanted), names) if names.contains(&wanted) => Ok(wanted.to_owned()),
-        (Some(wanted), _) => Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}"))),
+        (Some(wanted), _) => {
+            Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}")))
+        }
         (None, [only]) => Ok((*only).to_owned()),
         (None, names) => Err(Status::bad_request(format!(
             "a container name must be specified for pod {name}, choose one of: [{}]",
@@ -116,6 +119,7 @@ impl Log {
             return format!("line {number}\n").into_bytes();
         }
         let ago = SignedDuration::from_secs(i64::try_from(LINES.saturating_sub(number)).unwrap_or_default());
-        format!("{} line {number}\n", (Timestamp::now() - ago).strftime("%Y-%m-%dT%H:%M:%S%.9fZ")).into_bytes()
+        format!("{} line {number}\n", (Timestamp::now() - ago).strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))
+            .into_bytes()
     }
 }

@@ -55,7 +55,9 @@ impl Encoding {
 
     /// The encoding of that media type (parameters cut off), if it is one of ours.
     pub(crate) fn of_media_type(media: &str) -> Option<Encoding> {
-        [Encoding::Json, Encoding::Yaml, Encoding::Protobuf].into_iter().find(|known| known.media_type() == media)
+        [Encoding::Json, Encoding::Yaml, Encoding::Protobuf]
+            .into_iter()
+            .find(|known| known.media_type() == media)
     }
 }
 
@@ -122,7 +124,9 @@ impl Clause<'_> {
         match self.parameter("as") {
             None => Some(Shape::Object),
             Some("Table") if known_version => Some(Shape::Table),
-            Some("PartialObjectMetadata" | "PartialObjectMetadataList") if known_version => Some(Shape::Metadata),
+            Some("PartialObjectMetadata" | "PartialObjectMetadataList") if known_version => {
+                Some(Shape::Metadata)
+            }
             Some(_) => None,
         }
     }
@@ -142,7 +146,8 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
             let mut parts = clause.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default();
             let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
-            let quality = parameters.iter().find(|(key, _)| *key == "q").and_then(|(_, value)| value.parse().ok());
+            let quality =
+                parameters.iter().find(|(key, _)| *key == "q").and_then(|(_, value)| value.parse().ok());
             Clause { media, parameters, quality: quality.unwrap_or(1.0) }
         })
         .collect();

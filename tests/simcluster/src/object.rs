@@ -71,7 +71,9 @@ pub(crate) fn typed_as(kind: &str, api_version: &str, object: &Value) -> Value {
     typed.insert("apiVersion".to_owned(), json!(api_version));
     let fields = object.as_object().into_iter().flatten();
     typed.extend(
-        fields.filter(|(key, _)| !matches!(key.as_str(), "kind" | "apiVersion")).map(|(k, v)| (k.clone(), v.clone())),
+        fields
+            .filter(|(key, _)| !matches!(key.as_str(), "kind" | "apiVersion"))
+            .map(|(k, v)| (k.clone(), v.clone())),
     );
     Value::Object(typed)
 }

@@ -36,7 +36,11 @@ impl Pki {
     ///
     /// # Errors
     /// When a name is no DNS name, or the TLS library refuses what was made.
-    pub(crate) fn server_config(&self, addresses: &[SocketAddr], names: &[String]) -> Result<ServerConfig, Error> {
+    pub(crate) fn server_config(
+        &self,
+        addresses: &[SocketAddr],
+        names: &[String],
+    ) -> Result<ServerConfig, Error> {
         let mut sans: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
         sans.push("localhost".to_owned());
         sans.extend(names.iter().cloned());
@@ -84,7 +88,8 @@ impl Pki {
         let (certificate, key) = self.client_certificate("admin", "system:masters")?;
         let certificate = put("admin-cert.crt", &certificate)?;
         let key = put("admin-cert.key", &key)?;
-        let user = format!("{{client-certificate: {}, client-key: {}}}", certificate.display(), key.display());
+        let user =
+            format!("{{client-certificate: {}, client-key: {}}}", certificate.display(), key.display());
         put("admin-cert.kubeconfig", &kubeconfig(&server, &ca, "admin", &user))?;
         Ok(())
     }

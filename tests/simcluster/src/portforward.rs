@@ -69,7 +69,9 @@ fn over_websocket(call: Call, target: Target) -> Response<Body> {
     }
     let Some(protocol) = Protocol::choose(&offered) else { return stream::bare(StatusCode::FORBIDDEN) };
     let wanted: Vec<u16> = call.query.all("ports").filter_map(|port| port.parse().ok()).collect();
-    stream::accept(call, Some(protocol.name()), move |connection| over_channels(connection, protocol, wanted, target))
+    stream::accept(call, Some(protocol.name()), move |connection| {
+        over_channels(connection, protocol, wanted, target)
+    })
 }
 
 /// Each request of the client opens an error stream, then a data stream of the same `requestid`.
@@ -253,5 +255,7 @@ async fn hello(mut connection: DuplexStream, pod: String) {
 fn ports(pod: &Value) -> Vec<u16> {
     let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
     let ports = containers.flat_map(|container| container["ports"].as_array().into_iter().flatten());
-    ports.filter_map(|port| port["containerPort"].as_u64().and_then(|port| u16::try_from(port).ok())).collect()
+    ports
+        .filter_map(|port| port["containerPort"].as_u64().and_then(|port| u16::try_from(port).ok()))
+        .collect()
 }

@@ -105,7 +105,9 @@ fn put_value(out: &mut Vec<u8>, field: &Field, number: u32, value: &Value) {
         Kind::String => put_bytes(out, number, string.as_bytes()),
         Kind::Bytes => put_bytes(out, number, &BASE64.decode(string).unwrap_or_default()),
         Kind::Bool => put_number(out, number, u64::from(value.as_bool().unwrap_or_default())),
-        Kind::Int32 | Kind::Int64 => put_number(out, number, value.as_i64().unwrap_or_default().cast_unsigned()),
+        Kind::Int32 | Kind::Int64 => {
+            put_number(out, number, value.as_i64().unwrap_or_default().cast_unsigned());
+        }
         Kind::Time | Kind::MicroTime => {
             let at: Timestamp = string.parse().unwrap_or(Timestamp::UNIX_EPOCH);
             let mut time = Vec::new();
@@ -360,7 +362,8 @@ mod tests {
     #[test]
     fn damage_is_an_error_not_a_panic() {
         let object_type = schema().get("core.v1.Secret");
-        let whole = encode(&json!({"kind": "Secret", "apiVersion": "v1", "data": {"a": "eA=="}}), object_type);
+        let whole =
+            encode(&json!({"kind": "Secret", "apiVersion": "v1", "data": {"a": "eA=="}}), object_type);
         for length in 0..whole.len() {
             let _: Result<Decoded, Malformed> = decode(&whole[..length], object_type);
         }

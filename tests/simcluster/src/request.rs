@@ -39,7 +39,8 @@ impl RequestInfo {
     /// Classifies; `None` when the path is not valid percent-encoded UTF-8.
     pub(crate) fn new(method: &Method, raw_path: &str, query: &Query) -> Option<RequestInfo> {
         let path = percent_decode(raw_path)?;
-        let mut info = RequestInfo { verb: method.as_str().to_ascii_lowercase(), path, ..RequestInfo::default() };
+        let mut info =
+            RequestInfo { verb: method.as_str().to_ascii_lowercase(), path, ..RequestInfo::default() };
         let path = info.path.clone();
         let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         match parts.first() {
@@ -190,11 +191,17 @@ mod tests {
     #[test]
     fn verbs_and_parts() {
         let list = info(&Method::GET, "/api/v1/namespaces/demo/secrets?limit=500");
-        assert_eq!((list.verb.as_str(), list.namespace.as_str(), list.resource.as_str()), ("list", "demo", "secrets"));
+        assert_eq!(
+            (list.verb.as_str(), list.namespace.as_str(), list.resource.as_str()),
+            ("list", "demo", "secrets")
+        );
         assert_eq!(info(&Method::GET, "/apis/apps/v1/deployments?watch=1").verb, "watch");
         assert_eq!(info(&Method::DELETE, "/api/v1/namespaces/demo/pods").verb, "deletecollection");
         let exec = info(&Method::GET, "/api/v1/namespaces/demo/pods/shell/exec?command=ls");
-        assert_eq!((exec.verb.as_str(), exec.name.as_str(), exec.subresource.as_str()), ("get", "shell", "exec"));
+        assert_eq!(
+            (exec.verb.as_str(), exec.name.as_str(), exec.subresource.as_str()),
+            ("get", "shell", "exec")
+        );
         let namespace = info(&Method::GET, "/api/v1/namespaces/demo");
         assert_eq!((namespace.resource.as_str(), namespace.name.as_str()), ("namespaces", "demo"));
         assert!(!info(&Method::GET, "/api/v1").is_resource);

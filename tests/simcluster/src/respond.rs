@@ -6,7 +6,9 @@ use std::io::Write as _;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, VARY, WARNING};
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, VARY, WARNING,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -134,7 +136,12 @@ impl Client {
     }
 
     /// The object in the wanted shape, and the type it then has. `columns` is for the first Table of a watch.
-    pub(crate) fn shape_one<'a>(&self, resource: &'a Resource, object: &Value, columns: bool) -> (Value, &'a str) {
+    pub(crate) fn shape_one<'a>(
+        &self,
+        resource: &'a Resource,
+        object: &Value,
+        columns: bool,
+    ) -> (Value, &'a str) {
         match self.form.shape {
             Shape::Object => (object::typed(resource, object), resource.schema),
             Shape::Metadata => (partial(object), "meta.v1.PartialObjectMetadata"),
@@ -179,7 +186,12 @@ pub(crate) fn refusal(status: &Status, headers: &HeaderMap, query: &Query) -> Re
 }
 
 /// Any bytes as an answer, compressed when that is wanted and worth it.
-pub(crate) fn bytes_response(code: StatusCode, content_type: &str, bytes: Vec<u8>, gzip: bool) -> Response<Body> {
+pub(crate) fn bytes_response(
+    code: StatusCode,
+    content_type: &str,
+    bytes: Vec<u8>,
+    gzip: bool,
+) -> Response<Body> {
     let compress = gzip && bytes.len() >= GZIP_FROM;
     let bytes = if compress { compressed(&bytes) } else { bytes };
     let mut response = Response::new(Full::new(Bytes::from(bytes)).boxed_unsync());

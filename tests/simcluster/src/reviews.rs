@@ -19,7 +19,11 @@ use crate::status::Status;
 ///
 /// # Errors
 /// 400 and 415 for a body that is no review.
-pub(crate) fn serve(cluster: &Cluster, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub(crate) fn serve(
+    cluster: &Cluster,
+    call: &Call,
+    resource: &'static Resource,
+) -> Result<Response<Body>, Status> {
     let client = Client::new(&call.headers, &call.query)?;
     let mut decoder = Decoder::new(resource, Validation::Warn);
     let mut review = decoder.decode(&call.headers, &call.body)?;
@@ -47,7 +51,11 @@ pub(crate) fn serve(cluster: &Cluster, call: &Call, resource: &'static Resource)
 ///
 /// # Errors
 /// 400, 404, 415.
-pub(crate) fn token(cluster: &Cluster, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub(crate) fn token(
+    cluster: &Cluster,
+    call: &Call,
+    resource: &'static Resource,
+) -> Result<Response<Body>, Status> {
     let client = Client::new(&call.headers, &call.query)?;
     let (namespace, name) = (&call.info.namespace, &call.info.name);
     let account = cluster.store.read(resource, namespace, name)?;
@@ -64,7 +72,12 @@ pub(crate) fn token(cluster: &Cluster, call: &Call, resource: &'static Resource)
         "sub": format!("system:serviceaccount:{namespace}:{name}"),
     });
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let token = format!("{}.{}.{}", part(&json!({"alg": "RS256", "kid": "FAKE"})), part(&claims), URL_SAFE_NO_PAD.encode("FAKE-signature"));
+    let token = format!(
+        "{}.{}.{}",
+        part(&json!({"alg": "RS256", "kid": "FAKE"})),
+        part(&claims),
+        URL_SAFE_NO_PAD.encode("FAKE-signature")
+    );
     request["metadata"] = metadata;
     request["spec"]["audiences"] = json!(["https://kubernetes.local"]);
     request["spec"]["expirationSeconds"] = json!(seconds);

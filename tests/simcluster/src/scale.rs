@@ -24,10 +24,15 @@ const API_VERSION: &str = "autoscaling/v1";
 ///
 /// # Errors
 /// 400, 404, 409, 415.
-pub(crate) fn serve(cluster: &Arc<Cluster>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub(crate) fn serve(
+    cluster: &Arc<Cluster>,
+    call: &Call,
+    resource: &'static Resource,
+) -> Result<Response<Body>, Status> {
     let client = Client::new(&call.headers, &call.query)?;
     let scale_type = schema().get("autoscaling.v1.Scale");
-    let mut decoder = Decoder::of_kind("Scale", API_VERSION.to_owned(), scale_type, Validation::of(&call.query)?);
+    let mut decoder =
+        Decoder::of_kind("Scale", API_VERSION.to_owned(), scale_type, Validation::of(&call.query)?);
     let (namespace, name) = (&call.info.namespace, &call.info.name);
     let manager = call.manager();
     let object = match call.info.verb.as_str() {
@@ -41,7 +46,8 @@ pub(crate) fn serve(cluster: &Arc<Cluster>, call: &Call, resource: &'static Reso
             let mut new = old.clone();
             new["spec"]["replicas"] = scale["spec"].get("replicas").cloned().unwrap_or_else(|| json!(0));
             lifecycle::settle(resource, Some(old), &mut new);
-            let writer = Writer { manager: &manager, api_version: resource.api_version(), subresource: "scale" };
+            let writer =
+                Writer { manager: &manager, api_version: resource.api_version(), subresource: "scale" };
             track_update(Some(old), &mut new, schema().get(resource.schema), &writer);
             Ok(if call.is_dry_run() { Next::Answer(new) } else { Next::Put(new) })
         })?,
@@ -56,9 +62,12 @@ fn changed(call: &Call, decoder: &mut Decoder, old: &Value) -> Result<Value, Sta
     }
     let patch: Value = serde_json::from_slice(&call.body)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
-    let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type =
+        call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let patched = match content_type {
-        "application/json-patch+json" => patch::json::apply(scale_of(old), &patch).map_err(Status::unprocessable)?,
+        "application/json-patch+json" => {
+            patch::json::apply(scale_of(old), &patch).map_err(Status::unprocessable)?
+        }
         _ => patch::merge::apply(scale_of(old), &patch),
     };
     decoder.accept(patched)

@@ -48,7 +48,8 @@ pub(crate) fn fill(store: &Store, bulk_secrets: usize, bulk_pods: usize) {
         put(store, "secrets", bulk_secret(index));
     }
     for index in 0..bulk_pods {
-        let containers = json!([{"name": "main", "image": "registry.example.test/bulk:1.0", "command": ["sleep", "1d"]}]);
+        let containers =
+            json!([{"name": "main", "image": "registry.example.test/bulk:1.0", "command": ["sleep", "1d"]}]);
         put(store, "pods", pod(&format!("pod-{index:05}"), "bulk", "bulk", &containers));
     }
     // A watch from before the cluster was there is too old, as on a real one.
@@ -101,13 +102,29 @@ fn demo(store: &Store) {
         "secrets",
         json!({"metadata": {"name": "binary-blob"}, "immutable": true, "data": {"blob": BASE64.encode(blob), "empty": ""}}),
     );
-    put_demo("pods", pod("shell", "demo", "shell", &json!([{"name": "sh", "image": "registry.example.test/shell:1.0", "command": ["sh", "-c", "sleep 1d"]}])));
+    put_demo(
+        "pods",
+        pod(
+            "shell",
+            "demo",
+            "shell",
+            &json!([{"name": "sh", "image": "registry.example.test/shell:1.0", "command": ["sh", "-c", "sleep 1d"]}]),
+        ),
+    );
     let web = json!({"name": "web", "image": "registry.example.test/web:1.0", "ports": [{"containerPort": 8080}],
         "env": [{"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db-credentials", "key": "password"}}},
             {"name": "INLINE_PASSWORD", "value": "FAKE-inline-env-password"}]});
     let sidecar = json!({"name": "sidecar", "image": "registry.example.test/sidecar:1.0"});
     put_demo("pods", pod("web", "demo", "web", &json!([web, sidecar])));
-    put_demo("pods", pod("echo", "demo", "echo", &json!([{"name": "cat", "image": "registry.example.test/cat:1.0", "command": ["cat"], "stdin": true, "tty": true}])));
+    put_demo(
+        "pods",
+        pod(
+            "echo",
+            "demo",
+            "echo",
+            &json!([{"name": "cat", "image": "registry.example.test/cat:1.0", "command": ["cat"], "stdin": true, "tty": true}]),
+        ),
+    );
     put_demo(
         "deployments",
         json!({
@@ -177,7 +194,8 @@ fn bulk_secret(index: usize) -> Value {
 
 /// As Helm stores releases: base64 of gzip of JSON.
 fn helm_release() -> String {
-    let release = json!({"name": "shop", "version": 1, "config": {"database": {"password": "FAKE-helm-db-password"}}});
+    let release =
+        json!({"name": "shop", "version": 1, "config": {"database": {"password": "FAKE-helm-db-password"}}});
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let written = encoder.write_all(release.to_string().as_bytes()).and_then(|()| encoder.finish());
     BASE64.encode(written.expect("compressing to memory does not fail"))

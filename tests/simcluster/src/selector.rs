@@ -43,7 +43,10 @@ impl Selector {
             }
         }
         if !info.name.is_empty() {
-            fields.push(Requirement { key: "metadata.name".to_owned(), test: Test::In(vec![info.name.clone()]) });
+            fields.push(Requirement {
+                key: "metadata.name".to_owned(),
+                test: Test::In(vec![info.name.clone()]),
+            });
         }
         let namespace = if resource.namespaced { info.namespace.clone() } else { String::new() };
         Ok(Selector { namespace, labels, fields })
@@ -57,7 +60,10 @@ impl Selector {
     /// Whether the object is selected.
     pub(crate) fn matches(&self, object: &Value) -> bool {
         (self.namespace.is_empty() || object::namespace(object) == self.namespace)
-            && self.labels.iter().all(|wanted| wanted.test.holds(object["metadata"]["labels"][&wanted.key].as_str()))
+            && self
+                .labels
+                .iter()
+                .all(|wanted| wanted.test.holds(object["metadata"]["labels"][&wanted.key].as_str()))
             && self.fields.iter().all(|wanted| {
                 let found = field(object, &wanted.key);
                 wanted.test.holds(Some(found.as_deref().unwrap_or_default()))
@@ -180,7 +186,8 @@ mod tests {
     fn selects(query: &str) -> Result<bool, Status> {
         let object = json!({"metadata": {"name": "web", "namespace": "demo", "labels": {"app": "web", "tier": "front"}},
             "status": {"phase": "Running"}});
-        let info = RequestInfo { namespace: "demo".to_owned(), ..RequestInfo::default() };
+        let mut info = RequestInfo::default();
+        info.namespace.push_str("demo");
         Ok(Selector::new(Resource::core("pods"), &info, &Query::parse(query))?.matches(&object))
     }
 
@@ -196,6 +203,9 @@ mod tests {
         ] {
             assert_eq!(selects(query).expect("parses"), wanted, "{query}");
         }
-        assert_eq!(selects("fieldSelector=spec.nope%3Dx").unwrap_err().message, "field label not supported: spec.nope");
+        assert_eq!(
+            selects("fieldSelector=spec.nope%3Dx").unwrap_err().message,
+            "field label not supported: spec.nope"
+        );
     }
 }

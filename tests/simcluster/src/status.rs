@@ -47,23 +47,30 @@ impl Status {
     /// 403 on a resource, in RBAC's words.
     pub(crate) fn forbidden(user: &str, verb: &str, asked: &crate::request::RequestInfo) -> Status {
         let (group, resource, name) = (&asked.group, &asked.resource, &asked.name);
-        let full =
-            if asked.subresource.is_empty() { resource.clone() } else { format!("{resource}/{}", asked.subresource) };
+        let full = if asked.subresource.is_empty() {
+            resource.clone()
+        } else {
+            format!("{resource}/{}", asked.subresource)
+        };
         let scope = match asked.namespace.as_str() {
             "" => "at the cluster scope".to_owned(),
             namespace => format!("in the namespace {namespace:?}"),
         };
         let what = Qualified { group, resource, name };
-        let message =
-            format!("{what} is forbidden: User {user:?} cannot {verb} resource {full:?} in API group {group:?} {scope}");
+        let message = format!(
+            "{what} is forbidden: User {user:?} cannot {verb} resource {full:?} in API group {group:?} {scope}"
+        );
         Status::new(StatusCode::FORBIDDEN, "Forbidden", message).with_details(details(name, group, resource))
     }
 
     /// 404 of an object.
     pub(crate) fn not_found(resource: &Resource, name: &str) -> Status {
         let what = Qualified { group: resource.group, resource: resource.plural, name };
-        Status::new(StatusCode::NOT_FOUND, "NotFound", format!("{what} not found"))
-            .with_details(details(name, resource.group, resource.plural))
+        Status::new(StatusCode::NOT_FOUND, "NotFound", format!("{what} not found")).with_details(details(
+            name,
+            resource.group,
+            resource.plural,
+        ))
     }
 
     /// 404 of a path below `/api` or `/apis` that is no resource.
@@ -112,8 +119,12 @@ impl Status {
     /// 409 with a reason of its own.
     pub(crate) fn conflict(resource: &Resource, name: &str, why: &str) -> Status {
         let what = Qualified { group: resource.group, resource: resource.plural, name };
-        Status::new(StatusCode::CONFLICT, "Conflict", format!("Operation cannot be fulfilled on {what}: {why}"))
-            .with_details(details(name, resource.group, resource.plural))
+        Status::new(
+            StatusCode::CONFLICT,
+            "Conflict",
+            format!("Operation cannot be fulfilled on {what}: {why}"),
+        )
+        .with_details(details(name, resource.group, resource.plural))
     }
 
     /// 409 of server-side apply: `(manager, field path)` of each field that someone else owns.
@@ -127,7 +138,9 @@ impl Status {
         let plural = if conflicts.len() == 1 { "" } else { "s" };
         let list: Vec<String> = match conflicts {
             [(manager, field)] => vec![format!("conflict with {manager}: {field}")],
-            many => many.iter().map(|(manager, field)| format!("conflict with {manager}:\n- {field}")).collect(),
+            many => {
+                many.iter().map(|(manager, field)| format!("conflict with {manager}:\n- {field}")).collect()
+            }
         };
         let message = format!("Apply failed with {} conflict{plural}: {}", conflicts.len(), list.join("\n"));
         Status::new(StatusCode::CONFLICT, "Conflict", message).with_details(json!({ "causes": causes }))
@@ -146,14 +159,20 @@ impl Status {
 
     /// 415 of a body that is no object encoding.
     pub(crate) fn unsupported_media_type(accepted: &str) -> Status {
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
+        );
         Status::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 
     /// 422 with its causes: `(reason, field, message)`.
-    pub(crate) fn invalid(resource: &Resource, name: &str, causes: &[(&'static str, String, String)]) -> Status {
-        let each: Vec<String> = causes.iter().map(|(_, field, message)| format!("{field}: {message}")).collect();
+    pub(crate) fn invalid(
+        resource: &Resource,
+        name: &str,
+        causes: &[(&'static str, String, String)],
+    ) -> Status {
+        let each: Vec<String> =
+            causes.iter().map(|(_, field, message)| format!("{field}: {message}")).collect();
         let all = if each.len() == 1 { each[0].clone() } else { format!("[{}]", each.join(", ")) };
         let kind = if resource.group.is_empty() {
             resource.kind.to_owned()

@@ -71,7 +71,12 @@ impl Store {
     ///
     /// # Errors
     /// 404.
-    pub(crate) fn read(&self, resource: &'static Resource, namespace: &str, name: &str) -> Result<Arc<Value>, Status> {
+    pub(crate) fn read(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Value>, Status> {
         self.get(resource, namespace, name).ok_or_else(|| Status::not_found(resource, name))
     }
 
@@ -150,7 +155,12 @@ impl Store {
     ///
     /// # Errors
     /// 404.
-    pub(crate) fn remove(&self, resource: &'static Resource, namespace: &str, name: &str) -> Result<Arc<Value>, Status> {
+    pub(crate) fn remove(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Value>, Status> {
         self.update(resource, namespace, name, |value| Ok(Next::Remove(value.clone())))
     }
 
@@ -168,7 +178,11 @@ impl Store {
     ///
     /// # Errors
     /// 410 when the history does not reach back so far.
-    pub(crate) fn since(&self, resource: &'static Resource, version: u64) -> Result<(Vec<Change>, u64), Status> {
+    pub(crate) fn since(
+        &self,
+        resource: &'static Resource,
+        version: u64,
+    ) -> Result<(Vec<Change>, u64), Status> {
         let inner = self.lock();
         let oldest = inner.history.front().map_or(inner.version, |change| change.version - 1);
         if version < oldest {

@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{
+    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Frame as BodyFrame;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
@@ -84,13 +86,18 @@ pub(crate) fn serve_log(call: Call, frames: mpsc::Receiver<Bytes>) -> Response<B
 }
 
 /// Switches the connection to a WebSocket and hands it to `serve`.
-pub(crate) fn accept<F>(call: Call, protocol: Option<&str>, serve: impl FnOnce(Connection) -> F + Send + 'static) -> Response<Body>
+pub(crate) fn accept<F>(
+    call: Call,
+    protocol: Option<&str>,
+    serve: impl FnOnce(Connection) -> F + Send + 'static,
+) -> Response<Body>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let key = call.headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     // RFC 6455, section 4.2.2.
-    let digest = Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    let digest =
+        Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
     let mut headers = vec![
         (UPGRADE, "websocket".to_owned()),
         (CONNECTION, "Upgrade".to_owned()),
@@ -161,7 +168,10 @@ pub(crate) fn chunks(mut half: ReadHalf<Connection>) -> mpsc::Receiver<Vec<u8>> 
 
 /// The messages a WebSocket client sends; a frame is a message, for the real server loses continuations too.
 /// Pings are answered on `replies`. Ends when the client closes.
-pub(crate) fn messages(half: ReadHalf<Connection>, replies: mpsc::Sender<Vec<u8>>) -> mpsc::Receiver<Vec<u8>> {
+pub(crate) fn messages(
+    half: ReadHalf<Connection>,
+    replies: mpsc::Sender<Vec<u8>>,
+) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel(16);
     let mut chunks = chunks(half);
     tokio::spawn(async move {
@@ -235,7 +245,9 @@ impl Framing {
         match self {
             Framing::Text => websocket::message(&mut out, Kind::Text, None, &[payload]),
             Framing::Binary => websocket::message(&mut out, Kind::Binary, None, &[payload]),
-            Framing::Base64 => websocket::message(&mut out, Kind::Text, None, &[BASE64.encode(payload).as_bytes()]),
+            Framing::Base64 => {
+                websocket::message(&mut out, Kind::Text, None, &[BASE64.encode(payload).as_bytes()]);
+            }
         }
         out
     }

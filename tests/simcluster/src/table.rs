@@ -85,7 +85,15 @@ fn columns_of(resource: &Resource) -> Vec<Column> {
             wide("Container-Runtime"),
         ],
         "services" => {
-            vec![NAME, text("Type"), text("Cluster-IP"), text("External-IP"), text("Port(s)"), AGE, wide("Selector")]
+            vec![
+                NAME,
+                text("Type"),
+                text("Cluster-IP"),
+                text("External-IP"),
+                text("Port(s)"),
+                AGE,
+                wide("Selector"),
+            ]
         }
         "endpoints" => vec![NAME, text("Endpoints"), AGE],
         "events" => vec![
@@ -136,14 +144,23 @@ fn cells(resource: &Resource, object: &Value) -> Value {
         "namespaces" => json!([name, status["phase"], age]),
         "nodes" => node_cells(object, &name, &age),
         "services" => {
-            let ports = list(&spec["ports"], ",", |port| format!("{}/{}", port["port"], plain(&port["protocol"])));
-            json!([name, spec["type"], or_none(plain(&spec["clusterIP"])), "<none>", or_none(ports), age,
-                or_none(labels(&spec["selector"]))])
+            let ports =
+                list(&spec["ports"], ",", |port| format!("{}/{}", port["port"], plain(&port["protocol"])));
+            json!([
+                name,
+                spec["type"],
+                or_none(plain(&spec["clusterIP"])),
+                "<none>",
+                or_none(ports),
+                age,
+                or_none(labels(&spec["selector"]))
+            ])
         }
         "endpoints" => {
             let subset = &object["subsets"][0];
             let port = &subset["ports"][0]["port"];
-            let addresses = list(&subset["addresses"], ",", |address| format!("{}:{port}", plain(&address["ip"])));
+            let addresses =
+                list(&subset["addresses"], ",", |address| format!("{}:{port}", plain(&address["ip"])));
             json!([name, or_none(addresses), age])
         }
         "events" => event_cells(object),
@@ -152,14 +169,30 @@ fn cells(resource: &Resource, object: &Value) -> Value {
             let number = |key: &str| status[key].as_i64().unwrap_or_default();
             let ready = format!("{}/{}", number("readyReplicas"), spec["replicas"]);
             let (containers, images) = containers(&spec["template"]["spec"]);
-            json!([name, ready, number("updatedReplicas").to_string(), number("availableReplicas").to_string(), age,
-                containers, images, or_none(labels(&spec["selector"]["matchLabels"]))])
+            json!([
+                name,
+                ready,
+                number("updatedReplicas").to_string(),
+                number("availableReplicas").to_string(),
+                age,
+                containers,
+                images,
+                or_none(labels(&spec["selector"]["matchLabels"]))
+            ])
         }
         "replicasets" => {
             let number = |key: &str| status[key].as_i64().unwrap_or_default();
             let (containers, images) = containers(&spec["template"]["spec"]);
-            json!([name, spec["replicas"], number("replicas"), number("readyReplicas"), age, containers, images,
-                or_none(labels(&spec["selector"]["matchLabels"]))])
+            json!([
+                name,
+                spec["replicas"],
+                number("replicas"),
+                number("readyReplicas"),
+                age,
+                containers,
+                images,
+                or_none(labels(&spec["selector"]["matchLabels"]))
+            ])
         }
         _ => json!([name, object["metadata"]["creationTimestamp"]]),
     }
@@ -177,15 +210,26 @@ fn pod_cells(pod: &Value, name: &Value, age: &Value) -> Value {
         (false, Some(reason)) => reason,
         (false, None) => status["phase"].as_str().unwrap_or("Pending"),
     };
-    json!([name, format!("{ready}/{total}"), phase, restarts.to_string(), age, or_none(plain(&status["podIP"])),
-        or_none(plain(&pod["spec"]["nodeName"])), "<none>", "<none>"])
+    json!([
+        name,
+        format!("{ready}/{total}"),
+        phase,
+        restarts.to_string(),
+        age,
+        or_none(plain(&status["podIP"])),
+        or_none(plain(&pod["spec"]["nodeName"])),
+        "<none>",
+        "<none>"
+    ])
 }
 
 fn node_cells(node: &Value, name: &Value, age: &Value) -> Value {
     let info = &node["status"]["nodeInfo"];
-    let ready = node["status"]["conditions"].as_array().into_iter().flatten().any(|condition| {
-        condition["type"] == "Ready" && condition["status"] == "True"
-    });
+    let ready = node["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
     let address = |kind: &str| {
         let addresses = node["status"]["addresses"].as_array().into_iter().flatten();
         or_none(addresses.filter(|one| one["type"] == kind).map(|one| plain(&one["address"])).collect())
@@ -196,17 +240,35 @@ fn node_cells(node: &Value, name: &Value, age: &Value) -> Value {
         .flatten()
         .filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"))
         .collect();
-    json!([name, if ready { "Ready" } else { "NotReady" }, or_none(roles.join(",")), age, info["kubeletVersion"],
-        address("InternalIP"), address("ExternalIP"), info["osImage"], info["kernelVersion"],
-        info["containerRuntimeVersion"]])
+    json!([
+        name,
+        if ready { "Ready" } else { "NotReady" },
+        or_none(roles.join(",")),
+        age,
+        info["kubeletVersion"],
+        address("InternalIP"),
+        address("ExternalIP"),
+        info["osImage"],
+        info["kernelVersion"],
+        info["containerRuntimeVersion"]
+    ])
 }
 
 fn event_cells(event: &Value) -> Value {
     let about = &event["involvedObject"];
     let target = format!("{}/{}", plain(&about["kind"]).to_lowercase(), plain(&about["name"]));
-    json!([age(event["lastTimestamp"].as_str()), event["type"], event["reason"], target, about["fieldPath"],
-        plain(&event["source"]["component"]), plain(&event["message"]).trim(), age(event["firstTimestamp"].as_str()),
-        event["count"], object::name(event)])
+    json!([
+        age(event["lastTimestamp"].as_str()),
+        event["type"],
+        event["reason"],
+        target,
+        about["fieldPath"],
+        plain(&event["source"]["component"]),
+        plain(&event["message"]).trim(),
+        age(event["firstTimestamp"].as_str()),
+        event["count"],
+        object::name(event)
+    ])
 }
 
 fn containers(pod_spec: &Value) -> (String, String) {
@@ -237,7 +299,9 @@ fn entries(map: &Value) -> usize {
 
 /// The time since then, as `duration.HumanDuration` prints it.
 fn age(since: Option<&str>) -> String {
-    let Some(at) = since.and_then(|text| text.parse::<Timestamp>().ok()) else { return "<unknown>".to_owned() };
+    let Some(at) = since.and_then(|text| text.parse::<Timestamp>().ok()) else {
+        return "<unknown>".to_owned();
+    };
     human(Timestamp::now().as_second() - at.as_second())
 }
 
@@ -266,7 +330,9 @@ mod tests {
 
     #[test]
     fn durations_read_as_kubectl_prints_them() {
-        for (seconds, wanted) in [(0, "0s"), (119, "119s"), (121, "2m1s"), (4_000, "66m"), (11_000, "3h3m"), (90_000, "25h")] {
+        for (seconds, wanted) in
+            [(0, "0s"), (119, "119s"), (121, "2m1s"), (4_000, "66m"), (11_000, "3h3m"), (90_000, "25h")]
+        {
             assert_eq!(human(seconds), wanted);
         }
     }
@@ -275,7 +341,12 @@ mod tests {
     fn every_row_has_a_cell_for_each_column() {
         for resource in crate::kinds::RESOURCES {
             let object = json!({"metadata": {"name": "x"}});
-            assert_eq!(cells(resource, &object).as_array().unwrap().len(), columns_of(resource).len(), "{}", resource.plural);
+            assert_eq!(
+                cells(resource, &object).as_array().unwrap().len(),
+                columns_of(resource).len(),
+                "{}",
+                resource.plural
+            );
         }
     }
 }

@@ -47,7 +47,11 @@ pub(crate) fn validate(resource: &Resource, old: Option<&Value>, new: &Value) ->
 fn check_secret(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
     for (key, value) in new["data"].as_object().into_iter().flatten() {
         if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-            causes.push(invalid(&format!("data[{key}]"), key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"));
+            causes.push(invalid(
+                &format!("data[{key}]"),
+                key,
+                "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+            ));
         }
         if BASE64.decode(value.as_str().unwrap_or_default()).is_err() {
             causes.push(invalid(&format!("data[{key}]"), "", "illegal base64 data"));
@@ -86,7 +90,12 @@ fn check_pod(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
     let fixed = |pod: &Value| {
         let mut spec = pod["spec"].clone();
         if let Some(spec) = spec.as_object_mut() {
-            for key in ["activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "ephemeralContainers"] {
+            for key in [
+                "activeDeadlineSeconds",
+                "terminationGracePeriodSeconds",
+                "tolerations",
+                "ephemeralContainers",
+            ] {
                 spec.shift_remove(key);
             }
         }
@@ -118,7 +127,8 @@ fn check_service(new: &Value, causes: &mut Vec<Cause>) {
 fn check_deployment(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
     let selector = &new["spec"]["selector"]["matchLabels"];
     let labels = &new["spec"]["template"]["metadata"]["labels"];
-    let selected = selector.as_object().into_iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let selected =
+        selector.as_object().into_iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     if selector.is_null() {
         causes.push(required("spec.selector", ""));
     } else if !selected {
@@ -155,7 +165,8 @@ fn missing_fields(value: &Value, object_type: &Type, path: &str, causes: &mut Ve
 /// RFC 1123 subdomain of at most 253 letters.
 pub(crate) fn is_subdomain(name: &str) -> bool {
     let is_label = |label: &str| {
-        let fits = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let fits =
+            label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         fits && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
     };
     name.len() <= 253 && name.split('.').all(is_label)
@@ -186,7 +197,8 @@ mod tests {
             "Secret \"Bad_Name\" is invalid: [metadata.name: Invalid value: \"Bad_Name\": a lowercase RFC 1123 subdomain"
         ));
         assert!(refusal.message.ends_with("data[tls.crt]: Required value]"));
-        let old = json!({"metadata": {"name": "b"}, "type": "Opaque", "immutable": true, "data": {"a": "eA=="}});
+        let old =
+            json!({"metadata": {"name": "b"}, "type": "Opaque", "immutable": true, "data": {"a": "eA=="}});
         let mut new = old.clone();
         new["data"]["a"] = json!("eQ==");
         assert_eq!(

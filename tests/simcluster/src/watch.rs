@@ -48,7 +48,11 @@ struct Watch {
 ///
 /// # Errors
 /// 400, 406; 403 for a WebSocket without Origin.
-pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub(crate) fn serve(
+    cluster: &Arc<Cluster>,
+    call: Call,
+    resource: &'static Resource,
+) -> Result<Response<Body>, Status> {
     let watch = Watch::new(cluster, &call, resource)?;
     let content_type = match watch.client.form.encoding {
         Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
@@ -72,7 +76,9 @@ impl Watch {
         client.pretty = false;
         let from = match query.filled("resourceVersion") {
             None => 0,
-            Some(text) => text.parse().map_err(|_| Status::bad_request(format!("Invalid resource version {text:?}")))?,
+            Some(text) => {
+                text.parse().map_err(|_| Status::bad_request(format!("Invalid resource version {text:?}")))?
+            }
         };
         let asked = query.get("sendInitialEvents").map(|_| query.is_true("sendInitialEvents"));
         if asked.is_some() && query.filled("resourceVersionMatch") != Some("NotOlderThan") {
@@ -82,7 +88,8 @@ impl Watch {
             ));
         }
         let bookmarks = query.is_true("allowWatchBookmarks");
-        let timeout = query.number("timeoutSeconds").map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+        let timeout = query.number("timeoutSeconds").filter(|seconds| *seconds > 0);
+        let timeout = timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
         Ok(Watch {
             cluster: cluster.clone(),
             resource,
@@ -104,7 +111,8 @@ impl Watch {
             let (objects, version) = self.cluster.store.list(self.resource, self.selector.namespace(), None);
             self.cursor = version;
             for object in objects {
-                if self.selector.matches(&object) && frames.send(self.frame("ADDED", &object)).await.is_err() {
+                if self.selector.matches(&object) && frames.send(self.frame("ADDED", &object)).await.is_err()
+                {
                     return;
                 }
             }
@@ -176,7 +184,8 @@ impl Watch {
         }
         if self.client.form.shape == Shape::Table {
             let none = std::iter::empty();
-            let table = crate::table::table(self.resource, none, &object["metadata"], self.client.include, false);
+            let table =
+                crate::table::table(self.resource, none, &object["metadata"], self.client.include, false);
             return self.encode("BOOKMARK", &table, "");
         }
         let (value, schema_name) = self.client.shape_one(self.resource, &object, false);
@@ -189,9 +198,10 @@ impl Watch {
 
     fn encode(&self, event: &str, object: &Value, schema_name: &str) -> Bytes {
         match self.client.form.encoding {
-            Encoding::Protobuf => {
-                Bytes::from(protobuf::watch_frame(event, &protobuf::encode(object, schema().get(schema_name))))
-            }
+            Encoding::Protobuf => Bytes::from(protobuf::watch_frame(
+                event,
+                &protobuf::encode(object, schema().get(schema_name)),
+            )),
             Encoding::Json | Encoding::Yaml => {
                 Bytes::from(json_bytes(&json!({"type": event, "object": object}), false))
             }

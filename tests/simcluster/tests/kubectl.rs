@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use simcluster::{Config, SimCluster};
 
 /// One kubectl with a cluster to itself.
-pub struct Kubectl {
+pub(crate) struct Kubectl {
     version: String,
     program: PathBuf,
     cluster: SimCluster,
@@ -25,11 +25,14 @@ pub struct Kubectl {
 
 /// What a command left.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     code: i32,
     stdout: String,
     stderr: String,
 }
+
+/// What each row printed, by version, for the rows that all versions must answer alike.
+type Printed = BTreeMap<(usize, &'static str), Vec<(String, String)>>;
 
 #[test]
 fn every_kubectl_gets_along_with_the_simulated_cluster() {
@@ -37,8 +40,7 @@ fn every_kubectl_gets_along_with_the_simulated_cluster() {
     assert!(!programs.is_empty(), "no kubectl.1.* in {}", directory().display());
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let failures = Mutex::new(Vec::new());
-    // What each row printed, by version, for the rows that all versions must answer alike.
-    let printed: Mutex<BTreeMap<(usize, &str), Vec<(String, String)>>> = Mutex::default();
+    let printed: Mutex<Printed> = Mutex::default();
     std::thread::scope(|scope| {
         for program in programs {
             let kubectl = Kubectl::new(program, &runtime);
@@ -52,7 +54,10 @@ fn every_kubectl_gets_along_with_the_simulated_cluster() {
                     if row.alike {
                         let text = rows::stable(&outcome.stdout);
                         let mut printed = printed.lock().unwrap();
-                        printed.entry((index, row.command)).or_default().push((kubectl.version.clone(), text));
+                        printed
+                            .entry((index, row.command))
+                            .or_default()
+                            .push((kubectl.version.clone(), text));
                     }
                 }
                 for (name, scene) in interactive::SCENES {
@@ -92,7 +97,7 @@ impl Kubectl {
     }
 
     /// A command with this cluster's settings. A first argument `@user` picks the kubeconfig.
-    pub fn command(&self, program: &Path, arguments: &[String]) -> Command {
+    pub(crate) fn command(&self, program: &Path, arguments: &[String]) -> Command {
         let mut command = Command::new(program);
         let (user, arguments) = match arguments.split_first() {
             Some((first, rest)) if first.starts_with('@') => (&first[1..], rest),
@@ -105,7 +110,7 @@ impl Kubectl {
     }
 
     /// Runs kubectl to its end.
-    pub fn run(&self, arguments: &[String], stdin: &str) -> Outcome {
+    pub(crate) fn run(&self, arguments: &[String], stdin: &str) -> Outcome {
         let mut command = self.command(&self.program, arguments);
         // An editor that changes one word.
         command.env("EDITOR", "sed -i s/blue/red/");
@@ -123,7 +128,7 @@ impl Kubectl {
 }
 
 /// 27 of `1.27`.
-pub fn minor(version: &str) -> u32 {
+pub(crate) fn minor(version: &str) -> u32 {
     version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or_default()
 }
 
@@ -144,5 +149,7 @@ fn installed() -> Vec<PathBuf> {
 
 fn report(version: &str, command: &str, why: &str, outcome: &Outcome) -> String {
     let Outcome { code, stdout, stderr } = outcome;
-    format!("kubectl {version}: {command}\n  {why}\n  exit code {code}\n  stdout: {stdout}\n  stderr: {stderr}")
+    format!(
+        "kubectl {version}: {command}\n  {why}\n  exit code {code}\n  stdout: {stdout}\n  stderr: {stderr}"
+    )
 }

@@ -25,7 +25,8 @@ use crate::stream::{self, Connection};
 pub(crate) use websocket::Protocol;
 
 /// SPDY sub-protocols, best first.
-const SPDY_VERSIONS: &[&str] = &["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
+const SPDY_VERSIONS: &[&str] =
+    &["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
 
 /// Which streams a client wants.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +95,8 @@ pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>
         return Err(Status::bad_request(message));
     }
     let flag = |name: &str| call.query.is_true(name);
-    let streams = Streams { stdin: flag("stdin"), stdout: flag("stdout"), stderr: flag("stderr"), tty: flag("tty") };
+    let streams =
+        Streams { stdin: flag("stdin"), stdout: flag("stdout"), stderr: flag("stderr"), tty: flag("tty") };
     if !(streams.stdin || streams.stdout || streams.stderr) {
         return Err(Status::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
     }
@@ -102,7 +104,9 @@ pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>
     let work = work(cluster, &call, &pod, &container, streams, attach)?;
     let session = Session { cluster: cluster.clone(), id: call.id, pod: pod.clone(), work, attach };
     match stream::wants_upgrade(&call.headers) {
-        Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Ok(over_websocket(call, streams, session)),
+        Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => {
+            Ok(over_websocket(call, streams, session))
+        }
         Some(protocol) if protocol.eq_ignore_ascii_case("spdy/3.1") => Ok(over_spdy(call, streams, session)),
         _ => Err(Status::bad_request("Upgrade request required")),
     }
@@ -141,7 +145,9 @@ fn over_websocket(call: Call, streams: Streams, session: Session) -> Response<Bo
         return respond::text(StatusCode::METHOD_NOT_ALLOWED, "bad method");
     }
     let offered: Vec<String> = stream::offered(&call.headers).into_iter().map(str::to_owned).collect();
-    let Some(protocol) = websocket::Protocol::choose(&offered) else { return stream::bare(StatusCode::FORBIDDEN) };
+    let Some(protocol) = websocket::Protocol::choose(&offered) else {
+        return stream::bare(StatusCode::FORBIDDEN);
+    };
     stream::accept(call, Some(protocol.name()), move |connection| async move {
         let (client, seen) = websocket::open(connection, protocol, streams);
         session.run(client, seen).await;
@@ -152,7 +158,8 @@ fn over_spdy(call: Call, streams: Streams, session: Session) -> Response<Body> {
     let offered = call.headers.get_all("x-stream-protocol-version");
     let offered: Vec<&str> = offered.iter().filter_map(|value| value.to_str().ok()).collect();
     let Some(version) = SPDY_VERSIONS.iter().find(|version| offered.contains(version)) else {
-        let mut response = respond::text(StatusCode::FORBIDDEN, "unable to upgrade: unable to negotiate protocol");
+        let mut response =
+            respond::text(StatusCode::FORBIDDEN, "unable to upgrade: unable to negotiate protocol");
         let supported = http::HeaderValue::from_static("v4.channel.k8s.io");
         response.headers_mut().insert("x-accepted-stream-protocol-versions", supported);
         return response;
@@ -178,7 +185,8 @@ fn work(
     streams: Streams,
     attach: bool,
 ) -> Result<Work, Status> {
-    let known = pod["spec"]["containers"].as_array().into_iter().flatten().find(|one| one["name"] == container);
+    let known =
+        pod["spec"]["containers"].as_array().into_iter().flatten().find(|one| one["name"] == container);
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };

@@ -45,7 +45,11 @@ enum Sink {
 }
 
 /// Runs the process until it ends; kills it and all it started when the client goes away.
-pub(super) async fn run(spec: Spec, mut input: mpsc::Receiver<Input>, output: mpsc::Sender<Output>) -> Outcome {
+pub(super) async fn run(
+    spec: Spec,
+    mut input: mpsc::Receiver<Input>,
+    output: mpsc::Sender<Output>,
+) -> Outcome {
     let mut readers = JoinSet::new();
     let (mut child, mut sink) = match start(&spec, &output, &mut readers) {
         Ok(started) => started,
@@ -68,7 +72,9 @@ pub(super) async fn run(spec: Spec, mut input: mpsc::Receiver<Input>, output: mp
     // Output is complete when all that hold the other ends have closed them.
     while readers.join_next().await.is_some() {}
     match status {
-        Ok(status) => Outcome::Exited(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())),
+        Ok(status) => {
+            Outcome::Exited(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
+        }
         Err(error) => Outcome::NotStarted(error.to_string()),
     }
 }
@@ -97,7 +103,10 @@ fn start(spec: &Spec, output: &mpsc::Sender<Output>, readers: &mut JoinSet<()>) 
         return start_on_terminal(command, output, readers);
     }
     let piped = |wanted: bool| if wanted { Stdio::piped() } else { Stdio::null() };
-    command.stdin(piped(spec.streams.stdin)).stdout(piped(spec.streams.stdout)).stderr(piped(spec.streams.stderr));
+    command
+        .stdin(piped(spec.streams.stdin))
+        .stdout(piped(spec.streams.stdout))
+        .stderr(piped(spec.streams.stderr));
     let mut child = command.spawn()?;
     if let Some(stdout) = child.stdout.take() {
         readers.spawn(copy(stdout, output.clone(), Output::Stdout));
@@ -187,7 +196,11 @@ fn find(name: &str, dir: &Path) -> io::Result<PathBuf> {
     let missing = || io::Error::new(ErrorKind::NotFound, "executable file not found in $PATH");
     if name.contains('/') {
         let path = dir.join(name);
-        return if path.exists() { Ok(path) } else { Err(io::Error::new(ErrorKind::NotFound, "no such file or directory")) };
+        return if path.exists() {
+            Ok(path)
+        } else {
+            Err(io::Error::new(ErrorKind::NotFound, "no such file or directory"))
+        };
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file()).ok_or_else(missing)

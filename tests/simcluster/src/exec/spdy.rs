@@ -122,6 +122,7 @@ async fn write(
     if !bytes.is_empty() {
         outgoing.data(error, bytes.trim_ascii_end(), false).await;
     }
-    let still_open: Vec<StreamId> = [Some(error), opened.stdin, opened.resize].into_iter().flatten().collect();
+    let still_open: Vec<StreamId> =
+        [Some(error), opened.stdin, opened.resize].into_iter().flatten().collect();
     outgoing.end(&still_open, StreamId(opened.last)).await;
 }

@@ -88,7 +88,11 @@ impl Protocol {
 }
 
 /// Takes the connection over.
-pub(super) fn open(connection: Connection, protocol: Protocol, streams: Streams) -> (Client, Arc<Mutex<Vec<u8>>>) {
+pub(super) fn open(
+    connection: Connection,
+    protocol: Protocol,
+    streams: Streams,
+) -> (Client, Arc<Mutex<Vec<u8>>>) {
     let (read_half, write_half) = tokio::io::split(connection);
     let socket = stream::writer(write_half);
     let messages = stream::messages(read_half, socket.clone());

@@ -49,7 +49,8 @@ impl Document {
         let etag = format!("\"{}\"", self.hash);
         let known = call.headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
         let gzip = call.headers.get(http::header::ACCEPT_ENCODING).is_some_and(|value| value == "gzip");
-        let (code, bytes) = if known { (StatusCode::NOT_MODIFIED, Vec::new()) } else { (StatusCode::OK, self.bytes.clone()) };
+        let (code, bytes) =
+            if known { (StatusCode::NOT_MODIFIED, Vec::new()) } else { (StatusCode::OK, self.bytes.clone()) };
         let mut response = respond::bytes_response(code, content_type, bytes, gzip);
         let headers = response.headers_mut();
         headers.insert(ETAG, HeaderValue::from_str(&etag).expect("a hash is ASCII"));
@@ -91,7 +92,8 @@ pub(crate) fn serve(documents: &Documents, call: &Call, parts: &[&str]) -> Resul
             let path = path.join("/");
             let (_, document) =
                 documents.v3.iter().find(|(known, _)| *known == path).ok_or_else(Status::no_such_resource)?;
-            let cache = if call.query.get("hash").is_some() { "public, immutable" } else { "no-cache, private" };
+            let cache =
+                if call.query.get("hash").is_some() { "public, immutable" } else { "no-cache, private" };
             Ok(document.answer(call, "application/json", cache))
         }
         _ => Err(Status::no_such_resource()),

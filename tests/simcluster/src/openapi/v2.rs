@@ -17,7 +17,9 @@ pub(super) fn document() -> Vec<u8> {
     put_bytes(&mut info, 1, b"Kubernetes");
     put_bytes(&mut info, 2, b"1.36");
     let mut all_paths = Vec::new();
-    for (resource, (path, methods)) in resources.iter().flat_map(|known| paths(known).into_iter().map(move |one| (known, one))) {
+    for (resource, (path, methods)) in
+        resources.iter().flat_map(|known| paths(known).into_iter().map(move |one| (known, one)))
+    {
         let mut item = Vec::new();
         for (method, verb) in methods {
             let number = match method {

@@ -13,8 +13,10 @@ pub(super) fn document(group: &str, version: &str) -> Value {
     let mut all_paths = Map::new();
     for resource in &resources {
         for (path, methods) in paths(resource) {
-            let operations: Map<String, Value> =
-                methods.into_iter().map(|(method, verb)| (method.to_owned(), operation(resource, verb))).collect();
+            let operations: Map<String, Value> = methods
+                .into_iter()
+                .map(|(method, verb)| (method.to_owned(), operation(resource, verb)))
+                .collect();
             all_paths.insert(path, Value::Object(operations));
         }
     }
@@ -56,8 +58,12 @@ fn object(object_type: &Type) -> Value {
     }
     properties.extend(fields_of(object_type));
     let mut schema = json!({"description": "", "type": "object", "properties": properties});
-    let required: Vec<&str> =
-        object_type.json_fields().into_iter().filter(|field| field.required).map(|field| field.name).collect();
+    let required: Vec<&str> = object_type
+        .json_fields()
+        .into_iter()
+        .filter(|field| field.required)
+        .map(|field| field.name)
+        .collect();
     if !required.is_empty() {
         schema["required"] = json!(required);
     }

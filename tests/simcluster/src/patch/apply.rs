@@ -22,10 +22,12 @@ pub(crate) fn apply(
     writer: &Writer<'_>,
     force: bool,
 ) -> Result<Value, Status> {
-    let before = live.filter(|_| writer.manager == "kubectl").and_then(|live| last_applied(live, object_type));
+    let before =
+        live.filter(|_| writer.manager == "kubectl").and_then(|live| last_applied(live, object_type));
     let wanted = FieldSet::of(declared, object_type);
     let mut entries = live.map(Entry::read).unwrap_or_default();
-    let previous = entries.iter().find(|entry| writer.wrote(entry, "Apply")).map(|entry| entry.fields.clone());
+    let previous =
+        entries.iter().find(|entry| writer.wrote(entry, "Apply")).map(|entry| entry.fields.clone());
     let unchanged = entries.clone();
     entries.retain(|entry| !writer.wrote(entry, "Apply"));
 
@@ -58,7 +60,8 @@ pub(crate) fn apply(
             remove(&mut merged, path);
         }
     }
-    let same = previous.as_ref() == Some(&wanted) && live.is_some_and(|live| without_entries(live) == without_entries(&merged));
+    let same = previous.as_ref() == Some(&wanted)
+        && live.is_some_and(|live| without_entries(live) == without_entries(&merged));
     if same {
         entries = unchanged;
     } else {
@@ -158,10 +161,13 @@ mod tests {
     fn what_is_no_longer_declared_goes() {
         let object_type = schema().get("core.v1.ConfigMap");
         let me = writer("me");
-        let first = apply(None, &configmap(&json!({"a": "1", "b": "2"})), object_type, &me, false).expect("created");
-        let second = apply(Some(&first), &configmap(&json!({"a": "1"})), object_type, &me, false).expect("applied");
+        let first =
+            apply(None, &configmap(&json!({"a": "1", "b": "2"})), object_type, &me, false).expect("created");
+        let second =
+            apply(Some(&first), &configmap(&json!({"a": "1"})), object_type, &me, false).expect("applied");
         assert_eq!(second["data"], json!({"a": "1"}));
-        let same = apply(Some(&second), &configmap(&json!({"a": "1"})), object_type, &me, false).expect("applied");
+        let same =
+            apply(Some(&second), &configmap(&json!({"a": "1"})), object_type, &me, false).expect("applied");
         assert_eq!(same, second);
     }
 
@@ -179,7 +185,13 @@ mod tests {
         let forced = apply(Some(&live), &declared, object_type, &writer("me"), true).expect("forced");
         assert_eq!(forced["data"], json!({"a": "2", "z": "9"}));
         let shared = apply(Some(&live), &configmap(&json!({"a": "1"})), object_type, &writer("me"), false);
-        assert_eq!(shared.expect("equal values do not conflict")["metadata"]["managedFields"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            shared.expect("equal values do not conflict")["metadata"]["managedFields"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
     }
 
     #[test]

@@ -9,8 +9,12 @@ use serde_json::Value;
 pub(crate) fn apply(mut target: Value, patch: &Value) -> Result<Value, String> {
     let operations = patch.as_array().ok_or("a JSON patch is a list of operations")?;
     for operation in operations {
-        let text = |key: &str| operation[key].as_str().ok_or_else(|| format!("operation lacks {key:?}: {operation}"));
-        let value = || operation.get("value").cloned().ok_or_else(|| format!("operation lacks \"value\": {operation}"));
+        let text = |key: &str| {
+            operation[key].as_str().ok_or_else(|| format!("operation lacks {key:?}: {operation}"))
+        };
+        let value = || {
+            operation.get("value").cloned().ok_or_else(|| format!("operation lacks \"value\": {operation}"))
+        };
         let path = text("path")?;
         match text("op")? {
             "add" => add(&mut target, path, value()?)?,
@@ -29,7 +33,9 @@ pub(crate) fn apply(mut target: Value, patch: &Value) -> Result<Value, String> {
                 add(&mut target, path, copied)?;
             }
             "test" => {
-                if target.pointer(path).unwrap_or(&Value::Null) != operation.get("value").unwrap_or(&Value::Null) {
+                if target.pointer(path).unwrap_or(&Value::Null)
+                    != operation.get("value").unwrap_or(&Value::Null)
+                {
                     return Err(format!("testing path {path} failed"));
                 }
             }
@@ -50,7 +56,8 @@ fn add(target: &mut Value, path: &str, value: Value) -> Result<(), String> {
         }
         Some(Value::Array(list)) if last == "-" => list.push(value),
         Some(Value::Array(list)) => {
-            let index = last.parse().ok().filter(|index| *index <= list.len()).ok_or_else(|| missing("add", path))?;
+            let index =
+                last.parse().ok().filter(|index| *index <= list.len()).ok_or_else(|| missing("add", path))?;
             list.insert(index, value);
         }
         _ => return Err(missing("add", path)),
@@ -97,7 +104,11 @@ mod tests {
             {"op": "remove", "path": "/a"},
         ]);
         assert_eq!(apply(target.clone(), &patch), Ok(json!({"l": [1, 2, 3, 4], "m": 1, "n": null})));
-        for wrong in [json!([{"op": "remove", "path": "/x"}]), json!([{"op": "test", "path": "/l", "value": 1}]), json!({})] {
+        for wrong in [
+            json!([{"op": "remove", "path": "/x"}]),
+            json!([{"op": "test", "path": "/l", "value": 1}]),
+            json!({}),
+        ] {
             assert!(apply(target.clone(), &wrong).is_err(), "{wrong}");
         }
     }

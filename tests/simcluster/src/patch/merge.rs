@@ -27,7 +27,8 @@ mod tests {
 
     #[test]
     fn the_rfc_example() {
-        let target = json!({"title": "Goodbye!", "author": {"givenName": "John", "familyName": "Doe"}, "tags": ["a"]});
+        let target =
+            json!({"title": "Goodbye!", "author": {"givenName": "John", "familyName": "Doe"}, "tags": ["a"]});
         let patch = json!({"title": "Hello!", "phone": "1", "author": {"familyName": null}, "tags": ["b"]});
         let wanted = json!({"title": "Hello!", "author": {"givenName": "John"}, "tags": ["b"], "phone": "1"});
         assert_eq!(apply(target, &patch), wanted);

@@ -10,7 +10,11 @@ use crate::schema::{Field, Shape, Type};
 ///
 /// # Errors
 /// A message for the 422 when a list element lacks its merge key or a directive is unknown.
-pub(crate) fn apply(target: Value, patch: &Value, object_type: Option<&'static Type>) -> Result<Value, String> {
+pub(crate) fn apply(
+    target: Value,
+    patch: &Value,
+    object_type: Option<&'static Type>,
+) -> Result<Value, String> {
     let Value::Object(changes) = patch else { return Ok(patch.clone()) };
     match changes.get("$patch").and_then(Value::as_str) {
         Some("replace") => return Ok(without_directives(patch.clone())),
@@ -49,7 +53,8 @@ pub(crate) fn apply(target: Value, patch: &Value, object_type: Option<&'static T
 }
 
 fn merge_field(old: Option<Value>, change: &Value, field: Option<&'static Field>) -> Result<Value, String> {
-    let merges = field.is_some_and(|field| field.strategy.is_some_and(|tags| tags.split(',').any(|tag| tag == "merge")));
+    let merges = field
+        .is_some_and(|field| field.strategy.is_some_and(|tags| tags.split(',').any(|tag| tag == "merge")));
     match (change, field) {
         (Value::Object(_), Some(field)) if field.shape == Shape::Map => {
             apply(old.unwrap_or_default(), change, None)
@@ -80,7 +85,9 @@ fn merge_list(
         return Ok(Value::Array(kept.cloned().map(without_directives).collect()));
     }
     for change in changes {
-        let id = change.get(key).ok_or_else(|| format!("map: {change} does not contain declared merge key: {key}"))?;
+        let id = change
+            .get(key)
+            .ok_or_else(|| format!("map: {change} does not contain declared merge key: {key}"))?;
         let place = list.iter().position(|element| element.get(key) == Some(id));
         if change["$patch"] == "delete" {
             list.retain(|element| element.get(key) != Some(id));
@@ -114,7 +121,10 @@ fn reorder(list: &mut [Value], order: &[Value], key: Option<&str>) {
     list.sort_by_key(|element| place(element).unwrap_or(usize::MAX));
 }
 
-fn directives<'a>(changes: &'a Map<String, Value>, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a [Value])> {
+fn directives<'a>(
+    changes: &'a Map<String, Value>,
+    prefix: &'a str,
+) -> impl Iterator<Item = (&'a str, &'a [Value])> {
     changes
         .iter()
         .filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_array()?.as_slice())))

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use super::{Kubectl, Outcome};
 
 /// A scene: what went wrong and what was printed until then, if anything did.
-pub type Scene = fn(&Kubectl) -> Result<(), (String, Outcome)>;
+pub(crate) type Scene = fn(&Kubectl) -> Result<(), (String, Outcome)>;
 
 /// All scenes with their names.
-pub const SCENES: &[(&str, Scene)] = &[
+pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("get secrets -w", watch_table),
     ("get configmaps -w -o yaml --output-watch-events", watch_objects),
     ("logs -f shell", follow),
@@ -25,6 +25,8 @@ pub const SCENES: &[(&str, Scene)] = &[
     ("run -it --rm", run_terminal),
     ("port-forward pod/web", forward),
     ("port-forward pod/web to a closed port", forward_refused),
+    ("exec and port-forward over SPDY", over_spdy),
+    ("exec and port-forward over WebSocket, where kubectl can", over_websocket),
 ];
 
 /// How long a scene may take before it has failed.
@@ -40,7 +42,12 @@ struct Running {
 
 impl Running {
     fn start(kubectl: &Kubectl, arguments: &str) -> Running {
+        Running::start_with(kubectl, arguments, &[])
+    }
+
+    fn start_with(kubectl: &Kubectl, arguments: &str, environment: &[(&str, &str)]) -> Running {
         let mut command = kubectl.command(&kubectl.program, &words(arguments));
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("kubectl starts");
         let (sender, lines) = channel();
@@ -98,7 +105,8 @@ impl Running {
 
     fn resize(&mut self, rows: u16, columns: u16) {
         let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        rustix::termios::tcsetwinsize(self.keyboard.as_ref().expect("a terminal").as_fd(), size).expect("resized");
+        rustix::termios::tcsetwinsize(self.keyboard.as_ref().expect("a terminal").as_fd(), size)
+            .expect("resized");
     }
 
     /// Waits for the end and its exit code.
@@ -168,8 +176,9 @@ fn terminal(kubectl: &Kubectl) -> Result<(), (String, Outcome)> {
     // The new size takes its own way; ask until it has arrived.
     shell.keys("until [ \"$(stty size)\" = '40 120' ]; do :; done; echo re''sized\r");
     shell.expect("resized\r\n")?;
-    shell.keys("sleep 60; echo never\r");
-    shell.expect("never\r\n")?;
+    // Once the child says so, the interrupt finds it and not a shell that is about to start it.
+    shell.keys("sh -c 'echo star\"\"ted; exec sleep 60'\r");
+    shell.expect("started\r\n")?;
     shell.keys("\u{3}");
     shell.expect("$ ")?;
     shell.keys("test -t 0 && echo is''atty; exit 3\r");
@@ -189,8 +198,10 @@ fn attach_terminal(kubectl: &Kubectl) -> Result<(), (String, Outcome)> {
 }
 
 fn run_terminal(kubectl: &Kubectl) -> Result<(), (String, Outcome)> {
-    let mut shell =
-        Running::on_terminal(kubectl, "run once -it --rm --restart=Never --image=registry.example.test/run:1 -- sh");
+    let mut shell = Running::on_terminal(
+        kubectl,
+        "run once -it --rm --restart=Never --image=registry.example.test/run:1 -- sh",
+    );
     shell.expect("$ ")?;
     shell.keys("echo in''side; exit 0\r");
     shell.expect("inside\r\n")?;
@@ -219,6 +230,27 @@ fn forward_refused(kubectl: &Kubectl) -> Result<(), (String, Outcome)> {
         return Err(forward.failed(&answer));
     }
     forward.expect("connection refused").map(drop)
+}
+
+fn over_spdy(kubectl: &Kubectl) -> Result<(), (String, Outcome)> {
+    over(kubectl, "false")
+}
+
+fn over_websocket(kubectl: &Kubectl) -> Result<(), (String, Outcome)> {
+    over(kubectl, "true")
+}
+
+/// Versions in the middle speak both protocols, as these variables say.
+fn over(kubectl: &Kubectl, websockets: &str) -> Result<(), (String, Outcome)> {
+    let environment =
+        [("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets)];
+    let mut exec = Running::start_with(kubectl, "exec shell -- seq 3", &environment);
+    exec.expect("1\n2\n3\n")?;
+    exec.end(0)?;
+    let mut forward = Running::start_with(kubectl, "port-forward pod/web :8080", &environment);
+    let port = local_port(&mut forward)?;
+    let answer = get(port).map_err(|error| forward.failed(&error.to_string()))?;
+    if answer.ends_with("hello-from-web\n") { Ok(()) } else { Err(forward.failed(&answer)) }
 }
 
 fn local_port(forward: &mut Running) -> Result<u16, (String, Outcome)> {

@@ -3,13 +3,13 @@
 use super::{Outcome, minor};
 
 /// One command and what must come of it.
-pub struct Row {
+pub(crate) struct Row {
     /// The command line, without `kubectl`; a first word `@user` picks who runs it.
-    pub command: &'static str,
+    pub(crate) command: &'static str,
     /// What it reads.
-    pub stdin: &'static str,
+    pub(crate) stdin: &'static str,
     /// All versions must print the same.
-    pub alike: bool,
+    pub(crate) alike: bool,
     code: i32,
     stdout: &'static [&'static str],
     stderr: &'static [&'static str],
@@ -42,7 +42,7 @@ impl Row {
     }
 
     /// The command line as arguments; single quotes keep blanks.
-    pub fn command(&self) -> Vec<String> {
+    pub(crate) fn command(&self) -> Vec<String> {
         let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/manifests");
         let mut words = vec![String::new()];
         let mut quoted = false;
@@ -57,14 +57,15 @@ impl Row {
     }
 
     /// Whether the outcome is as wanted.
-    pub fn check(&self, version: &str, outcome: &Outcome) -> Result<(), String> {
+    pub(crate) fn check(&self, version: &str, outcome: &Outcome) -> Result<(), String> {
         if minor(version) < self.since {
             return Ok(());
         }
         if outcome.code != self.code {
             return Err(format!("wanted exit code {}", self.code));
         }
-        let lacks = |text: &str, pieces: &[&'static str]| pieces.iter().copied().find(|piece| !text.contains(piece));
+        let lacks =
+            |text: &str, pieces: &[&'static str]| pieces.iter().copied().find(|piece| !text.contains(piece));
         if let Some(piece) = lacks(&outcome.stdout, self.stdout) {
             return Err(format!("stdout lacks {piece:?}"));
         }
@@ -76,13 +77,16 @@ impl Row {
 }
 
 /// Text without what differs from cluster to cluster (ids, times, ages, versions) and without its columns' widths.
-pub fn stable(text: &str) -> String {
+pub(crate) fn stable(text: &str) -> String {
     let split = |letter: char| letter.is_whitespace() || "\"'{}[],=/<>()".contains(letter);
     let is_id = |word: &str| word.len() == 36 && word.matches('-').count() == 4;
-    let is_time = |word: &str| word.len() >= 20 && word.starts_with("20") && word.contains('T') && word.ends_with('Z');
+    let is_time =
+        |word: &str| word.len() >= 20 && word.starts_with("20") && word.contains('T') && word.ends_with('Z');
     let is_age = |word: &str| {
         let units = word.trim_matches(|letter: char| letter.is_ascii_digit() || "smhd".contains(letter));
-        units.is_empty() && word.starts_with(|first: char| first.is_ascii_digit()) && word.ends_with(['s', 'm', 'h', 'd'])
+        units.is_empty()
+            && word.starts_with(|first: char| first.is_ascii_digit())
+            && word.ends_with(['s', 'm', 'h', 'd'])
     };
     let line = |line: &str| {
         let words = line.split_whitespace().map(|word| {
@@ -96,7 +100,7 @@ pub fn stable(text: &str) -> String {
 }
 
 /// The rows.
-pub fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
     [reading(), refusals(), writing(), applying(), patching(), waiting(), commands(), asking()]
         .into_iter()
         .flatten()
@@ -105,7 +109,10 @@ pub fn rows() -> Vec<Row> {
 
 fn reading() -> Vec<Row> {
     vec![
-        row("get pods", &["NAME    READY   STATUS    RESTARTS", "echo    1/1     Running", "web     2/2     Running"]),
+        row(
+            "get pods",
+            &["NAME    READY   STATUS    RESTARTS", "echo    1/1     Running", "web     2/2     Running"],
+        ),
         row("get pods -A -o wide", &["NAMESPACE   NAME", "node1"]).varies(),
         row("get pods -o name", &["pod/echo\npod/shell\npod/web\n"]),
         row("get pods -o jsonpath={.items[*].spec.containers[*].name}", &["cat sh web sidecar"]),
@@ -124,9 +131,18 @@ fn reading() -> Vec<Row> {
         row("get cm,svc,ep,sa,deploy,rs", &["configmap/app-config", "serviceaccount/robot"]),
         row("get events", &["pod/shell", "Started container sh"]),
         row("events", &["Pod/shell", "Started container sh"]),
-        row("describe secret db-credentials", &["password:  22 bytes", "example.test/owner: payments"]).varies(),
-        row("describe pod web", &["DB_PASSWORD:", "<set to the key 'password' in secret 'db-credentials'>", "Pulled"]).varies(),
-        row("describe deployment web", &["2 desired | 2 updated | 2 total | 2 available", "MinimumReplicasAvailable"]).varies(),
+        row("describe secret db-credentials", &["password:  22 bytes", "example.test/owner: payments"])
+            .varies(),
+        row(
+            "describe pod web",
+            &["DB_PASSWORD:", "<set to the key 'password' in secret 'db-credentials'>", "Pulled"],
+        )
+        .varies(),
+        row(
+            "describe deployment web",
+            &["2 desired | 2 updated | 2 total | 2 available", "MinimumReplicasAvailable"],
+        )
+        .varies(),
         row("describe node node1", &["InternalIP:  10.0.0.1", "Non-terminated Pods:"]).varies(),
         row("describe cm app-config", &["retries=3"]).varies(),
         row("describe svc web", &["TargetPort:", "8080/TCP"]).varies(),
@@ -219,7 +235,10 @@ fn applying() -> Vec<Row> {
         row("apply -f @/configmap.yaml", &["configmap/applied created"]),
         row("apply -f @/configmap.yaml", &["configmap/applied unchanged"]),
         row("diff -f @/configmap-changed.yaml", &["-  k: v1", "+  k: v2"]).fails(1, &[]).varies(),
-        row("apply --dry-run=server -f @/configmap-changed.yaml", &["configmap/applied configured (server dry run)"]),
+        row(
+            "apply --dry-run=server -f @/configmap-changed.yaml",
+            &["configmap/applied configured (server dry run)"],
+        ),
         row("apply -f @/configmap-changed.yaml", &["configmap/applied configured"]),
         row("get cm applied -o jsonpath={.data}", &[r#"{"k":"v2"}"#]),
         row("apply view-last-applied cm applied", &["k: v2"]),
@@ -227,44 +246,71 @@ fn applying() -> Vec<Row> {
         row("get cm applied -o jsonpath={.data}", &[r#"{"k":"v1"}"#]),
         row("apply --server-side --field-manager=other -f @/configmap-changed.yaml", &[])
             .fails(1, &["Apply failed with 1 conflict: conflict with \"kubectl\": .data.k"]),
-        row("apply --server-side --field-manager=other --force-conflicts -f @/configmap-changed.yaml", &["serverside-applied"]),
-        row("get cm applied --show-managed-fields -o jsonpath={.metadata.managedFields[*].manager}", &["other"]),
+        row(
+            "apply --server-side --field-manager=other --force-conflicts -f @/configmap-changed.yaml",
+            &["serverside-applied"],
+        ),
+        row(
+            "get cm applied --show-managed-fields -o jsonpath={.metadata.managedFields[*].manager}",
+            &["other"],
+        ),
         row("apply -f @/secret.yaml", &["secret/applied-secret created"]),
         row("get secret applied-secret -o jsonpath={.data.token}", &["RkFLRS1hcHBsaWVkLXRva2VuLTE="]),
         row("apply -f @/deployment.yaml", &["deployment.apps/applied created"]),
         row("apply -f @/deployment-changed.yaml", &["deployment.apps/applied configured"]),
-        row("get deploy applied -o jsonpath={.spec.template.spec.containers[*].env}{.spec.template.spec.containers[*].image}", &[
-            r#"[{"name":"B","value":"2"}]registry.example.test/main:2 registry.example.test/side:1"#,
-        ]),
+        row(
+            "get deploy applied -o jsonpath={.spec.template.spec.containers[*].env}{.spec.template.spec.containers[*].image}",
+            &[r#"[{"name":"B","value":"2"}]registry.example.test/main:2 registry.example.test/side:1"#],
+        ),
         row("rollout status deployment applied --timeout=5s", &["successfully rolled out"]),
-        row("apply -f @/unknown-field.yaml", &[]).fails(1, &["strict decoding error: unknown field \"datum\""]),
-        row("apply --validate=warn -f @/unknown-field.yaml", &["configmap/bad created"]).fails(0, &["Warning: unknown field \"datum\""]),
-        row("delete -f @/configmap.yaml -f @/secret.yaml -f @/deployment.yaml", &["secret \"applied-secret\" deleted"]),
+        row("apply -f @/unknown-field.yaml", &[])
+            .fails(1, &["strict decoding error: unknown field \"datum\""]),
+        row("apply --validate=warn -f @/unknown-field.yaml", &["configmap/bad created"])
+            .fails(0, &["Warning: unknown field \"datum\""]),
+        row(
+            "delete -f @/configmap.yaml -f @/secret.yaml -f @/deployment.yaml",
+            &["secret \"applied-secret\" deleted"],
+        ),
     ]
 }
 
 fn patching() -> Vec<Row> {
     vec![
         row(r#"patch configmap app-config -p {"data":{"x":"1"}}"#, &["configmap/app-config patched"]),
-        row(r#"patch configmap app-config --type=json -p [{"op":"remove","path":"/data/x"}]"#, &["configmap/app-config patched"]),
-        row(r#"patch configmap app-config --type=json -p [{"op":"remove","path":"/data/x"}]"#, &[]).fails(1, &["missing"]).varies(),
-        row(r#"patch deployment web --type=merge -p {"metadata":{"annotations":{"a":"b"}}}"#, &["deployment.apps/web patched"]),
+        row(
+            r#"patch configmap app-config --type=json -p [{"op":"remove","path":"/data/x"}]"#,
+            &["configmap/app-config patched"],
+        ),
+        row(r#"patch configmap app-config --type=json -p [{"op":"remove","path":"/data/x"}]"#, &[])
+            .fails(1, &["missing"])
+            .varies(),
+        row(
+            r#"patch deployment web --type=merge -p {"metadata":{"annotations":{"a":"b"}}}"#,
+            &["deployment.apps/web patched"],
+        ),
         row(
             r#"patch deployment web -p {"spec":{"template":{"spec":{"containers":[{"name":"web","image":"registry.example.test/web:2"}]}}}}"#,
             &["deployment.apps/web patched"],
         ),
-        row("get deploy web -o jsonpath={.spec.template.spec.containers[0].image}/{.spec.template.spec.containers[0].env[1].name}", &[
-            "registry.example.test/web:2/INLINE_PASSWORD",
-        ]),
-        row(r#"patch pod web -p {"spec":{"restartPolicy":"Never"}}"#, &[]).fails(1, &["pod updates may not change fields other than"]),
-        row(r#"patch secret binary-blob -p {"data":{"blob":"eA=="}}"#, &[]).fails(1, &["field is immutable when `immutable` is set"]),
+        row(
+            "get deploy web -o jsonpath={.spec.template.spec.containers[0].image}/{.spec.template.spec.containers[0].env[1].name}",
+            &["registry.example.test/web:2/INLINE_PASSWORD"],
+        ),
+        row(r#"patch pod web -p {"spec":{"restartPolicy":"Never"}}"#, &[])
+            .fails(1, &["pod updates may not change fields other than"]),
+        row(r#"patch secret binary-blob -p {"data":{"blob":"eA=="}}"#, &[])
+            .fails(1, &["field is immutable when `immutable` is set"]),
     ]
 }
 
 fn waiting() -> Vec<Row> {
     vec![
-        row("wait --for=condition=Nope pod/shell --timeout=1s", &[]).fails(1, &["timed out waiting for the condition on pods/shell"]),
-        row("wait --for=jsonpath={.status.phase}=Running pod/shell --timeout=2s", &["pod/shell condition met"]),
+        row("wait --for=condition=Nope pod/shell --timeout=1s", &[])
+            .fails(1, &["timed out waiting for the condition on pods/shell"]),
+        row(
+            "wait --for=jsonpath={.status.phase}=Running pod/shell --timeout=2s",
+            &["pod/shell condition met"],
+        ),
         row("rollout status deployment web --timeout=5s", &["successfully rolled out"]),
     ]
 }
@@ -274,15 +320,19 @@ fn commands() -> Vec<Row> {
         row("logs shell --tail=2", &["line 19\nline 20\n"]),
         row("logs web -c sidecar --tail=1", &["line 20\n"]),
         row("logs shell --limit-bytes=9", &["line 1\nli"]),
-        row("logs -l app=web --prefix --tail=1 --all-containers", &["[pod/web/sidecar] line 20"]),
+        row("logs -l app=web --prefix --tail=1 --all-containers", &["[pod/web/sidecar] line 20"]).varies(),
         row("logs shell --tail=1 --timestamps", &["Z line 20"]),
-        row("exec shell -- sh -c 'echo out; echo err >&2; exit 3'", &["out\n"]).fails(3, &["err\n", "command terminated with exit code 3"]),
+        row("exec shell -- sh -c 'echo out; echo err >&2; exit 3'", &["out\n"])
+            .fails(3, &["err\n", "command terminated with exit code 3"]),
         row("exec shell -c sh -- true", &[]),
         row("exec -i shell -- cat", &["stdin line 1\nstdin line 2\n"]).reads("stdin line 1\nstdin line 2\n"),
         row("exec -i shell -- sh -c 'read a; echo got $a'", &["got one\n"]).reads("one\ntwo\n"),
         row("exec shell -- nosuchcommand", &[]).fails(1, &["executable file not found in $PATH"]),
         row("exec shell -- sh -c 'kill -9 $$'", &[]).fails(137, &["command terminated with exit code 137"]),
-        row("exec web -c web -- sh -c 'echo $INLINE_PASSWORD at $HOSTNAME'", &["FAKE-inline-env-password at web\n"]),
+        row(
+            "exec web -c web -- sh -c 'echo $INLINE_PASSWORD at $HOSTNAME'",
+            &["FAKE-inline-env-password at web\n"],
+        ),
         row("exec shell -- sh -c 'head -c 300000 /dev/zero | tr \"\\0\" x'", &["xxxxxxxx"]),
         row("exec -i shell -- sh -c 'cat > up.txt'", &[]).reads("carried up\n"),
         row("cp shell:up.txt down.txt", &[]),

@@ -1,10 +1,10 @@
-//! The verbs on stored objects: get, list, create, update, patch, delete, deletecollection.
+//! The verbs on stored objects. Here get, create, update and patch; list and delete have modules of their own.
+
+mod delete;
+mod list;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -16,73 +16,43 @@ use crate::kinds::Resource;
 use crate::lifecycle;
 use crate::object;
 use crate::patch::{self, apply::LAST_APPLIED};
-use crate::respond::{self, Body, Client, Page};
+use crate::respond::{self, Body, Client};
 use crate::schema::schema;
-use crate::selector::Selector;
 use crate::status::Status;
 use crate::store::Next;
 use crate::validate::validate;
-
-/// How long a deleted pod or namespace takes to go: long enough that kubectl has to watch for it.
-const TERMINATION: Duration = Duration::from_millis(100);
 
 /// Answers a verb on a resource, or on its `status`.
 ///
 /// # Errors
 /// Whatever the API server would refuse with.
-pub(crate) async fn serve(cluster: &Arc<Cluster>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub(crate) async fn serve(
+    cluster: &Arc<Cluster>,
+    call: &Call,
+    resource: &'static Resource,
+) -> Result<Response<Body>, Status> {
     let client = Client::new(&call.headers, &call.query)?;
     match call.info.verb.as_str() {
         "get" => {
             let object = cluster.store.read(resource, scope(resource, call), &call.info.name)?;
             Ok(client.object(StatusCode::OK, resource, &object))
         }
-        "list" => list(cluster, call, resource, &client).await,
+        "list" => list::list(cluster, call, resource, &client).await,
         "create" => create(cluster, call, resource, &client),
         "update" => update(cluster, call, resource, &client),
         "patch" => patch(cluster, call, resource, &client),
-        "delete" => delete(cluster, call, resource, &client),
-        "deletecollection" => delete_collection(cluster, call, resource, &client),
+        "delete" => delete::delete(cluster, call, resource, &client),
+        "deletecollection" => delete::delete_collection(cluster, call, resource, &client),
         _ => Err(Status::method_not_allowed()),
     }
 }
 
-async fn list(
-    cluster: &Arc<Cluster>,
+fn create(
+    cluster: &Cluster,
     call: &Call,
     resource: &'static Resource,
     client: &Client,
 ) -> Result<Response<Body>, Status> {
-    let selector = Selector::new(resource, &call.info, &call.query)?;
-    if let Some(wanted) = call.query.number::<u64>("resourceVersion") {
-        wait_for_version(cluster, wanted, call.query.number("timeoutSeconds")).await?;
-    }
-    let start = call.query.filled("continue").map(read_continue).transpose()?;
-    let start = start.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-    let (objects, version) = cluster.store.list(resource, selector.namespace(), start);
-    let mut selected: Vec<Arc<Value>> = objects.into_iter().filter(|object| selector.matches(object)).collect();
-    let mut page = Page { version, ..Page::default() };
-    let limit = call.query.number::<usize>("limit").filter(|limit| (1..selected.len()).contains(limit));
-    if let Some(limit) = limit {
-        page.remaining = (!selector.is_narrow()).then(|| selected.len() - limit);
-        selected.truncate(limit);
-        page.next = selected.last().map(|last| write_continue(version, last)).unwrap_or_default();
-    }
-    Ok(client.list(resource, selected.iter().map(AsRef::as_ref), &page))
-}
-
-/// Waits, as the watch cache does, for a version that has not been written yet.
-async fn wait_for_version(cluster: &Cluster, wanted: u64, seconds: Option<u64>) -> Result<(), Status> {
-    let mut versions = cluster.store.subscribe();
-    let patience = Duration::from_secs(seconds.unwrap_or(3).min(3));
-    let reached = tokio::time::timeout(patience, versions.wait_for(|version| *version >= wanted)).await;
-    match reached {
-        Ok(Ok(_)) => Ok(()),
-        _ => Err(Status::version_too_large(wanted, cluster.store.current())),
-    }
-}
-
-fn create(cluster: &Cluster, call: &Call, resource: &'static Resource, client: &Client) -> Result<Response<Body>, Status> {
     let mut decoder = Decoder::new(resource, Validation::of(&call.query)?);
     let mut object = decoder.decode(&call.headers, &call.body)?;
     check_identity(call, resource, &mut object)?;
@@ -91,11 +61,19 @@ fn create(cluster: &Cluster, call: &Call, resource: &'static Resource, client: &
 }
 
 /// Stamps and stores a new object.
-fn insert(cluster: &Cluster, call: &Call, resource: &'static Resource, mut object: Value) -> Result<Arc<Value>, Status> {
+fn insert(
+    cluster: &Cluster,
+    call: &Call,
+    resource: &'static Resource,
+    mut object: Value,
+) -> Result<Arc<Value>, Status> {
     if resource.namespaced {
         let namespace = cluster.store.read(Resource::core("namespaces"), "", &call.info.namespace)?;
         if object::is_terminating(&namespace) {
-            let why = format!("unable to create new content in namespace {} because it is being terminated", call.info.namespace);
+            let why = format!(
+                "unable to create new content in namespace {} because it is being terminated",
+                call.info.namespace
+            );
             return Err(Status::conflict(resource, object::name(&object), &why));
         }
     }
@@ -125,7 +103,12 @@ fn insert(cluster: &Cluster, call: &Call, resource: &'static Resource, mut objec
     cluster.store.create(resource, object)
 }
 
-fn update(cluster: &Cluster, call: &Call, resource: &'static Resource, client: &Client) -> Result<Response<Body>, Status> {
+fn update(
+    cluster: &Cluster,
+    call: &Call,
+    resource: &'static Resource,
+    client: &Client,
+) -> Result<Response<Body>, Status> {
     let mut decoder = Decoder::new(resource, Validation::of(&call.query)?);
     let mut object = decoder.decode(&call.headers, &call.body)?;
     check_identity(call, resource, &mut object)?;
@@ -133,8 +116,14 @@ fn update(cluster: &Cluster, call: &Call, resource: &'static Resource, client: &
     Ok(respond::warn(client.object(StatusCode::OK, resource, &stored), decoder.warnings))
 }
 
-fn patch(cluster: &Cluster, call: &Call, resource: &'static Resource, client: &Client) -> Result<Response<Body>, Status> {
-    let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn patch(
+    cluster: &Cluster,
+    call: &Call,
+    resource: &'static Resource,
+    client: &Client,
+) -> Result<Response<Body>, Status> {
+    let content_type =
+        call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let parsed = || -> Result<Value, Status> {
         serde_json::from_slice(&call.body)
             .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))
@@ -185,7 +174,8 @@ fn apply(
         .query
         .filled("fieldManager")
         .ok_or_else(|| Status::unprocessable("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"))?;
-    let parsed = parse_yaml(&call.body).ok_or_else(|| Status::bad_request("error decoding YAML: not a document"))?;
+    let parsed =
+        parse_yaml(&call.body).ok_or_else(|| Status::bad_request("error decoding YAML: not a document"))?;
     let mut declared = decoder.accept(parsed)?;
     check_identity(call, resource, &mut declared)?;
     let object_type = schema().get(resource.schema);
@@ -252,131 +242,15 @@ fn change(
         let new = ordered(resource, make(old)?);
         Ok(match () {
             () if call.is_dry_run() => Next::Answer(new),
-            () if object::is_terminating(&new) && object::has_finalizers(old) && !object::has_finalizers(&new) => {
+            () if object::is_terminating(&new)
+                && object::has_finalizers(old)
+                && !object::has_finalizers(&new) =>
+            {
                 Next::Remove(new)
             }
             () => Next::Put(new),
         })
     })
-}
-
-fn delete(
-    cluster: &Arc<Cluster>,
-    call: &Call,
-    resource: &'static Resource,
-    client: &Client,
-) -> Result<Response<Body>, Status> {
-    let options = delete_options(call)?;
-    let (namespace, name) = (scope(resource, call).to_owned(), call.info.name.clone());
-    let existing = cluster.store.read(resource, &namespace, &name)?;
-    if let Some(uid) = options["preconditions"]["uid"].as_str().filter(|uid| *uid != object::meta(&existing, "uid")) {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::meta(&existing, "uid"));
-        return Err(Status::conflict(resource, &name, &why));
-    }
-    let dry_run = call.is_dry_run() || options["dryRun"][0] == "All";
-    let deleted = if dry_run { existing } else { begin_delete(cluster, resource, &namespace, &name, &options)? };
-    // Objects that take time to go are answered as they are now, others with a Status.
-    if object::is_terminating(&deleted) || resource.plural == "pods" {
-        return Ok(client.object(StatusCode::OK, resource, &deleted));
-    }
-    let status = Status::deleted(resource, &name, object::meta(&deleted, "uid"));
-    Ok(client.foreign(StatusCode::OK, &status, "meta.v1.Status"))
-}
-
-fn delete_collection(
-    cluster: &Arc<Cluster>,
-    call: &Call,
-    resource: &'static Resource,
-    client: &Client,
-) -> Result<Response<Body>, Status> {
-    let options = delete_options(call)?;
-    let selector = Selector::new(resource, &call.info, &call.query)?;
-    let (objects, version) = cluster.store.list(resource, selector.namespace(), None);
-    let selected: Vec<Arc<Value>> = objects.into_iter().filter(|object| selector.matches(object)).collect();
-    if !call.is_dry_run() {
-        for object in &selected {
-            begin_delete(cluster, resource, object::namespace(object), object::name(object), &options)?;
-        }
-    }
-    let page = Page { version, ..Page::default() };
-    Ok(client.list(resource, selected.iter().map(AsRef::as_ref), &page))
-}
-
-/// Removes the object, or marks it as terminating when something has to happen first.
-fn begin_delete(
-    cluster: &Arc<Cluster>,
-    resource: &'static Resource,
-    namespace: &str,
-    name: &str,
-    options: &Value,
-) -> Result<Arc<Value>, Status> {
-    let grace = options["gracePeriodSeconds"].as_i64();
-    let slow = match resource.plural {
-        "pods" => grace != Some(0),
-        plural => plural == "namespaces",
-    };
-    let marked = cluster.store.update(resource, namespace, name, |old| {
-        if !slow && !object::has_finalizers(old) {
-            return Ok(Next::Remove(old.clone()));
-        }
-        if object::is_terminating(old) {
-            return Ok(Next::Answer(old.clone()));
-        }
-        let mut new = old.clone();
-        let metadata = object::meta_mut(&mut new);
-        metadata.insert("deletionTimestamp".to_owned(), json!(object::now()));
-        if resource.plural == "pods" {
-            metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace.unwrap_or(30)));
-        }
-        if resource.plural == "namespaces" {
-            new["status"]["phase"] = json!("Terminating");
-        }
-        Ok(Next::Put(ordered(resource, new)))
-    })?;
-    if slow {
-        let (cluster, namespace, name) = (cluster.clone(), namespace.to_owned(), name.to_owned());
-        let uid = object::meta(&marked, "uid").to_owned();
-        tokio::spawn(async move {
-            tokio::time::sleep(TERMINATION).await;
-            finish_delete(&cluster, resource, &namespace, &name, &uid);
-        });
-    }
-    Ok(marked)
-}
-
-fn finish_delete(cluster: &Cluster, resource: &'static Resource, namespace: &str, name: &str, uid: &str) {
-    if resource.plural == "namespaces" {
-        for inside in crate::kinds::RESOURCES.iter().filter(|known| known.namespaced) {
-            for object in cluster.store.list(inside, name, None).0 {
-                // Somebody else may have deleted it meanwhile: gone is gone.
-                cluster.store.remove(inside, name, object::name(&object)).ok();
-            }
-        }
-    }
-    let gone = cluster.store.update(resource, namespace, name, |old| {
-        let same = object::meta(old, "uid") == uid;
-        Ok(if same && !object::has_finalizers(old) { Next::Remove(old.clone()) } else { Next::Answer(old.clone()) })
-    });
-    if let Err(status) = gone {
-        tracing::debug!(name, "deleted twice: {}", status.message);
-    }
-}
-
-fn delete_options(call: &Call) -> Result<Value, Status> {
-    if call.body.is_empty() {
-        let grace = call.query.number::<i64>("gracePeriodSeconds");
-        return Ok(grace.map_or_else(|| json!({}), |seconds| json!({"gracePeriodSeconds": seconds})));
-    }
-    // kubectl sends options of group meta.k8s.io/v1 or v1: the kind is what counts.
-    let object_type = schema().get("meta.v1.DeleteOptions");
-    let mut decoder = Decoder::of_kind("DeleteOptions", "v1".to_owned(), object_type, Validation::Ignore);
-    let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if content_type.starts_with("application/vnd.kubernetes.protobuf") {
-        return decoder.decode(&call.headers, &call.body);
-    }
-    let mut options: Value = parse_yaml(&call.body).ok_or_else(|| Status::bad_request("DeleteOptions do not parse"))?;
-    options["apiVersion"] = json!("v1");
-    decoder.accept(options)
 }
 
 /// The body must be about the object of the path; what it leaves out is filled in.
@@ -409,7 +283,14 @@ fn check_identity(call: &Call, resource: &Resource, object: &mut Value) -> Resul
 
 fn keep_identity(old: &Value, new: &mut Value) {
     let metadata = object::meta_mut(new);
-    for key in ["uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for key in [
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         match old["metadata"].get(key) {
             Some(value) => metadata.insert(key.to_owned(), value.clone()),
             None => metadata.shift_remove(key),
@@ -427,20 +308,8 @@ fn writer<'a>(manager: &'a str, resource: &Resource, subresource: &'a str) -> Wr
 }
 
 fn ordered(resource: &Resource, object: Value) -> Value {
-    schema().get(resource.schema).conform(object, &mut Vec::new()).expect("the object conformed when it was decoded")
-}
-
-fn write_continue(version: u64, last: &Value) -> String {
-    let start = format!("{}/{}", object::namespace(last), object::name(last));
-    let token = json!({"v": "meta.k8s.io/v1", "rv": version, "start": format!("{start}\u{0}")});
-    URL_SAFE_NO_PAD.encode(token.to_string())
-}
-
-fn read_continue(token: &str) -> Result<(String, String), Status> {
-    let refused = || Status::bad_request("invalid continue token: continue key is not valid: illegal base64 data at input byte 4");
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| refused())?;
-    let token: Value = serde_json::from_slice(&bytes).map_err(|_| refused())?;
-    let start = token["start"].as_str().unwrap_or_default().trim_end_matches('\u{0}');
-    let (namespace, name) = start.split_once('/').ok_or_else(refused)?;
-    Ok((namespace.to_owned(), name.to_owned()))
+    schema()
+        .get(resource.schema)
+        .conform(object, &mut Vec::new())
+        .expect("the object conformed when it was decoded")
 }
