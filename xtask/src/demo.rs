@@ -76,7 +76,11 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         story.stage.endpoint()
     ));
     let started = Instant::now();
-    if real { story.on_a_real_cluster()? } else { story.tell()? }
+    if real {
+        story.on_a_real_cluster()?
+    } else {
+        story.tell()?
+    }
     say(&format!("\nThat was the story, in {} s.", started.elapsed().as_secs()));
     if args.keep {
         story.keep()?;
@@ -100,11 +104,15 @@ impl Story {
 
         scene("Now plain kubectl works");
         expect(&self.kubectl(ALICE, &["get", "pods"])?, 0, "shell")?;
-        scene("Secrets come masked: equal values look equal, and nothing can be read");
+        scene("Secrets come masked: names and keys are there, values are not");
         expect(&self.kubectl(ALICE, &["get", "secret", "db-credentials", "-o", "yaml"])?, 0, "data:")?;
         scene("An exec, recorded byte for byte");
         let command = "echo \"I am in $(basename \"$PWD\")\"; ls /nosuch; exit 3";
-        expect(&self.kubectl(ALICE, &["exec", "shell", "-c", "sh", "--", "sh", "-c", command])?, 3, "I am in")?;
+        expect(
+            &self.kubectl(ALICE, &["exec", "shell", "-c", "sh", "--", "sh", "-c", command])?,
+            3,
+            "I am in",
+        )?;
         scene("A delete in a protected namespace is refused, whatever was granted");
         expect(&self.kubectl(ALICE, &["delete", "pod", "web", "-n", "prod"])?, 1, "change request")?;
 
@@ -142,12 +150,13 @@ impl Story {
     fn request_and_approve(&self) -> Result<String> {
         scene("Alice asks, and Bob approves: nobody approves their own request");
         let reason = "checkout is slow, INC-4711";
-        let asked = self.portcullis(ALICE, &["request", "--role", "debug", "--for", "30m", "--reason", reason])?;
+        let asked =
+            self.portcullis(ALICE, &["request", "--role", "debug", "--for", "30m", "--reason", reason])?;
         expect(&asked, 0, "r-")?;
         let listed = self.stage.portcullis(BOB, &["requests", "-o", "json"])?;
         let listed: Value = serde_json::from_str(&listed.stdout).context("requests -o json")?;
         let request = listed[0]["id"].as_str().context("no pending request")?.to_owned();
-        expect(&self.portcullis(ALICE, &["approve", &request])?, 1, "own request")?;
+        expect(&self.portcullis(ALICE, &["approve", &request])?, 1, "cannot approve it")?;
         expect(&self.portcullis(BOB, &["requests"])?, 0, &request)?;
         expect(&self.portcullis(BOB, &["approve", &request])?, 0, "g-")?;
         let grants = self.stage.portcullis(BOB, &["grants", "-o", "json"])?;
@@ -176,9 +185,14 @@ impl Story {
     fn replay(&self) -> Result<()> {
         let listed = self.stage.operator(&["sessions", "list", "-o", "json"])?;
         let sessions: Value = serde_json::from_str(&listed.stdout).context("sessions list -o json")?;
-        let is_exec = |session: &&Value| session["command"].as_str().is_some_and(|argv| argv.contains(" exec "));
+        let is_exec = |session: &&Value| {
+            let argv = session["start"]["attestation"]["process"]["argv"].as_array();
+            argv.is_some_and(|argv| argv.iter().any(|word| word == "exec"))
+        };
         let session = sessions.as_array().into_iter().flatten().find(is_exec);
-        let id = session.and_then(|session| session["id"].as_str()).context("the exec is not among the sessions")?;
+        let id = session
+            .and_then(|session| session["id"].as_str())
+            .context("the exec is not among the sessions")?;
         self.operator(&["sessions", "list"])?;
         self.operator(&["sessions", "show", id])?;
         expect(&self.operator(&["sessions", "play", id, "--speed", "4"])?, 0, "I am in")?;
@@ -268,13 +282,19 @@ fn indent(text: &str) -> String {
 
 fn quote(arg: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-    if !arg.is_empty() && arg.chars().all(plain) { arg.to_owned() } else { format!("'{}'", arg.replace('\'', r"'\''")) }
+    if !arg.is_empty() && arg.chars().all(plain) {
+        arg.to_owned()
+    } else {
+        format!("'{}'", arg.replace('\'', r"'\''"))
+    }
 }
 
 /// Reads endpoint, CA and credential of a kubeconfig's current context, with kubectl's own reading of it.
 fn real_cluster(kubectl: &Kubectl, file: &std::path::Path) -> Result<Upstream> {
     let mut command = Command::new(&kubectl.path);
-    command.args(["config", "view", "--raw", "--minify", "--flatten", "-o", "json", "--kubeconfig"]).arg(file);
+    command
+        .args(["config", "view", "--raw", "--minify", "--flatten", "-o", "json", "--kubeconfig"])
+        .arg(file);
     let shown = output(&mut command, LIMIT)?;
     ensure!(shown.code == 0, "kubectl cannot read {}: {}", file.display(), shown.stderr);
     let view: Value = serde_json::from_str(&shown.stdout).context("kubectl config view")?;
@@ -308,7 +328,8 @@ fn real_cluster(kubectl: &Kubectl, file: &std::path::Path) -> Result<Upstream> {
 
 fn write_private(path: &std::path::Path, content: &[u8]) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     Ok(())
 }

@@ -88,7 +88,9 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             RequestSource::Stream(body) => body.size_hint(),
-            RequestSource::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            RequestSource::Whole(body) => {
+                SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
+            }
         }
     }
 }
@@ -268,7 +270,8 @@ impl ProxiedBody {
             Ending::LogLine => Some(format!("\n{reason}\n").into_bytes()),
             Ending::WatchEvent | Ending::Silent => None,
         };
-        let recorded = self.record.event(&Event::Cut { request: self.record.number(), reason: reason.clone() });
+        let recorded =
+            self.record.event(&Event::Cut { request: self.record.number(), reason: reason.clone() });
         let outcome = recorded.and_then(|()| match &last_words {
             Some(words) => self.record.sent(words),
             None => Ok(()),
@@ -293,6 +296,10 @@ impl ProxiedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.masker.is_some() || self.access.is_some() { SizeHint::default() } else { self.inner.size_hint() }
+        if self.masker.is_some() || self.access.is_some() {
+            SizeHint::default()
+        } else {
+            self.inner.size_hint()
+        }
     }
 }

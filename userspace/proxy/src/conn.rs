@@ -88,7 +88,11 @@ pub(crate) async fn serve(
 }
 
 /// Answers one request: what the pipeline gives, or its refusal in the form that the client can show.
-async fn answer(proxy: &Arc<Proxy>, caller: &Arc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
+async fn answer(
+    proxy: &Arc<Proxy>,
+    caller: &Arc<Caller>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let discovery = is_discovery(&request);
     let retry_of = crate::denials::key(caller, &request);
     match pipeline(proxy, caller, request).await {

@@ -44,7 +44,11 @@ impl Decided {
             Decision::Allow(allowed) => allowed,
             Decision::Deny(denied) => {
                 let message = denied.message(&query);
-                return Err(Refusal::Denied(Box::new(Denial { described: described(&classified), denied, message })));
+                return Err(Refusal::Denied(Box::new(Denial {
+                    described: described(&classified),
+                    denied,
+                    message,
+                })));
             }
         };
         let rules = match (allowed.obligations.mask, &classified.operation) {
@@ -63,8 +67,9 @@ impl Decided {
         let number = line.session.next_request();
         let mut decided = described(&self.classified);
         let audit_id = audit_id();
-        if let Event::RequestDecided { request, connection, audit_id: id, decision, role, rule, grant, .. } =
-            &mut decided
+        if let Event::RequestDecided {
+            request, connection, audit_id: id, decision, role, rule, grant, ..
+        } = &mut decided
         {
             *request = number;
             *connection = line.connection;

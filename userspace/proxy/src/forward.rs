@@ -15,6 +15,7 @@ use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
 use crate::body::{Ending, ProxiedBody, RequestBody, ResponseBody};
+use crate::caller::Person;
 use crate::classify::Classified;
 use crate::decide::{Decided, Recorded};
 use crate::lease::Lease;
@@ -38,6 +39,8 @@ pub(crate) struct Credentialed {
 
 /// What is known of a request when its answer arrives.
 struct Exchange {
+    /// Keeps the connection's record open for as long as an upgraded stream goes on.
+    person: Arc<Person>,
     target: String,
     info: RequestInfo,
     /// Path and query.
@@ -111,6 +114,7 @@ impl Credentialed {
         };
         let exchange = Exchange {
             target: target.name.clone(),
+            person: Arc::clone(&person),
             info,
             path,
             allowed,
@@ -149,7 +153,8 @@ impl Exchange {
             return Ok(response);
         }
         let content_type = response.headers().get(header::CONTENT_TYPE);
-        let content_type = content_type.map_or("no content type", |value| value.to_str().unwrap_or("not ASCII"));
+        let content_type =
+            content_type.map_or("no content type", |value| value.to_str().unwrap_or("not ASCII"));
         let essence = content_type.split(';').next().unwrap_or(content_type).trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(Refusal::UnmaskableType { content_type: content_type.to_owned() });
@@ -272,7 +277,11 @@ impl Exchange {
             .map_err(|error| Refusal::Upgrade { protocol: error.to_string() })?;
         record.event(&tap.opened(record.number()))?;
         let server = hyper::upgrade::on(&mut response);
-        tokio::spawn(upgrade::tunnel(client, server, tap, record, self.lease));
+        let Self { person, lease, .. } = self;
+        tokio::spawn(async move {
+            upgrade::tunnel(client, server, tap, record, lease).await;
+            drop(person);
+        });
         Ok(response.map(|_| ResponseBody::whole(Bytes::new())))
     }
 }

@@ -115,7 +115,8 @@ pub(crate) fn set_impersonation(
     grant: Option<&str>,
     session: &str,
 ) -> Result<(), Refusal> {
-    let reserved = std::iter::once(&subject.name).chain(&subject.groups).find(|name| name.starts_with("system:"));
+    let reserved =
+        std::iter::once(&subject.name).chain(&subject.groups).find(|name| name.starts_with("system:"));
     if let Some(name) = reserved {
         return Err(Refusal::ReservedName { name: name.clone() });
     }
@@ -131,7 +132,8 @@ pub(crate) fn set_impersonation(
 }
 
 fn value(text: &str) -> Result<HeaderValue, Refusal> {
-    HeaderValue::from_str(text).map_err(|_| Refusal::UnspeakableName { name: text.escape_debug().to_string() })
+    HeaderValue::from_str(text)
+        .map_err(|_| Refusal::UnspeakableName { name: text.escape_debug().to_string() })
 }
 
 /// Keeps of `Accept` only the JSON representations (plain, Table, PartialObjectMetadata, watch), in the client's order.
@@ -242,7 +244,9 @@ mod tests {
             narrow_accept(&mut map).unwrap();
             assert_eq!(map.get(header::ACCEPT).unwrap(), narrowed);
         }
-        for asked in ["application/vnd.kubernetes.protobuf", "application/cbor", "application/yaml", "text/html"] {
+        for asked in
+            ["application/vnd.kubernetes.protobuf", "application/cbor", "application/yaml", "text/html"]
+        {
             assert!(matches!(
                 narrow_accept(&mut headers(&[("Accept", asked)])),
                 Err(Refusal::NotAcceptable { .. })
@@ -252,7 +256,8 @@ mod tests {
 
     #[test]
     fn only_gzip_is_offered_upstream_for_masked_resources() {
-        for (asked, offered) in [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("br", "identity"), ("gzip;q=0", "identity")]
+        for (asked, offered) in
+            [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("br", "identity"), ("gzip;q=0", "identity")]
         {
             let mut map = headers(&[("Accept-Encoding", asked)]);
             narrow_accept_encoding(&mut map);

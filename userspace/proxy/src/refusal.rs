@@ -20,15 +20,24 @@ pub(crate) enum Refusal {
     Ambiguous(Ambiguity),
     #[error("portcullis: refused: {0}")]
     Unclassified(#[from] ClassifyError),
-    #[error("portcullis: refused: impersonation (kubectl --as, Impersonate-* headers) does not pass the gate")]
+    #[error(
+        "portcullis: refused: impersonation (kubectl --as, Impersonate-* headers) does not pass the gate"
+    )]
     Impersonation,
     #[error("{0}")]
     Denied(Box<Denial>),
-    #[error("portcullis: refused: {resource} are masked here and can be sent as JSON only; the request accepts {accept:?}", resource = "these objects")]
+    #[error(
+        "portcullis: refused: {resource} are masked here and can be sent as JSON only; the request accepts {accept:?}",
+        resource = "these objects"
+    )]
     NotAcceptable { accept: String },
-    #[error("portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach and port-forward can be upgraded")]
+    #[error(
+        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach and port-forward can be upgraded"
+    )]
     Upgrade { protocol: String },
-    #[error("portcullis: refused: the body carries a masked value back ({0}); writing it would destroy the secret. Send the real value, or leave that field out (kubectl patch)")]
+    #[error(
+        "portcullis: refused: the body carries a masked value back ({0}); writing it would destroy the secret. Send the real value, or leave that field out (kubectl patch)"
+    )]
     WriteBack(String),
     #[error("portcullis: refused: the body of a write to a masked resource is over {limit} bytes")]
     TooLarge { limit: usize },
@@ -36,7 +45,9 @@ pub(crate) enum Refusal {
     BodyUnreadable(String),
     #[error("portcullis: refused: a body in content coding {0:?} cannot be checked for masked values")]
     BodyCoding(String),
-    #[error("portcullis: refused: the name {name:?} is reserved to the cluster and cannot be presented for an engineer")]
+    #[error(
+        "portcullis: refused: the name {name:?} is reserved to the cluster and cannot be presented for an engineer"
+    )]
     ReservedName { name: String },
     #[error("portcullis: refused: the name {name:?} cannot stand in an HTTP header")]
     UnspeakableName { name: String },
@@ -87,7 +98,9 @@ impl Refusal {
             Self::BodyCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unrecorded(_) | Self::Credential { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Upstream { .. } | Self::Unmaskable(_) | Self::UnmaskableType { .. } => StatusCode::BAD_GATEWAY,
+            Self::Upstream { .. } | Self::Unmaskable(_) | Self::UnmaskableType { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
         }
     }
 

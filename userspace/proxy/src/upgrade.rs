@@ -8,7 +8,8 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use portcullis_access::Ended;
 use portcullis_kube::stream::{
-    PortEvent, PortForwardProtocol, PortForwardTap, Protocol, RemoteCommandTap, Side, StreamError, StreamEvent,
+    PortEvent, PortForwardProtocol, PortForwardTap, Protocol, RemoteCommandTap, Side, StreamError,
+    StreamEvent,
 };
 use portcullis_kube::{RequestInfo, Status, query_flag, query_values};
 use portcullis_record::{Channel, Event, RecordError, StreamKind};
@@ -141,7 +142,13 @@ struct Shared {
 }
 
 /// Carries an upgraded connection until both sides are done or access ends.
-pub(crate) async fn tunnel(client: OnUpgrade, server: OnUpgrade, tap: Tap, record: RequestRecord, lease: Lease) {
+pub(crate) async fn tunnel(
+    client: OnUpgrade,
+    server: OnUpgrade,
+    tap: Tap,
+    record: RequestRecord,
+    lease: Lease,
+) {
     let shared = Arc::new(Shared { tap: Mutex::new(tap), record: Mutex::new(record) });
     let outcome = carry(client, server, &shared, lease).await;
     let mut record = shared.record.lock().unwrap_or_else(PoisonError::into_inner);

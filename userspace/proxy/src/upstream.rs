@@ -52,7 +52,10 @@ impl Upstream {
     ///
     /// # Errors
     /// When the credential cannot be had: the request is refused.
-    pub(crate) fn credential(&self, server_name: &ServerName<'static>) -> Result<Presenting, CredentialError> {
+    pub(crate) fn credential(
+        &self,
+        server_name: &ServerName<'static>,
+    ) -> Result<Presenting, CredentialError> {
         let credential = self.source.current()?;
         let id = credential.id();
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +143,10 @@ impl Connector {
             self.tls.connect(self.server_name, tcp).await
         };
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
-            std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer from {address} in {CONNECT_TIMEOUT:?}"))
+            std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("no answer from {address} in {CONNECT_TIMEOUT:?}"),
+            )
         })??;
         Ok(UpstreamIo(TokioIo::new(Box::new(stream))))
     }
@@ -184,7 +190,11 @@ impl hyper::rt::Read for UpstreamIo {
 }
 
 impl hyper::rt::Write for UpstreamIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 
