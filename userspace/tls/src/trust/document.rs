@@ -112,17 +112,15 @@ impl Node {
         }
     }
 
-    /// A mapping's entry, with its position. A key that stands there twice is an error: readers differ on which counts.
-    pub(super) fn entry(&self, key: &str) -> Result<Option<(usize, &Self, &Self)>, Problem> {
+    /// A mapping's entry: key and value. A key that stands there twice is an error: readers differ on which counts.
+    pub(super) fn entry(&self, key: &str) -> Result<Option<(&Self, &Self)>, Problem> {
         let Value::Mapping { entries, .. } = &self.value else {
             return Err(Problem::new(self.line, "a mapping should stand here: this is not a kubeconfig"));
         };
-        let mut found = entries.iter().enumerate().filter(|(_, (k, _))| k.text() == Some(key));
-        let first = found.next().map(|(index, (key, value))| (index, key, value));
+        let mut found = entries.iter().filter(|(found, _)| found.text() == Some(key));
+        let first = found.next().map(|(key, value)| (key, value));
         match found.next() {
-            Some((_, (again, _))) => {
-                Err(Problem::new(again.line, format!("{key:?} stands here a second time")))
-            }
+            Some((again, _)) => Err(Problem::new(again.line, format!("{key:?} stands here a second time"))),
             None => Ok(first),
         }
     }

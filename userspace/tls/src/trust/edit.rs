@@ -28,14 +28,14 @@ pub(super) fn set(
         return Err(Problem::new(mapping.line, "a mapping should stand here"));
     };
     match (mapping.entry(key)?, value) {
-        (Some((_, key, old)), Some(value)) => Ok(Some(replace(source, key, old, value))),
+        (Some((key, old)), Some(value)) => Ok(Some(replace(source, key, old, value))),
         (None, Some(value)) => {
-            let (_, anchor, _) = mapping
+            let (anchor, _) = mapping
                 .entry(anchor)?
                 .ok_or_else(|| Problem::new(mapping.line, format!("{anchor:?} is missing")))?;
             insert(source, *style, key, value, anchor).map(Some)
         }
-        (Some((_, key, old)), None) => Ok(Some(delete(source, *style, key, old))),
+        (Some((key, old)), None) => Ok(Some(delete(source, *style, key, old))),
         (None, None) => Ok(None),
     }
 }

@@ -12,7 +12,7 @@ use super::{
     ClusterReport, State,
     document::{Node, Problem, Value},
 };
-use crate::{Endpoint, Name, TlsError};
+use crate::{Endpoint, TlsError};
 
 pub(super) const CA_DATA: &str = "certificate-authority-data";
 const CA_FILE: &str = "certificate-authority";
@@ -104,19 +104,19 @@ pub(super) enum Trust<'a> {
 /// Where a `server:` leads.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Server {
-    Tls(Endpoint),
-    PlainHttp,
+    Https(Endpoint),
+    Http(Endpoint),
     Unreadable,
 }
 
 /// All clusters, in order.
 pub(super) fn clusters(root: &Node) -> Result<Vec<Cluster<'_>>, Problem> {
-    if let Some((_, _, kind)) = root.entry("kind")?
+    if let Some((_, kind)) = root.entry("kind")?
         && kind.text() != Some("Config")
     {
         return Err(Problem::new(kind.line, "this is not a kubeconfig: its kind is not Config"));
     }
-    let Some((_, key, list)) = root.entry("clusters")? else {
+    let Some((key, list)) = root.entry("clusters")? else {
         return Ok(Vec::new());
     };
     if key.entangled || list.first_entangled().is_some() {
@@ -136,24 +136,27 @@ pub(super) fn clusters(root: &Node) -> Result<Vec<Cluster<'_>>, Problem> {
 /// Reads the URL in `server:` as far as kubectl's connection depends on it.
 pub(super) fn server(url: &str) -> Server {
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    if scheme.eq_ignore_ascii_case("http") {
-        return Server::PlainHttp;
-    }
+    let (is_tls, default_port) = match scheme.to_ascii_lowercase().as_str() {
+        "https" => (true, 443),
+        "http" => (false, 80),
+        _ => return Server::Unreadable,
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host_and_port = authority.rsplit('@').next().unwrap_or_default();
     let (host, port) = match host_and_port.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),
         _ => (host_and_port, ""),
     };
-    let port = if port.is_empty() { Ok(443) } else { port.parse() };
-    match (scheme.eq_ignore_ascii_case("https"), host.parse::<Name>(), port) {
-        (true, Ok(host), Ok(port)) => Server::Tls(Endpoint { host, port }),
+    let port = if port.is_empty() { Ok(default_port) } else { port.parse() };
+    match (host.parse(), port) {
+        (Ok(host), Ok(port)) if is_tls => Server::Https(Endpoint { host, port }),
+        (Ok(host), Ok(port)) => Server::Http(Endpoint { host, port }),
         _ => Server::Unreadable,
     }
 }
 
 fn cluster(item: &Node) -> Result<Cluster<'_>, Problem> {
-    let (_, _, settings) = item
+    let (_, settings) = item
         .entry("cluster")?
         .ok_or_else(|| Problem::new(item.line, "this entry of clusters has no cluster"))?;
     let name = text(item, "name")?.map_or("", |(_, name)| name);
@@ -177,8 +180,8 @@ fn cluster(item: &Node) -> Result<Cluster<'_>, Problem> {
 fn text<'a>(mapping: &'a Node, key: &str) -> Result<Option<(usize, &'a str)>, Problem> {
     match mapping.entry(key)? {
         None => Ok(None),
-        Some((_, _, value)) if value.is_null() || value.text() == Some("") => Ok(None),
-        Some((_, _, value)) => value
+        Some((_, value)) if value.is_null() || value.text() == Some("") => Ok(None),
+        Some((_, value)) => value
             .text()
             .map(|text| Some((value.line, text)))
             .ok_or_else(|| Problem::new(value.line, format!("{key} should be a single value"))),
@@ -188,10 +191,7 @@ fn text<'a>(mapping: &'a Node, key: &str) -> Result<Option<(usize, &'a str)>, Pr
 /// Decodes like Go's encoding/base64, which kubectl uses: line breaks are skipped, nothing else is.
 fn decode(line: usize, data: &str) -> Result<Vec<u8>, Problem> {
     let compact: String = data.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    let bundle = STANDARD
-        .decode(compact)
-        .map_err(|error| Problem::new(line, format!("{CA_DATA} is not base64: {error}")))?;
-    Ok(bundle)
+    STANDARD.decode(compact).map_err(|error| Problem::new(line, format!("{CA_DATA} is not base64: {error}")))
 }
 
 #[cfg(test)]
@@ -210,10 +210,11 @@ mod tests {
             ("https://user@api.example.test:1", "api.example.test", 1),
             ("api.example.test:6443", "api.example.test", 6443),
         ] {
-            let expected = Server::Tls(Endpoint { host: host.parse().unwrap(), port });
+            let expected = Server::Https(Endpoint { host: host.parse().unwrap(), port });
             assert_eq!(server(url), expected, "{url}");
         }
-        assert_eq!(server("http://localhost:8080"), Server::PlainHttp);
+        let host = "localhost".parse().unwrap();
+        assert_eq!(server("http://localhost"), Server::Http(Endpoint { host, port: 80 }));
         for url in ["", "https://", "unix:///run/x", "https://a:99999", "https://a b", "https://2001:db8::1"]
         {
             assert_eq!(server(url), Server::Unreadable, "{url}");

@@ -73,7 +73,7 @@ pub enum State {
     NotATarget,
     /// The cluster skips verification (`insecure-skip-tls-verify`), so it needs no CA and kubectl would refuse one.
     Insecure,
-    /// The cluster is reached without TLS.
+    /// The server is a target, but its URL says http: TLS is not used, and the target will not understand.
     PlainHttp,
     /// The CA is in a file that others use too; it was not touched.
     SharedFile {
@@ -163,14 +163,9 @@ fn rewrite(
 /// The target that a cluster's server is, or why its trust is none of our business.
 fn target(cluster: &Cluster<'_>, targets: &[Endpoint]) -> Result<Endpoint, State> {
     match server(cluster.server) {
-        Server::PlainHttp => Err(State::PlainHttp),
-        Server::Tls(endpoint) if targets.contains(&endpoint) => {
-            if cluster.insecure {
-                Err(State::Insecure)
-            } else {
-                Ok(endpoint)
-            }
-        }
+        Server::Http(endpoint) if targets.contains(&endpoint) => Err(State::PlainHttp),
+        Server::Https(endpoint) if targets.contains(&endpoint) && cluster.insecure => Err(State::Insecure),
+        Server::Https(endpoint) if targets.contains(&endpoint) => Ok(endpoint),
         _ => Err(State::NotATarget),
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod kubeconfig;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
