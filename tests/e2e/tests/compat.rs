@@ -27,11 +27,13 @@ enum Compare {
     Exact,
     /// Exit code and shape only: the values of Secrets are masked on one side.
     Masked,
-    /// Exit code and standard output only: `kubectl cp` ends with the archive, and whether it still prints what tar said
-    /// on stderr is a race, without the gate too.
-    NoStderr,
+    /// Word for word, in any order of lines: kubectl prints events of the same second as they come.
+    Unordered,
+    /// Exit code only: `kubectl cp` ends with the archive, and whether it still prints what tar said is a race, without
+    /// the gate too. What came over is compared by itself.
+    Code,
 }
-use Compare::{Exact, Masked, NoStderr};
+use Compare::{Code, Exact, Masked, Unordered};
 
 /// What an engineer does in a day, in an order in which each step finds what it needs.
 const STEPS: &[(&str, &[&str], Compare)] = &[
@@ -47,14 +49,14 @@ const STEPS: &[(&str, &[&str], Compare)] = &[
     ("get jsonpath", &["get", "pods", "-o", "jsonpath={.items[*].metadata.name}"], Exact),
     ("get in chunks", &["get", "pods", "-A", "--chunk-size=1"], Exact),
     ("get raw", &["get", "--raw", "/api/v1/namespaces/demo/configmaps/app-config"], Exact),
-    ("get events", &["get", "events"], Exact),
+    ("get events", &["get", "events"], Unordered),
     ("get nodes", &["get", "nodes"], Exact),
     ("not found", &["get", "pod", "nosuch"], Exact),
     ("no such kind", &["get", "nosuchkind"], Exact),
     ("get secrets", &["get", "secrets"], Exact),
     ("get secret yaml", &["get", "secret", "db-credentials", "-o", "yaml"], Masked),
     ("get secret json", &["get", "secrets", "-o", "json"], Masked),
-    ("describe pod", &["describe", "pod", "shell"], Exact),
+    ("describe pod", &["describe", "pod", "shell"], Unordered),
     ("describe secret", &["describe", "secret", "db-credentials"], Masked),
     ("describe deployment", &["describe", "deployment", "web"], Exact),
     ("create configmap", &["create", "configmap", "made", "--from-literal=a=b"], Exact),
@@ -91,7 +93,7 @@ const STEPS: &[(&str, &[&str], Compare)] = &[
     ("exec no such command", &["exec", "shell", "--", "nosuch-command"], Exact),
     ("exec no such pod", &["exec", "nosuch", "--", "true"], Exact),
     ("cp to", &["cp", "up.txt", "shell:/tmp/up.txt", "-c", "sh"], Exact),
-    ("cp from", &["cp", "shell:/tmp/up.txt", "down.txt", "-c", "sh"], NoStderr),
+    ("cp from", &["cp", "shell:/tmp/up.txt", "down.txt", "-c", "sh"], Code),
     ("can-i", &["auth", "can-i", "get", "pods"], Exact),
     ("rollout status", &["rollout", "status", "deployment/web", "--timeout=10s"], Exact),
     ("scale", &["scale", "deployment/web", "--replicas=2"], Exact),
@@ -256,10 +258,11 @@ fn port_forward(side: &Side<'_>) -> Result<Output> {
 
 /// What two runs may differ in is replaced; for masked outputs only the shape is left.
 fn normal(output: &Output, how: Compare) -> (i32, String, String) {
-    let stdout = match how {
-        Exact | NoStderr => common::normalised(&output.stdout),
-        Masked => common::shape(&output.stdout),
-    };
-    let stderr = if how == NoStderr { String::new() } else { common::normalised(&output.stderr) };
-    (output.code, stdout, stderr)
+    let (stdout, stderr) = (common::normalised(&output.stdout), common::normalised(&output.stderr));
+    match how {
+        Exact => (output.code, stdout, stderr),
+        Unordered => (output.code, common::sorted(&stdout), stderr),
+        Masked => (output.code, common::shape(&output.stdout), stderr),
+        Code => (output.code, String::new(), String::new()),
+    }
 }

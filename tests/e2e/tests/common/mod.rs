@@ -143,8 +143,14 @@ fn is_age(text: &str) -> bool {
 /// Lines without their values, in order of the alphabet (`describe` prints a map in Go's random order): what is left of
 /// `password: RkFLRQ==` is `password`.
 pub fn shape(text: &str) -> String {
-    let mut lines: Vec<&str> =
+    let keys: Vec<&str> =
         text.lines().map(|line| line.split_once(':').map_or("", |(key, _)| key).trim_end()).collect();
+    sorted(&keys.join("\n"))
+}
+
+/// The same lines in order of the alphabet.
+pub fn sorted(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines.join("\n")
 }
