@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Tokens, User};
@@ -12,6 +11,7 @@ use crate::journal::Journal;
 use crate::openapi::Documents;
 use crate::request::{Query, RequestInfo};
 use crate::store::Store;
+use crate::upgrade::Upgrade;
 
 /// The simulated cluster.
 pub(crate) struct Cluster {
@@ -46,7 +46,7 @@ pub(crate) struct Call {
     /// The whole body.
     pub body: Bytes,
     /// The connection, when the client asked to upgrade it.
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: Option<Upgrade>,
 }
 
 impl Call {

@@ -14,6 +14,7 @@ use crate::object;
 use crate::request::{Query, RequestInfo};
 use crate::respond::{self, Body};
 use crate::status::Status;
+use crate::upgrade::Upgrade;
 use crate::{discovery, exec, logs, portforward, rest, reviews, scale, stream, watch};
 
 /// The API server's own limit on bodies.
@@ -27,7 +28,8 @@ pub(crate) async fn handle(
 ) -> Response<Body> {
     let wants_upgrade =
         stream::wants_upgrade(request.headers()).is_some() && request.version() < Version::HTTP_2;
-    let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+    let upgrade = wants_upgrade
+        .then(|| Upgrade { ready: hyper::upgrade::on(&mut request), shutdown: cluster.shutdown.clone() });
     let (head, incoming) = request.into_parts();
     let query = Query::parse(head.uri.query().unwrap_or_default());
     let audit_id = head.headers.get("audit-id").cloned();

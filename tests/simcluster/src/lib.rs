@@ -41,6 +41,7 @@ mod status;
 mod store;
 mod stream;
 mod table;
+mod upgrade;
 mod validate;
 mod watch;
 
@@ -134,7 +135,9 @@ impl SimCluster {
     /// # Errors
     /// When it cannot listen or write its files.
     pub async fn start(config: Config) -> Result<SimCluster, Error> {
-        let pods_dir = config.dir.join("pods");
+        let absolute = std::path::absolute(&config.dir);
+        let dir = absolute.map_err(|source| Error::File { path: config.dir, source })?;
+        let pods_dir = dir.join("pods");
         std::fs::create_dir_all(&pods_dir)
             .map_err(|source| Error::File { path: pods_dir.clone(), source })?;
         let mut listeners = Vec::new();
@@ -149,7 +152,7 @@ impl SimCluster {
         let pki = Pki::new()?;
         let tls = Arc::new(pki.server_config(&endpoints, &config.san)?);
         if let Some(endpoint) = endpoints.first() {
-            pki.write(&config.dir, *endpoint, &tokens)?;
+            pki.write(&dir, *endpoint, &tokens)?;
         }
         let log = config.log.as_deref();
         let journal = Journal::open(log)
@@ -168,7 +171,7 @@ impl SimCluster {
         for listener in listeners {
             tokio::spawn(server::serve(cluster.clone(), listener, tls.clone()));
         }
-        Ok(SimCluster { endpoints, dir: config.dir, shutdown })
+        Ok(SimCluster { endpoints, dir, shutdown })
     }
 
     /// The addresses it listens on.

@@ -40,11 +40,10 @@ async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
-    let dir = std::path::absolute(&arguments.dir).context("--dir")?;
     let cluster = SimCluster::start(Config {
         listen: arguments.listen,
         san: arguments.san,
-        dir,
+        dir: arguments.dir,
         log: arguments.log,
         tokens: arguments.token,
         bulk_secrets: arguments.bulk_secrets,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderName, Method, Response, StatusCode};
 use portcullis_codec::spdy::StreamId;
-use portcullis_codec::websocket;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, duplex};
 use tokio::sync::mpsc;
@@ -18,7 +17,8 @@ use crate::object;
 use crate::respond::{self, Body};
 use crate::spdy::{Event, Incoming, Outgoing, plain, tunnelled};
 use crate::status::Status;
-use crate::stream::{self, Connection};
+use crate::stream;
+use crate::upgrade::{self, Connection, Writer};
 
 const SPDY_PROTOCOL: &str = "portforward.k8s.io";
 const TUNNEL_PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
@@ -47,7 +47,7 @@ pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>
                 (UPGRADE, "SPDY/3.1".to_owned()),
                 (HeaderName::from_static("x-stream-protocol-version"), SPDY_PROTOCOL.to_owned()),
             ];
-            Ok(stream::switch(call.upgrade, &headers, |connection: Connection| async move {
+            Ok(upgrade::switch(call.upgrade, &headers, |connection: Connection| async move {
                 let (incoming, outgoing) = plain(connection);
                 over_spdy(incoming, outgoing, target).await;
             }))
@@ -67,7 +67,7 @@ fn over_websocket(call: Call, target: Target) -> Response<Body> {
             over_spdy(incoming, outgoing, target).await;
         });
     }
-    let Some(protocol) = Protocol::choose(&offered) else { return stream::bare(StatusCode::FORBIDDEN) };
+    let Some(protocol) = Protocol::choose(&offered) else { return upgrade::bare(StatusCode::FORBIDDEN) };
     let wanted: Vec<u16> = call.query.all("ports").filter_map(|port| port.parse().ok()).collect();
     stream::accept(call, Some(protocol.name()), move |connection| {
         over_channels(connection, protocol, wanted, target)
@@ -140,14 +140,13 @@ async fn forward(
 
 /// The old form: two channels for each port of the query, announced by the port's number, little endian.
 async fn over_channels(connection: Connection, protocol: Protocol, wanted: Vec<u16>, target: Target) {
-    let (read_half, write_half) = tokio::io::split(connection);
-    let socket = stream::writer(write_half);
-    let mut messages = stream::messages(read_half, socket.clone());
+    let (chunks, socket) = connection.split();
+    let mut messages = stream::messages(chunks, socket.clone());
     let mut inlets: HashMap<u8, mpsc::Sender<Vec<u8>>> = HashMap::new();
     let mut streams = tokio::task::JoinSet::new();
     for (port, data) in wanted.iter().zip((0_u8..).step_by(2)) {
         for channel in [data, data + 1] {
-            if socket.send(protocol.message(channel, &port.to_le_bytes())).await.is_err() {
+            if !socket.send(protocol.message(channel, &port.to_le_bytes())).await {
                 return;
             }
         }
@@ -169,14 +168,11 @@ async fn over_channels(connection: Connection, protocol: Protocol, wanted: Vec<u
             ended = streams.join_next() => if ended.is_none() || streams.is_empty() { break },
         }
     }
-    let mut close = Vec::new();
-    websocket::close(&mut close, None, 1000, "");
-    // The client may have hung up already.
-    socket.send(close).await.ok();
+    stream::close(&socket, Vec::new()).await;
 }
 
 async fn forward_channel(
-    socket: mpsc::Sender<Vec<u8>>,
+    socket: Writer,
     protocol: Protocol,
     target: Target,
     port: u16,
@@ -186,15 +182,14 @@ async fn forward_channel(
     let near = match target.connect(port) {
         Ok(near) => near,
         Err(why) => {
-            // The client may have hung up already.
-            socket.send(protocol.message(channel + 1, why.as_bytes())).await.ok();
+            socket.send(protocol.message(channel + 1, why.as_bytes())).await;
             return;
         }
     };
     let mut far = fed(near, bytes);
     let mut buffer = vec![0_u8; 16 * 1024];
     while let Ok(read) = far.read(&mut buffer).await {
-        if read == 0 || socket.send(protocol.message(channel, &buffer[..read])).await.is_err() {
+        if read == 0 || !socket.send(protocol.message(channel, &buffer[..read])).await {
             return;
         }
     }

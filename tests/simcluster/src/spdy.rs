@@ -7,7 +7,8 @@ use portcullis_codec::spdy::{Decoder, Encoder, Frame, Headers, Limits, StreamId}
 use portcullis_codec::websocket::{self, Kind};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::stream::{self, Connection};
+use crate::stream;
+use crate::upgrade::{Connection, Writer};
 
 /// `RST_STREAM` status "cancel", with which the kubelet ends what is still open.
 const CANCEL: u32 = 5;
@@ -47,34 +48,28 @@ pub(crate) struct Incoming {
 
 /// Our side of the session. Header blocks depend on each other, so frames are encoded in the order they are sent.
 #[derive(Clone)]
-pub(crate) struct Outgoing(Arc<Mutex<(Encoder, mpsc::Sender<Vec<u8>>)>>);
+pub(crate) struct Outgoing(Arc<Mutex<(Encoder, Wire)>>);
+
+/// What the bytes of the session travel in.
+enum Wire {
+    Plain(Writer),
+    Messages(Writer),
+}
 
 /// A session on a connection that speaks SPDY.
 pub(crate) fn plain(connection: Connection) -> (Incoming, Outgoing) {
-    let (read, write) = tokio::io::split(connection);
-    session(stream::chunks(read), stream::writer(write))
+    let (chunks, writer) = connection.split();
+    session(chunks, Wire::Plain(writer))
 }
 
 /// A session inside binary WebSocket messages, whose boundaries mean nothing.
 pub(crate) fn tunnelled(connection: Connection) -> (Incoming, Outgoing) {
-    let (read, write) = tokio::io::split(connection);
-    let socket = stream::writer(write);
-    let messages = stream::messages(read, socket.clone());
-    let (sender, mut frames) = mpsc::channel::<Vec<u8>>(16);
-    tokio::spawn(async move {
-        while let Some(frame) = frames.recv().await {
-            let mut message = Vec::with_capacity(frame.len() + 10);
-            websocket::message(&mut message, Kind::Binary, None, &[&frame]);
-            if socket.send(message).await.is_err() {
-                return;
-            }
-        }
-    });
-    session(messages, sender)
+    let (chunks, writer) = connection.split();
+    session(stream::messages(chunks, writer.clone()), Wire::Messages(writer))
 }
 
-fn session(chunks: mpsc::Receiver<Vec<u8>>, sender: mpsc::Sender<Vec<u8>>) -> (Incoming, Outgoing) {
-    let outgoing = Outgoing(Arc::new(Mutex::new((Encoder::default(), sender))));
+fn session(chunks: mpsc::Receiver<Vec<u8>>, wire: Wire) -> (Incoming, Outgoing) {
+    let outgoing = Outgoing(Arc::new(Mutex::new((Encoder::default(), wire))));
     let decoder = Decoder::new(Limits::default());
     let incoming = Incoming { chunks, decoder, events: VecDeque::new(), replies: outgoing.clone() };
     (incoming, outgoing)
@@ -136,11 +131,13 @@ impl Outgoing {
             open.iter().map(|stream| Frame::RstStream { stream: *stream, status: CANCEL }).collect();
         frames.push(Frame::GoAway { last_good, status: 0 });
         self.send(&frames).await;
+        let (Wire::Plain(writer) | Wire::Messages(writer)) = &self.0.lock().await.1;
+        writer.close();
     }
 
     async fn send(&self, frames: &[Frame<'_>]) -> bool {
         let mut guard = self.0.lock().await;
-        let (encoder, sender) = &mut *guard;
+        let (encoder, wire) = &mut *guard;
         let mut out = Vec::new();
         for frame in frames {
             if let Err(error) = encoder.encode(frame, &mut out) {
@@ -148,6 +145,13 @@ impl Outgoing {
                 return false;
             }
         }
-        sender.send(out).await.is_ok()
+        match wire {
+            Wire::Plain(writer) => writer.send(out).await,
+            Wire::Messages(writer) => {
+                let mut message = Vec::with_capacity(out.len() + 10);
+                websocket::message(&mut message, Kind::Binary, None, &[&out]);
+                writer.send(message).await
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Answers that go on: bodies fed by a task, the same over a WebSocket, and connections taken over from HTTP.
+//! Answers that go on: bodies fed by a task, and the same over a WebSocket.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,19 +9,14 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Frame as BodyFrame;
-use http_body_util::{BodyExt as _, Empty, StreamBody};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use http_body_util::{BodyExt as _, StreamBody};
 use portcullis_codec::websocket::{self, Frame, Kind};
 use sha1::{Digest as _, Sha1};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
 use crate::cluster::Call;
 use crate::respond::Body;
-
-/// A connection taken over from HTTP.
-pub(crate) type Connection = TokioIo<Upgraded>;
+use crate::upgrade::{Connection, Writer, bare, switch};
 
 /// How the frames of a watch or a log travel in a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,73 +102,10 @@ where
     switch(call.upgrade, &headers, serve)
 }
 
-/// Answers 101 and hands the connection to `serve` once it is free.
-pub(crate) fn switch<F>(
-    upgrade: Option<OnUpgrade>,
-    headers: &[(http::HeaderName, String)],
-    serve: impl FnOnce(Connection) -> F + Send + 'static,
-) -> Response<Body>
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    // HTTP/2 has no upgrades; no client sends their headers there.
-    let Some(upgrade) = upgrade else { return bare(StatusCode::BAD_REQUEST) };
-    tokio::spawn(async move {
-        match upgrade.await {
-            Ok(connection) => serve(TokioIo::new(connection)).await,
-            Err(error) => tracing::debug!("upgrade: {error}"),
-        }
-    });
-    let mut response = bare(StatusCode::SWITCHING_PROTOCOLS);
-    for (name, value) in headers {
-        response.headers_mut().insert(name, HeaderValue::from_str(value).expect("protocol names are ASCII"));
-    }
-    response
-}
-
-/// A queue in front of a connection's writing half; dropping all senders ends that half.
-pub(crate) fn writer(mut half: WriteHalf<Connection>) -> mpsc::Sender<Vec<u8>> {
-    let (queue, mut waiting) = mpsc::channel::<Vec<u8>>(16);
-    tokio::spawn(async move {
-        while let Some(bytes) = waiting.recv().await {
-            if half.write_all(&bytes).await.is_err() || half.flush().await.is_err() {
-                return;
-            }
-        }
-        if let Err(error) = half.shutdown().await {
-            tracing::debug!("end of stream: {error}");
-        }
-    });
-    queue
-}
-
-/// What arrives on a connection, as it arrives.
-pub(crate) fn chunks(mut half: ReadHalf<Connection>) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(async move {
-        let mut buffer = vec![0_u8; 32 * 1024];
-        loop {
-            match half.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => {
-                    if sender.send(buffer[..read].to_vec()).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    });
-    receiver
-}
-
 /// The messages a WebSocket client sends; a frame is a message, for the real server loses continuations too.
 /// Pings are answered on `replies`. Ends when the client closes.
-pub(crate) fn messages(
-    half: ReadHalf<Connection>,
-    replies: mpsc::Sender<Vec<u8>>,
-) -> mpsc::Receiver<Vec<u8>> {
+pub(crate) fn messages(mut chunks: mpsc::Receiver<Vec<u8>>, replies: Writer) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel(16);
-    let mut chunks = chunks(half);
     tokio::spawn(async move {
         let mut decoder = websocket::Decoder::client();
         let mut message = Vec::new();
@@ -189,7 +121,7 @@ pub(crate) fn messages(
                     Ok(Some(Frame::Ping(payload))) => {
                         let mut pong = Vec::new();
                         websocket::pong(&mut pong, None, payload);
-                        replies.send(pong).await.is_ok()
+                        replies.send(pong).await
                     }
                     Ok(Some(Frame::Pong(_))) => true,
                     Ok(Some(Frame::Close { .. })) => false,
@@ -207,36 +139,32 @@ pub(crate) fn messages(
     receiver
 }
 
-/// An answer without the headers of the API, as x/net/websocket refuses a handshake.
-pub(crate) fn bare(code: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Empty::new().boxed_unsync());
-    *response.status_mut() = code;
-    response
-}
-
 /// Sends frames as messages until either side ends.
 async fn pump(connection: Connection, mut frames: mpsc::Receiver<Bytes>, framing: Framing, greet: bool) {
-    let (read, write) = tokio::io::split(connection);
-    let queue = writer(write);
-    let mut incoming = messages(read, queue.clone());
-    if greet && queue.send(framing.message(b"")).await.is_err() {
+    let (chunks, writer) = connection.split();
+    let mut incoming = messages(chunks, writer.clone());
+    if greet && !writer.send(framing.message(b"")).await {
         return;
     }
     loop {
         tokio::select! {
             frame = frames.recv() => {
                 let Some(frame) = frame else { break };
-                if queue.send(framing.message(&frame)).await.is_err() {
+                if !writer.send(framing.message(&frame)).await {
                     return;
                 }
             }
             message = incoming.recv() => if message.is_none() { return },
         }
     }
-    let mut close = Vec::new();
-    websocket::close(&mut close, None, 1000, "");
-    // The client may have gone first: nothing is lost then.
-    queue.send(close).await.ok();
+    close(&writer, Vec::new()).await;
+}
+
+/// Sends what is left and a close frame, then ends the connection.
+pub(crate) async fn close(writer: &Writer, mut last: Vec<u8>) {
+    websocket::close(&mut last, None, 1000, "");
+    writer.send(last).await;
+    writer.close();
 }
 
 impl Framing {

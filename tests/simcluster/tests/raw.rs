@@ -405,3 +405,27 @@ async fn a_finalizer_holds_a_deleted_object() {
     fixture.send(Method::PATCH, path, &merge, r#"{"metadata":{"finalizers":null}}"#).await;
     assert_eq!(fixture.get(path, &[]).await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_process_ends_with_its_client_and_a_stream_with_the_server() {
+    let fixture = Fixture::new().await;
+    let exec = "/api/v1/namespaces/demo/pods/shell/exec?command=sh&command=-c&command=echo+$$;sleep+1000&stdout=true";
+    let v5 = [("sec-websocket-protocol", "v5.channel.k8s.io")];
+    let mut shell = fixture.websocket(exec, &v5).await.ok().expect("granted");
+    shell.next().await;
+    let (_, printed) = shell.next().await.expect("a process id");
+    let process = format!("/proc/{}", String::from_utf8_lossy(&printed[1..]).trim());
+    assert!(Path::new(&process).exists());
+    drop(shell);
+    let ended = async {
+        while Path::new(&process).exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), ended).await.expect("the process ends");
+    let mut shell = fixture.websocket(EXEC, &v5).await.ok().expect("granted");
+    shell.next().await;
+    fixture.cluster.stop();
+    let mut rest = Vec::new();
+    shell.io.read_to_end(&mut rest).await.expect("a proper end");
+}

@@ -20,7 +20,8 @@ use crate::object;
 use crate::respond::{self, Body};
 use crate::status::Status;
 use crate::store::Next;
-use crate::stream::{self, Connection};
+use crate::stream;
+use crate::upgrade::{self, Connection};
 
 pub(crate) use websocket::Protocol;
 
@@ -146,7 +147,7 @@ fn over_websocket(call: Call, streams: Streams, session: Session) -> Response<Bo
     }
     let offered: Vec<String> = stream::offered(&call.headers).into_iter().map(str::to_owned).collect();
     let Some(protocol) = websocket::Protocol::choose(&offered) else {
-        return stream::bare(StatusCode::FORBIDDEN);
+        return upgrade::bare(StatusCode::FORBIDDEN);
     };
     stream::accept(call, Some(protocol.name()), move |connection| async move {
         let (client, seen) = websocket::open(connection, protocol, streams);
@@ -169,7 +170,7 @@ fn over_spdy(call: Call, streams: Streams, session: Session) -> Response<Body> {
         (UPGRADE, "SPDY/3.1".to_owned()),
         (http::HeaderName::from_static("x-stream-protocol-version"), (*version).to_owned()),
     ];
-    stream::switch(call.upgrade, &headers, move |connection: Connection| async move {
+    upgrade::switch(call.upgrade, &headers, move |connection: Connection| async move {
         let opened = spdy::open(connection, version, streams, &session.work).await;
         if let Some((client, seen)) = opened {
             session.run(client, seen).await;

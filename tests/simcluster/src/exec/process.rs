@@ -41,7 +41,6 @@ enum Sink {
     Pipe(Option<ChildStdin>),
     /// The master end of a pseudo-terminal.
     Terminal(File),
-    Nowhere,
 }
 
 /// Runs the process until it ends; kills it and all it started when the client goes away.
@@ -56,16 +55,18 @@ pub(super) async fn run(
         Err(error) => return Outcome::NotStarted(not_started(&spec.argv[0], &error)),
     };
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let mut gone = false;
     let status = loop {
         tokio::select! {
             status = child.wait() => break status,
-            // A dead connection is seen on either side.
-            () = output.closed() => kill(group),
-            typed = input.recv(), if !matches!(sink, Sink::Nowhere) => match typed {
+            typed = input.recv(), if !gone => match typed {
                 Some(Input::Stdin(bytes)) => sink.write(&bytes).await,
                 Some(Input::StdinEnd) => sink.close(),
                 Some(Input::Resize { columns, rows }) => sink.resize(columns, rows),
-                None => sink = Sink::Nowhere,
+                None => {
+                    gone = true;
+                    kill(group);
+                }
             },
         }
     };
@@ -146,7 +147,7 @@ impl Sink {
                 Ok(()) => terminal.flush().await,
                 failed => failed,
             },
-            Sink::Pipe(None) | Sink::Nowhere => Ok(()),
+            Sink::Pipe(None) => Ok(()),
         };
         // A process that reads no more is no error: it just will not see the rest.
         if let Err(error) = written {

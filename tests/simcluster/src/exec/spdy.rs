@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Client, Inlet, Input, Outcome, Output, Streams, Work, resize};
 use crate::spdy::{Event, Incoming, Outgoing, plain};
-use crate::stream::Connection;
+use crate::upgrade::Connection;
 
 /// How long the client may take to open its streams, as in the kubelet.
 const OPENING: Duration = Duration::from_secs(30);

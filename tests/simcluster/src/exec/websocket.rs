@@ -8,7 +8,8 @@ use portcullis_codec::websocket::{self, Kind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Client, Inlet, Input, Outcome, Output, Streams, resize};
-use crate::stream::{self, Connection};
+use crate::stream;
+use crate::upgrade::{Connection, Writer};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -93,9 +94,8 @@ pub(super) fn open(
     protocol: Protocol,
     streams: Streams,
 ) -> (Client, Arc<Mutex<Vec<u8>>>) {
-    let (read_half, write_half) = tokio::io::split(connection);
-    let socket = stream::writer(write_half);
-    let messages = stream::messages(read_half, socket.clone());
+    let (chunks, socket) = connection.split();
+    let messages = stream::messages(chunks, socket.clone());
     let (inlet, input) = Inlet::new();
     let seen = inlet.seen.clone();
     let (output, outputs) = mpsc::channel(16);
@@ -122,7 +122,7 @@ async fn read(mut messages: mpsc::Receiver<Vec<u8>>, protocol: Protocol, streams
 }
 
 async fn write(
-    socket: mpsc::Sender<Vec<u8>>,
+    socket: Writer,
     protocol: Protocol,
     streams: Streams,
     mut outputs: mpsc::Receiver<Output>,
@@ -130,7 +130,7 @@ async fn write(
 ) {
     // The real server begins with an empty message on the first channel it writes to.
     let first = if streams.stdout { STDOUT } else { STDERR };
-    if socket.send(protocol.message(first, b"")).await.is_err() {
+    if !socket.send(protocol.message(first, b"")).await {
         return;
     }
     while let Some(output) = outputs.recv().await {
@@ -138,7 +138,7 @@ async fn write(
             Output::Stdout(bytes) => protocol.message(STDOUT, &bytes),
             Output::Stderr(bytes) => protocol.message(STDERR, &bytes),
         };
-        if socket.send(message).await.is_err() {
+        if !socket.send(message).await {
             return;
         }
     }
@@ -148,8 +148,6 @@ async fn write(
         _ if protocol.has_statuses() => crate::respond::json_bytes(&status, false),
         message => message.unwrap_or_default().as_bytes().to_vec(),
     };
-    let mut end = if bytes.is_empty() { Vec::new() } else { protocol.message(ERROR, bytes.trim_ascii_end()) };
-    websocket::close(&mut end, None, 1000, "");
-    // The client may have hung up already.
-    socket.send(end).await.ok();
+    let last = if bytes.is_empty() { Vec::new() } else { protocol.message(ERROR, bytes.trim_ascii_end()) };
+    stream::close(&socket, last).await;
 }
