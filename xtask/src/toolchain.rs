@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::unistd::Uid;
 
 use crate::{step, workspace};
@@ -82,7 +82,7 @@ fn install_packages() -> Result<()> {
     step::quietly("Update the list of packages", apt().arg("update"))?;
     let what = format!("Install {}", PACKAGES.join(", "));
     step::quietly(&what, apt().args(["install", "-y", "--no-install-recommends"]).args(PACKAGES))
-        .with_context(instructions)
+        .map_err(by_hand)
 }
 
 fn install_linker() -> Result<()> {
@@ -94,7 +94,7 @@ fn install_linker() -> Result<()> {
         .env_remove("CARGO_TARGET_DIR")
         .env("LLVM_PREFIX", llvm_prefix());
     step::quietly(&format!("Install bpf-linker {LINKER} (some minutes)"), &mut install)
-        .with_context(instructions)
+        .map_err(by_hand)
 }
 
 fn is_debian() -> bool {
@@ -111,6 +111,11 @@ fn llvm_prefix() -> PathBuf {
 
 fn llvm_config() -> PathBuf {
     llvm_prefix().join("bin/llvm-config")
+}
+
+/// Adds to a failed installation what to do instead.
+fn by_hand(error: anyhow::Error) -> anyhow::Error {
+    anyhow!("{error:#}\n{}", instructions())
 }
 
 fn instructions() -> String {
