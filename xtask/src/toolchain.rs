@@ -82,7 +82,7 @@ fn install_packages() -> Result<()> {
     step::quietly("Update the list of packages", apt().arg("update"))?;
     let what = format!("Install {}", PACKAGES.join(", "));
     step::quietly(&what, apt().args(["install", "-y", "--no-install-recommends"]).args(PACKAGES))
-        .map_err(by_hand)
+        .map_err(|error| by_hand(&error))
 }
 
 fn install_linker() -> Result<()> {
@@ -94,7 +94,7 @@ fn install_linker() -> Result<()> {
         .env_remove("CARGO_TARGET_DIR")
         .env("LLVM_PREFIX", llvm_prefix());
     step::quietly(&format!("Install bpf-linker {LINKER} (some minutes)"), &mut install)
-        .map_err(by_hand)
+        .map_err(|error| by_hand(&error))
 }
 
 fn is_debian() -> bool {
@@ -114,7 +114,7 @@ fn llvm_config() -> PathBuf {
 }
 
 /// Adds to a failed installation what to do instead.
-fn by_hand(error: anyhow::Error) -> anyhow::Error {
+fn by_hand(error: &anyhow::Error) -> anyhow::Error {
     anyhow!("{error:#}\n{}", instructions())
 }
 
