@@ -77,9 +77,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     ));
     let started = Instant::now();
     if real {
-        story.on_a_real_cluster()?
+        story.on_a_real_cluster()?;
     } else {
-        story.tell()?
+        story.tell()?;
     }
     say(&format!("\nThat was the story, in {} s.", started.elapsed().as_secs()));
     if args.keep {

@@ -65,5 +65,7 @@ fn mount() -> Result<PathBuf> {
             return Ok(PathBuf::from(point));
         }
     }
-    bail!("no cgroup2 file system is mounted: the gate needs one (mount -t cgroup2 none /sys/fs/cgroup/unified)")
+    bail!(
+        "no cgroup2 file system is mounted: the gate needs one (mount -t cgroup2 none /sys/fs/cgroup/unified)"
+    )
 }

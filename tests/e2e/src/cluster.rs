@@ -35,7 +35,11 @@ impl Cluster {
         let mut process = Running::start(&mut command)?;
         process.wait_for_stdout("\n", Duration::from_secs(20))?;
         let shown = process.stdout();
-        let ready = shown.lines().next().and_then(|line| line.strip_prefix("ready ")).context("simcluster is not ready")?;
+        let ready = shown
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("ready "))
+            .context("simcluster is not ready")?;
         let ready: Value = serde_json::from_str(ready).context("simcluster's first line")?;
         let endpoints = ready["endpoints"].as_array().context("simcluster named no endpoints")?;
         let endpoints = endpoints

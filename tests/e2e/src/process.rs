@@ -121,7 +121,12 @@ impl Running {
                 bail!("{} ended before it printed {what:?}:\n{}{}", self.shown, self.stdout(), self.stderr());
             }
             if Instant::now() > deadline {
-                bail!("{} did not print {what:?} in {limit:?}:\n{}{}", self.shown, self.stdout(), self.stderr());
+                bail!(
+                    "{} did not print {what:?} in {limit:?}:\n{}{}",
+                    self.shown,
+                    self.stdout(),
+                    self.stderr()
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }

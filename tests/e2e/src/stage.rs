@@ -110,7 +110,12 @@ impl Stage {
             None => {
                 let extra: Vec<&str> = options.cluster_args.iter().map(String::as_str).collect();
                 let listen = ["127.0.0.1:0", "[::1]:0"];
-                Some(Cluster::start(&programs.join("simcluster"), &dir.path().join("cluster"), &listen, &extra)?)
+                Some(Cluster::start(
+                    &programs.join("simcluster"),
+                    &dir.path().join("cluster"),
+                    &listen,
+                    &extra,
+                )?)
             }
         };
         let (endpoint, certificate_authority) = match (&options.upstream, &cluster) {
@@ -354,7 +359,8 @@ fn configuration(
             let file = dir.path().join("upstream.token");
             fs::write(&file, token)?;
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-            let endpoints = cluster.endpoints().iter().map(|endpoint| format!("https://{endpoint}")).collect();
+            let endpoints =
+                cluster.endpoints().iter().map(|endpoint| format!("https://{endpoint}")).collect();
             (endpoints, cluster.file("ca.crt"), json!({ "bearerTokenFile": file }))
         }
         (None, None) => bail!("neither a cluster nor an upstream"),

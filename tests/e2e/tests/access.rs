@@ -41,8 +41,14 @@ fn a_denial_names_what_why_and_how_to_ask() -> Result<()> {
     for kubectl in installed()? {
         let denied = output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods"]), LIMIT)?;
         assert_eq!(denied.code, 1);
-        for part in ["Forbidden", "list", "pods", "\"demo\"", "portcullis request --role look --target demo"] {
-            assert!(denied.stderr.contains(part), "kubectl {}: {part:?} is not in {}", kubectl.version, denied.stderr);
+        for part in ["Forbidden", "list", "pods", "\"demo\"", "portcullis request --role look --target demo"]
+        {
+            assert!(
+                denied.stderr.contains(part),
+                "kubectl {}: {part:?} is not in {}",
+                kubectl.version,
+                denied.stderr
+            );
         }
     }
     Ok(())
@@ -52,7 +58,8 @@ fn a_denial_names_what_why_and_how_to_ask() -> Result<()> {
 fn the_printed_command_asks_and_another_person_approves() -> Result<()> {
     let stage = stage(ROLES)?;
     let kubectl = newest()?;
-    let asked = stage.portcullis(ALICE, &["request", "--role", "look", "--for", "30m", "--reason", "x", "-o", "json"])?;
+    let asked = stage
+        .portcullis(ALICE, &["request", "--role", "look", "--for", "30m", "--reason", "x", "-o", "json"])?;
     let request: Value = serde_json::from_str(&asked.stdout).context(asked.stderr)?;
     let id = request["id"].as_str().context("id")?;
     assert_eq!(request["state"], "pending");
@@ -84,7 +91,10 @@ fn a_deny_rule_wins_over_every_grant() -> Result<()> {
     let kubectl = newest()?;
     stage.grant(ALICE, "everything", "1h")?;
     stage.grant(ALICE, "look", "1h")?;
-    let denied = output(&mut stage.kubectl(ALICE, &kubectl, &["delete", "configmap", "app-config", "-n", "prod"]), LIMIT)?;
+    let denied = output(
+        &mut stage.kubectl(ALICE, &kubectl, &["delete", "configmap", "app-config", "-n", "prod"]),
+        LIMIT,
+    )?;
     assert_eq!(denied.code, 1);
     assert!(denied.stderr.contains("not by hand"), "{}", denied.stderr);
     assert!(!denied.stderr.contains("portcullis request"), "nothing can be asked for: {}", denied.stderr);
@@ -180,11 +190,16 @@ fn a_denied_exec_is_denied_once() -> Result<()> {
         assert_eq!(denied.code, 1);
         assert_eq!(denied.stderr.matches("portcullis: denied").count(), 1, "{}", denied.stderr);
     }
-    let after: Vec<Value> =
-        sessions(&stage)?.into_iter().filter(|session| !before.contains(&session["id"].to_string())).collect();
+    let after: Vec<Value> = sessions(&stage)?
+        .into_iter()
+        .filter(|session| !before.contains(&session["id"].to_string()))
+        .collect();
     assert_eq!(after.len(), installed()?.len());
     for session in after {
-        assert_eq!(session["denied"], 1, "one denial for the WebSocket attempt and its SPDY retry: {session}");
+        assert_eq!(
+            session["denied"], 1,
+            "one denial for the WebSocket attempt and its SPDY retry: {session}"
+        );
     }
     Ok(())
 }

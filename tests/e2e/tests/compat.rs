@@ -73,7 +73,14 @@ const STEPS: &[(&str, &[&str], Compare)] = &[
     ("patch merge", &["patch", "configmap", "made", "--type=merge", "-p", r#"{"data":{"a":"c"}}"#], Exact),
     (
         "patch json",
-        &["patch", "configmap", "made", "--type=json", "-p", r#"[{"op":"add","path":"/data/x","value":"y"}]"#],
+        &[
+            "patch",
+            "configmap",
+            "made",
+            "--type=json",
+            "-p",
+            r#"[{"op":"add","path":"/data/x","value":"y"}]"#,
+        ],
         Exact,
     ),
     ("patch strategic", &["patch", "deployment", "web", "-p", r#"{"spec":{"replicas":3}}"#], Exact),
@@ -123,7 +130,8 @@ fn compare(kubectl: &Kubectl) -> Result<Vec<String>> {
     let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
     stage.grant(ALICE, "everything", "1h")?;
     let beside = stage.dir().join("direct");
-    let cluster = Cluster::start(&programs()?.join("simcluster"), &beside.join("cluster"), &["127.0.0.1:0"], &[])?;
+    let cluster =
+        Cluster::start(&programs()?.join("simcluster"), &beside.join("cluster"), &["127.0.0.1:0"], &[])?;
     let home = beside.join("home");
     for dir in [&home, &stage.home(ALICE)] {
         common::write_fixtures(dir)?;
@@ -188,7 +196,9 @@ const INTERACTIVE: usize = 6;
 fn interactive() -> [(&'static str, Interaction); INTERACTIVE] {
     [
         ("exec -i", |side| with_input(side, &["exec", "-i", "shell", "--", "cat"], "typed\n")),
-        ("exec -it", |side| on_terminal(side, &["exec", "-it", "shell", "--", "sh", "-c", "stty size; echo hi; exit 4"])),
+        ("exec -it", |side| {
+            on_terminal(side, &["exec", "-it", "shell", "--", "sh", "-c", "stty size; echo hi; exit 4"])
+        }),
         ("attach", |side| until(side, &["attach", "web", "-c", "web"], "\n")),
         ("logs -f", |side| until(side, &["logs", "-f", "shell"], "\n")),
         ("get -w", |side| until(side, &["get", "pods", "-w"], "web")),

@@ -175,13 +175,33 @@ fn no_planted_value_leaves_the_gate_or_reaches_the_disk() -> Result<()> {
     let one = paths[0];
     for (what, args) in [
         ("merge patch", vec!["-X", "PATCH", "-H", "Content-Type: application/merge-patch+json", "-d", patch]),
-        ("strategic patch", vec!["-X", "PATCH", "-H", "Content-Type: application/strategic-merge-patch+json", "-d", patch]),
+        (
+            "strategic patch",
+            vec!["-X", "PATCH", "-H", "Content-Type: application/strategic-merge-patch+json", "-d", patch],
+        ),
         (
             "failing json patch",
-            vec!["-X", "PATCH", "-H", "Content-Type: application/json-patch+json", "-d", r#"[{"op":"test","path":"/data/a","value":"x"}]"#],
+            vec![
+                "-X",
+                "PATCH",
+                "-H",
+                "Content-Type: application/json-patch+json",
+                "-d",
+                r#"[{"op":"test","path":"/data/a","value":"x"}]"#,
+            ],
         ),
         ("bad body", vec!["-X", "PUT", "-H", "Content-Type: application/json", "-d", "{\"kind\":"]),
-        ("dry run delete", vec!["-X", "DELETE", "-H", "Content-Type: application/json", "-d", r#"{"dryRun":["All"],"propagationPolicy":"Orphan"}"#]),
+        (
+            "dry run delete",
+            vec![
+                "-X",
+                "DELETE",
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                r#"{"dryRun":["All"],"propagationPolicy":"Orphan"}"#,
+            ],
+        ),
     ] {
         let answered = curl(&stage, one, &args)?;
         leaks.look_at(what, &answered);
@@ -189,7 +209,10 @@ fn no_planted_value_leaves_the_gate_or_reaches_the_disk() -> Result<()> {
     kubectls(&stage, &mut leaks)?;
 
     // Deleting answers with the object, one by one and as a collection.
-    leaks.look_at("deletecollection", &curl(&stage, "/api/v1/namespaces/demo/secrets?labelSelector=planted%3Dyes", &["-X", "DELETE"])?);
+    leaks.look_at(
+        "deletecollection",
+        &curl(&stage, "/api/v1/namespaces/demo/secrets?labelSelector=planted%3Dyes", &["-X", "DELETE"])?,
+    );
 
     leaks.look_below(&stage.recordings())?;
     let mut stage = stage;
@@ -232,7 +255,10 @@ fn kubectls(stage: &Stage, leaks: &mut Leaks) -> Result<()> {
             leaks.look_at(&format!("kubectl {} {}", kubectl.version, args.join(" ")), &shown);
         }
         // Its own manifest stands in what it sends, so only what it received is looked at: without -v.
-        let applied = output(&mut stage.kubectl(ALICE, &kubectl, &["apply", "-f", "applied.yaml", "-o", "json"]), LIMIT)?;
+        let applied = output(
+            &mut stage.kubectl(ALICE, &kubectl, &["apply", "-f", "applied.yaml", "-o", "json"]),
+            LIMIT,
+        )?;
         assert_eq!(applied.code, 0, "{}", applied.all());
         leaks.look_at(&format!("kubectl {} apply", kubectl.version), &applied);
         let watch = ["get", "secrets", "-w", "-o", "json"];

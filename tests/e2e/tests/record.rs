@@ -22,7 +22,10 @@ fn an_exec_is_replayed_byte_for_byte_on_every_protocol() -> Result<()> {
     stage.grant(ALICE, "everything", "1h")?;
     for kubectl in installed()? {
         let script = "printf 'out-%s\\n' one; printf 'err\\n' >&2; exit 7";
-        let ran = output(&mut stage.kubectl(ALICE, &kubectl, &["exec", "shell", "-c", "sh", "--", "sh", "-c", script]), LIMIT)?;
+        let ran = output(
+            &mut stage.kubectl(ALICE, &kubectl, &["exec", "shell", "-c", "sh", "--", "sh", "-c", script]),
+            LIMIT,
+        )?;
         assert_eq!((ran.code, ran.stdout.as_str()), (7, "out-one\n"), "{ran:?}");
         let session = newest_session(&stage, &kubectl)?;
         let id = session["id"].as_str().context("id")?;
@@ -83,7 +86,8 @@ fn a_command_is_one_session_with_its_requests_and_audit_ids() -> Result<()> {
 #[test]
 fn nothing_is_forwarded_when_it_cannot_be_recorded() -> Result<()> {
     let disk = SmallDisk::mount()?;
-    let options = StageOptions { record_dir: Some(disk.0.join("rec")), ..StageOptions::with_roles(&everything_role()) };
+    let options =
+        StageOptions { record_dir: Some(disk.0.join("rec")), ..StageOptions::with_roles(&everything_role()) };
     let stage = Stage::set(&programs()?, &options)?;
     stage.grant(ALICE, "everything", "1h")?;
     let kubectl = newest()?;
@@ -121,7 +125,10 @@ impl SmallDisk {
     fn fill(&self) -> Result<()> {
         let file = self.0.join("filler");
         // It ends with ENOSPC, which is the point.
-        output(Command::new("dd").args(["if=/dev/zero", "bs=4096"]).arg(format!("of={}", file.display())), LIMIT)?;
+        output(
+            Command::new("dd").args(["if=/dev/zero", "bs=4096"]).arg(format!("of={}", file.display())),
+            LIMIT,
+        )?;
         Ok(())
     }
 

@@ -75,7 +75,8 @@ fn impersonation_by_the_client_is_refused() -> Result<()> {
     let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
     stage.grant(ALICE, "everything", "1h")?;
     let kubectl = installed()?.pop().context("kubectl")?;
-    let refused = output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods", "--as", "system:admin"]), LIMIT)?;
+    let refused =
+        output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods", "--as", "system:admin"]), LIMIT)?;
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("impersonation"), "{}", refused.stderr);
     Ok(())
@@ -94,11 +95,14 @@ fn the_person_is_named_upstream_where_the_cluster_wants_it() -> Result<()> {
         .find(|request| request["target"].as_str().is_some_and(|target| target.contains("marker=who")))
         .context("nothing reached the cluster")?;
     let headers = headers(seen);
-    let value = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let value =
+        |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     assert_eq!(value("impersonate-user"), Some("alice"));
     assert_eq!(value("impersonate-group"), Some("dev"));
     assert_eq!(value("impersonate-extra-portcullis.dev%2fgrant"), Some(grant.as_str()));
-    assert!(value("impersonate-extra-portcullis.dev%2fsession").is_some_and(|session| session.starts_with("s-")));
+    assert!(
+        value("impersonate-extra-portcullis.dev%2fsession").is_some_and(|session| session.starts_with("s-"))
+    );
     Ok(())
 }
 
@@ -115,12 +119,15 @@ fn doubtful_spellings_reach_nobody() -> Result<()> {
         "/api/v1/namespaces/demo/%2e%2e/secrets",
         "/api/v1/namespaces/demo/secrets;x=y",
     ] {
-        let answered = curl(&stage, &["-o", "/dev/null", "-w", "%{http_code}", &format!("{}{path}", stage.endpoint())])?;
+        let answered =
+            curl(&stage, &["-o", "/dev/null", "-w", "%{http_code}", &format!("{}{path}", stage.endpoint())])?;
         assert_eq!(answered.stdout, "400", "{path}");
     }
     let reached = stage.cluster().requests()?;
     assert!(
-        !reached.iter().any(|request| request["target"].as_str().is_some_and(|target| target.contains("ecrets"))),
+        !reached
+            .iter()
+            .any(|request| request["target"].as_str().is_some_and(|target| target.contains("ecrets"))),
         "{reached:?}"
     );
     Ok(())
@@ -131,7 +138,8 @@ fn a_leaf_is_made_for_targets_only() -> Result<()> {
     let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
     let port = stage.endpoint().rsplit(':').next().context("port")?.to_owned();
     let resolve = format!("evil.example.test:{port}:127.0.0.1");
-    let answered = curl(&stage, &["--resolve", &resolve, &format!("https://evil.example.test:{port}/version")])?;
+    let answered =
+        curl(&stage, &["--resolve", &resolve, &format!("https://evil.example.test:{port}/version")])?;
     assert_ne!(answered.code, 0, "a name that is no target got a certificate: {answered:?}");
     Ok(())
 }

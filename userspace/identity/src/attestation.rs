@@ -13,9 +13,9 @@ use crate::{CgroupId, Gid, IdentityError, NetnsCookie, OriginalDst, Pid, Process
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attestation {
-    /// Effective uid at `connect(2)`.
+    /// Real uid at `connect(2)` (`bpf_get_current_uid_gid`): the person, also behind a setuid program.
     pub uid: Uid,
-    /// Effective gid at `connect(2)`.
+    /// Real gid at `connect(2)`.
     pub gid: Gid,
     /// Process (tgid) that connected; for the record only.
     pub pid: Pid,

@@ -99,7 +99,11 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self> {
         let raw: RawConfig = serde_saphyr::from_str(text)?;
-        ensure!(raw.api_version == API_VERSION, "apiVersion: expected {API_VERSION}, found {:?}", raw.api_version);
+        ensure!(
+            raw.api_version == API_VERSION,
+            "apiVersion: expected {API_VERSION}, found {:?}",
+            raw.api_version
+        );
         ensure!(raw.kind == KIND, "kind: expected {KIND}, found {:?}", raw.kind);
         ensure!(!raw.targets.is_empty(), "targets: at least one is needed");
         let mut targets = BTreeMap::new();
@@ -112,7 +116,10 @@ impl Config {
                     bail!("targets[{index}] ({name:?}): endpoint {endpoint} is already claimed by {other:?}");
                 }
             }
-            ensure!(targets.insert(name.clone(), target).is_none(), "targets[{index}]: {name:?} is there twice");
+            ensure!(
+                targets.insert(name.clone(), target).is_none(),
+                "targets[{index}]: {name:?} is there twice"
+            );
         }
         let names = targets.keys().cloned().collect();
         Ok(Self {
@@ -137,7 +144,9 @@ impl RawTarget {
             .enumerate()
             .map(|(index, text)| endpoint(text).with_context(|| format!("endpoints[{index}]: {text:?}")))
             .collect::<Result<Vec<_>>>()?;
-        let place = |endpoint: &Endpoint| endpoint.to_string().parse::<Place>().map_err(|error| anyhow!("endpoints: {error}"));
+        let place = |endpoint: &Endpoint| {
+            endpoint.to_string().parse::<Place>().map_err(|error| anyhow!("endpoints: {error}"))
+        };
         let places = endpoints.iter().map(place).collect::<Result<_>>()?;
         let tls_server_name =
             self.tls_server_name.map(|name| name.parse().context("tlsServerName")).transpose()?;

@@ -89,10 +89,9 @@ impl Credentialed {
             let session = session.id().as_str();
             headers::set_impersonation(&mut head.headers, &person.subject, grant.as_deref(), session)?;
         }
-        let presenting = target
-            .upstream
-            .credential(&person.route.server_name)
-            .map_err(|source| Refusal::Credential { target: target.name.clone(), source })?;
+        let presenting = target.upstream.credential(&person.route.server_name).map_err(|source| {
+            Refusal::Credential { target: target.name.clone(), source: Box::new(source) }
+        })?;
         if let Some(value) = presenting.credential.authorization() {
             head.headers.insert(header::AUTHORIZATION, value);
         }

@@ -52,15 +52,27 @@ pub(crate) enum Refusal {
     #[error("portcullis: refused: the name {name:?} cannot stand in an HTTP header")]
     UnspeakableName { name: String },
     #[error("portcullis: refused: this session cannot be recorded: {0}")]
-    Unrecorded(#[from] RecordError),
+    Unrecorded(Box<RecordError>),
     #[error("portcullis: no credential for target {target}: {source}")]
-    Credential { target: String, source: CredentialError },
+    Credential { target: String, source: Box<CredentialError> },
     #[error("portcullis: target {target} did not answer: {cause}")]
     Upstream { target: String, cause: String },
     #[error("portcullis: withheld: the answer could not be masked: {0}")]
-    Unmaskable(#[from] MaskError),
+    Unmaskable(Box<MaskError>),
     #[error("portcullis: withheld: masked objects came as {content_type:?}, which the masker does not read")]
     UnmaskableType { content_type: String },
+}
+
+impl From<RecordError> for Refusal {
+    fn from(error: RecordError) -> Self {
+        Self::Unrecorded(Box::new(error))
+    }
+}
+
+impl From<MaskError> for Refusal {
+    fn from(error: MaskError) -> Self {
+        Self::Unmaskable(Box::new(error))
+    }
 }
 
 /// A refusal, and the number of the request in its session where it had one already.

@@ -56,7 +56,10 @@ pub fn write_fixtures(dir: &Path) -> Result<()> {
         ("configmap.yaml", object("ConfigMap", "from-file", "data: {a: b}\n")),
         ("configmap-changed.yaml", object("ConfigMap", "from-file", "data: {a: c}\n")),
         ("applied.yaml", object("ConfigMap", "applied", "data: {k: v}\n")),
-        ("secret.yaml", object("Secret", "applied-secret", "stringData: {pw: FAKE-applied-1, other: FAKE-other}\n")),
+        (
+            "secret.yaml",
+            object("Secret", "applied-secret", "stringData: {pw: FAKE-applied-1, other: FAKE-other}\n"),
+        ),
         (
             "secret-changed.yaml",
             object("Secret", "applied-secret", "stringData: {pw: FAKE-applied-2, other: FAKE-other}\n"),
@@ -92,12 +95,18 @@ pub fn normalised(text: &str) -> String {
     let text = text.replace("^@", "");
     let ends_word = |c: char| c.is_whitespace() || "\"',=()[]{}<>/".contains(c);
     let words: String = text.split_inclusive(ends_word).map(word).collect();
-    let lines: Vec<String> = words.lines().map(|line| line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")).collect();
+    let lines: Vec<String> = words
+        .lines()
+        .map(|line| line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
+        .collect();
     lines.join("\n")
 }
 
 fn word(text: &str) -> String {
-    let end = text.char_indices().last().map_or(0, |(at, last)| if last.is_alphanumeric() { text.len() } else { at });
+    let end = text
+        .char_indices()
+        .last()
+        .map_or(0, |(at, last)| if last.is_alphanumeric() { text.len() } else { at });
     let (bare, rest) = text.split_at(end);
     let replaced = if is_uid(bare) {
         "UID"
@@ -110,21 +119,22 @@ fn word(text: &str) -> String {
     } else if is_age(bare) {
         "AGE"
     } else {
-        return text
-            .replace("127.0.0.1:", "HOST:")
-            .split_once("HOST:")
-            .map_or_else(|| text.to_owned(), |(before, after)| {
+        return text.replace("127.0.0.1:", "HOST:").split_once("HOST:").map_or_else(
+            || text.to_owned(),
+            |(before, after)| {
                 format!("{before}HOST:{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
-            });
+            },
+        );
     };
     format!("{replaced}{rest}")
 }
 
 fn is_uid(text: &str) -> bool {
-    text.len() == 36 && text.bytes().enumerate().all(|(at, byte)| match at {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    })
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 fn is_time(text: &str) -> bool {

@@ -28,7 +28,9 @@ pub(crate) fn ask<T: DeserializeOwned>(socket: &Path, ask: &Ask) -> Result<T> {
     stream.shutdown(Shutdown::Write).with_context(asking)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).with_context(asking)?;
-    match serde_json::from_str(&answer).context("the daemon's answer cannot be read; is it of another version?")? {
+    match serde_json::from_str(&answer)
+        .context("the daemon's answer cannot be read; is it of another version?")?
+    {
         Answer::Done(done) => Ok(done),
         Answer::Refused(reason) => bail!(reason),
     }

@@ -75,11 +75,12 @@ async fn answer(mut stream: UnixStream, control: Arc<Control>) -> Result<()> {
     let credentials = getsockopt(&stream, PeerCredentials).context("SO_PEERCRED")?;
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
-    tokio::time::timeout(READ_TIMEOUT, BufReader::new(reader.take(LONGEST_LINE)).read_line(&mut line)).await??;
+    tokio::time::timeout(READ_TIMEOUT, BufReader::new(reader.take(LONGEST_LINE)).read_line(&mut line))
+        .await??;
     // The store and the name service block; neither may hold up connections.
     let answer = tokio::task::spawn_blocking(move || {
         let peer = Peer { uid: Uid(credentials.uid()), pid: Pid(u32::try_from(credentials.pid())?) };
-        control.handle(peer, &line)
+        control.handle(&peer, &line)
     })
     .await?;
     let answer = match answer {
@@ -99,20 +100,23 @@ struct Peer {
 }
 
 impl Control {
-    fn handle(&self, peer: Peer, line: &str) -> Result<Value> {
-        let ask: Ask = serde_json::from_str(line).context("the command cannot be read; is it of another version?")?;
+    fn handle(&self, peer: &Peer, line: &str) -> Result<Value> {
+        let ask: Ask =
+            serde_json::from_str(line).context("the command cannot be read; is it of another version?")?;
         if matches!(ask, Ask::Trust) {
             // Public, and needed before anybody is known by name.
             return Ok(serde_json::to_value(&self.trust)?);
         }
-        let subject = self.subject(&peer)?;
+        let subject = self.subject(peer)?;
         tracing::info!(%subject, uid = %peer.uid, ?ask, "command");
         let access = &self.access;
         Ok(match ask {
             Ask::Trust | Ask::WhoAmI => serde_json::to_value(&subject)?,
             Ask::Request { role, target, seconds, reason } => {
                 let duration = Duration::from_secs(seconds);
-                serde_json::to_value(access.request(&subject, &NewRequest { role, target, duration, reason })?)?
+                serde_json::to_value(
+                    access.request(&subject, &NewRequest { role, target, duration, reason })?,
+                )?
             }
             Ask::Extend { id, seconds, reason } => {
                 serde_json::to_value(access.extend(&subject, &id, Duration::from_secs(seconds), &reason)?)?
@@ -124,7 +128,9 @@ impl Control {
             Ask::Approve { id, comment } => serde_json::to_value(access.approve(&subject, &id, &comment)?)?,
             Ask::Deny { id, comment } => serde_json::to_value(access.deny(&subject, &id, &comment)?)?,
             Ask::Revoke { id, reason } => serde_json::to_value(access.revoke(&subject, &id, &reason)?)?,
-            Ask::Grants { all } => serde_json::to_value(access.grants(&GrantFilter { live: !all, subject: None })?)?,
+            Ask::Grants { all } => {
+                serde_json::to_value(access.grants(&GrantFilter { live: !all, subject: None })?)?
+            }
         })
     }
 

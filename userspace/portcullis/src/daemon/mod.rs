@@ -17,8 +17,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::control;
 use parts::Parts;
-pub(crate) use sync::resolver;
 use reload::Reloader;
+pub(crate) use sync::resolver;
 
 /// How long connections under way may take to finish once the daemon is told to stop.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -30,8 +30,10 @@ pub(crate) fn run(config_path: &Path, socket: &Path) -> Result<()> {
     init_tracing();
     let config = Config::read(config_path)?;
     protect_memory()?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     runtime.block_on(serve(config, config_path, socket))
 }
 
@@ -49,8 +51,12 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     let connections = TaskTracker::new();
     tokio::spawn(control::serve(commands, Arc::new(control)));
     tokio::spawn(tick(Arc::clone(&access), Arc::clone(&proxy)));
-    let listening =
-        portcullis_proxy::listen(Arc::clone(&proxy), async || listeners.accept().await, connections.clone(), drain.clone());
+    let listening = portcullis_proxy::listen(
+        Arc::clone(&proxy),
+        async || listeners.accept().await,
+        connections.clone(),
+        drain.clone(),
+    );
     tokio::pin!(listening);
     tracing::info!(socket = %socket.display(), "ready");
     notify(NotifyState::Ready);
@@ -107,7 +113,12 @@ async fn tick(access: Arc<portcullis_access::Access>, proxy: Arc<portcullis_prox
 fn init_tracing() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().flatten_event(true).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .json()
+        .flatten_event(true)
+        .init();
 }
 
 /// No core dump and no ptrace by the same uid: this process holds keys and tokens (prctl(2), `PR_SET_DUMPABLE`).

@@ -78,7 +78,8 @@ pub(super) fn targets_of(config: &Config) -> Result<ByName> {
         .map(|target| {
             let at = || format!("target {}", target.name);
             let source = target.credential.open().with_context(at)?;
-            let tls = portcullis_credential::UpstreamTls::from_file(&target.certificate_authority).with_context(at)?;
+            let tls = portcullis_credential::UpstreamTls::from_file(&target.certificate_authority)
+                .with_context(at)?;
             let made = Target {
                 name: target.name.clone(),
                 names: target.names(),
@@ -98,7 +99,11 @@ fn listeners(config: &Config) -> Result<Listeners> {
         .filter_map(|index| passed.take_tcp_listener(index).transpose())
         .collect::<Result<_, _>>()
         .context("a socket passed by the service manager is no TCP listener")?;
-    Ok(if sockets.is_empty() { Listeners::bind(&config.gate)? } else { Listeners::adopt(&config.gate, sockets)? })
+    Ok(if sockets.is_empty() {
+        Listeners::bind(&config.gate)?
+    } else {
+        Listeners::adopt(&config.gate, sockets)?
+    })
 }
 
 fn interception_ca(config: &Config) -> Result<InterceptionCa> {
@@ -107,7 +112,9 @@ fn interception_ca(config: &Config) -> Result<InterceptionCa> {
     let (ca, origin) = InterceptionCa::load_or_create(&config.state_dir, &constraints, Timestamp::now())?;
     match origin {
         Origin::Loaded => {}
-        Origin::Created => tracing::info!("interception CA made: engineers need `portcullis trust install` once"),
+        Origin::Created => {
+            tracing::info!("interception CA made: engineers need `portcullis trust install` once");
+        }
         Origin::Reissued { added, dropped } => {
             let list = |names: &[portcullis_tls::Name]| {
                 names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

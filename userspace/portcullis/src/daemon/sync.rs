@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::Result;
 use portcullis_identity::OriginalDst;
-use portcullis_intercept::{Exemptions, Place, Resolver, SystemLookup, TargetName, TargetTable, Targets, keep_in_sync};
+use portcullis_intercept::{
+    Exemptions, Place, Resolver, SystemLookup, TargetName, TargetTable, Targets, keep_in_sync,
+};
 use portcullis_proxy::{Routing, Target};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -23,12 +25,7 @@ pub(super) struct Routes {
 
 impl Routes {
     /// Starts syncing `targets` as `config` has them.
-    pub(super) fn start(
-        config: &Config,
-        targets: Targets,
-        exemptions: Exemptions,
-        by_name: ByName,
-    ) -> Self {
+    pub(super) fn start(config: &Config, targets: Targets, exemptions: Exemptions, by_name: ByName) -> Self {
         let table = targets.watch();
         let syncing = Mutex::new(sync(config, targets, exemptions));
         Self { current: RwLock::new((table, Arc::new(by_name))), syncing }

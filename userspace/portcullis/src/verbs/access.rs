@@ -57,7 +57,10 @@ pub(crate) fn revoke(args: RevokeArgs, socket: &Path, format: Format) -> Result<
     let id = id.parse().with_context(|| format!("grant {id:?}"))?;
     let grant: Grant = ask(socket, &Ask::Revoke { id, reason })?;
     print::data(format, &grant, |grant| {
-        format!("Grant {} of {} (role {}) is revoked; its running streams are cut.", grant.id, grant.subject, grant.role)
+        format!(
+            "Grant {} of {} (role {}) is revoked; its running streams are cut.",
+            grant.id, grant.subject, grant.role
+        )
     })
 }
 
@@ -85,10 +88,14 @@ fn told(request: &Request) -> String {
     let duration = format_duration(request.duration);
     match (request.state, &request.grant) {
         (RequestState::Pending, _) => {
-            format!("Request {id}: {subject} asks for role {role} on {target} for {duration}. It waits for approval: portcullis approve {id}")
+            format!(
+                "Request {id}: {subject} asks for role {role} on {target} for {duration}. It waits for approval: portcullis approve {id}"
+            )
         }
         (RequestState::Approved, Some(grant)) => {
-            format!("Request {id} is approved: {subject} has role {role} on {target} for {duration} from now on (grant {grant}).")
+            format!(
+                "Request {id} is approved: {subject} has role {role} on {target} for {duration} from now on (grant {grant})."
+            )
         }
         (state, _) => format!("Request {id} of {subject} for role {role} on {target} is {state}."),
     }

@@ -24,9 +24,20 @@ pub(crate) fn run(config: &Path, format: Format) -> Result<()> {
     if let Ok(config) = &read {
         checks.push(outcome(
             "roles",
-            portcullis_access::load_roles(&config.roles).map(|_| config.roles.display().to_string()).as_ref().map(Clone::clone),
+            portcullis_access::load_roles(&config.roles)
+                .map(|_| config.roles.display().to_string())
+                .as_ref()
+                .map(Clone::clone),
         ));
-        checks.push(outcome("gate", portcullis_intercept::gate::status(&config.gate).map(|status| if status.closed { "closed" } else { "not loaded (portcullis gate load)" }.to_owned()).as_ref().map(Clone::clone)));
+        checks.push(outcome(
+            "gate",
+            portcullis_intercept::gate::status(&config.gate)
+                .map(|status| {
+                    if status.closed { "closed" } else { "not loaded (portcullis gate load)" }.to_owned()
+                })
+                .as_ref()
+                .map(Clone::clone),
+        ));
     }
     print::data(format, &checks, |checks| {
         let line = |check: &Check| {
@@ -53,13 +64,14 @@ fn root() -> Check {
     Check { what: "root", ok: root, found: found.to_owned() }
 }
 
-/// 5.10 is the oldest kernel with all that the programs call.
+/// 5.15 is the oldest kernel with all that the programs call (`bpf_get_netns_cookie` in sock_ops).
 fn kernel() -> Check {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|error| error.to_string());
+    let release =
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|error| error.to_string());
     let release = release.trim().to_owned();
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>());
-    let ok = matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (5, 10));
-    Check { what: "kernel 5.10+", ok, found: release }
+    let ok = matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (5, 15));
+    Check { what: "kernel 5.15+", ok, found: release }
 }
 
 fn btf() -> Check {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use portcullis_intercept::{Connection, Status};
 use portcullis_intercept::gate::{self, Loaded};
+use portcullis_intercept::{Connection, Status};
 use serde::Serialize;
 
 use crate::cli::GateVerb;
@@ -54,7 +54,11 @@ fn load(config: &Config, format: Format) -> Result<()> {
         older_connections: older,
     };
     print::data(format, &report, |report| {
-        let done = if report.swapped { "The gate was loaded already; its programs were swapped" } else { "The gate is loaded" };
+        let done = if report.swapped {
+            "The gate was loaded already; its programs were swapped"
+        } else {
+            "The gate is loaded"
+        };
         let mut lines = vec![format!("{done}. Its targets answer only while the daemon runs.")];
         if !report.older_connections.is_empty() {
             lines.push("Connections to targets that are older than the gate:".to_owned());
@@ -69,7 +73,14 @@ fn load(config: &Config, format: Format) -> Result<()> {
 
 fn status(status: &Status) -> String {
     let mut lines = vec![
-        format!("gate      {}", if status.closed { "closed: every program is attached" } else { "OPEN: not every program is attached" }),
+        format!(
+            "gate      {}",
+            if status.closed {
+                "closed: every program is attached"
+            } else {
+                "OPEN: not every program is attached"
+            }
+        ),
         format!("cgroup    {}", status.cgroup.display()),
         format!("pins      {}", status.pin_dir.display()),
     ];

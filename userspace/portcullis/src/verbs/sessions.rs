@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use portcullis_record::{Filter, Format as Export, PlayOptions, Recordings, Verdict, Verification, render_list};
+use portcullis_record::{
+    Filter, Format as Export, PlayOptions, Recordings, Verdict, Verification, render_list,
+};
 
 use crate::cli::{ExportArgs, ExportFormat, PlayArgs, SessionsArgs, SessionsVerb, VerifyArgs};
 use crate::config::Config;

@@ -45,9 +45,13 @@ fn told(report: &Report) -> String {
             State::Missing => "does not trust the gate".to_owned(),
             State::Removed => "trusts the gate no more".to_owned(),
             State::NotATarget => "is no target; left alone".to_owned(),
-            State::Insecure => "skips verification (insecure-skip-tls-verify) and needs no CA; left alone".to_owned(),
+            State::Insecure => {
+                "skips verification (insecure-skip-tls-verify) and needs no CA; left alone".to_owned()
+            }
             State::PlainHttp => "is reached without TLS; left alone".to_owned(),
-            State::SharedFile { file, reason } => format!("left alone: its CA file {} {reason}", file.display()),
+            State::SharedFile { file, reason } => {
+                format!("left alone: its CA file {} {reason}", file.display())
+            }
         };
         lines.push(format!("  cluster {} ({}): {state}", cluster.name, cluster.server));
     }
