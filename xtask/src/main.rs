@@ -1,7 +1,9 @@
 //! The project's chores, one module a verb: `cargo xtask <verb>`. Each does all its own set-up.
 
+mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod lint;
 mod step;
 mod test;
@@ -22,6 +24,9 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Bench(bench::Args),
+    /// Fuzz the parsers on nightly
+    Fuzz(fuzz::Args),
     Build(build::Args),
     Demo(demo::DemoArgs),
     /// Run every test: units, properties, the real gate, every kubectl
@@ -32,6 +37,8 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Args::parse().verb {
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Build(args) => build::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args),

@@ -1,0 +1,201 @@
+//! As much of HTTP/1.1 as the two ends need: heads, bodies of known length, chunks.
+
+use std::io::{Read, Write};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// No head of either side is longer.
+const BUFFER: usize = 64 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// One end of a kept-alive connection.
+pub(crate) struct Wire<S> {
+    stream: S,
+    buffer: Box<[u8]>,
+    /// What was read and not yet consumed.
+    start: usize,
+    end: usize,
+}
+
+impl<S: Read + Write> Wire<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0 }
+    }
+
+    /// The same connection without its buffer, for one that is only held.
+    pub(crate) fn parked(self) -> S {
+        self.stream
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes).context("cannot send")?;
+        self.stream.flush().context("cannot send")
+    }
+
+    /// The target of the next request, which has no body; `None` when the client has gone.
+    pub(crate) fn request(&mut self) -> Result<Option<String>> {
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut request = httparse::Request::new(&mut headers);
+            if let httparse::Status::Complete(length) = request.parse(&self.buffer[self.start..self.end])? {
+                let target = request.path.context("a request without a target")?.to_owned();
+                self.start += length;
+                return Ok(Some(target));
+            }
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads an answer to its end and returns its size, body only.
+    ///
+    /// # Errors
+    /// For anything but a 200, with the beginning of what came instead.
+    pub(crate) fn response(&mut self) -> Result<u64> {
+        match self.response_head()? {
+            Framing::Length(length) => {
+                self.skip(length)?;
+                Ok(length)
+            }
+            Framing::Chunked => {
+                let mut total = 0;
+                loop {
+                    let length = self.chunk()?;
+                    total += length;
+                    self.skip(length + 2)?;
+                    if length == 0 {
+                        return Ok(total);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the head of an answer that goes on for ever, and its first chunk.
+    pub(crate) fn first_chunk(&mut self) -> Result<u64> {
+        ensure!(self.response_head()? == Framing::Chunked, "an endless answer with a length");
+        let length = self.chunk()?;
+        self.skip(length + 2)?;
+        Ok(length)
+    }
+
+    fn response_head(&mut self) -> Result<Framing> {
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut response = httparse::Response::new(&mut headers);
+            let seen = &self.buffer[self.start..self.end];
+            if let httparse::Status::Complete(length) = response.parse(seen)? {
+                if response.code != Some(200) {
+                    bail!("the answer was {}", String::from_utf8_lossy(seen).escape_debug());
+                }
+                let framing = Framing::of(response.headers)?;
+                self.start += length;
+                return Ok(framing);
+            }
+            ensure!(self.fill()?, "the connection was closed before the answer");
+        }
+    }
+
+    fn chunk(&mut self) -> Result<u64> {
+        loop {
+            match httparse::parse_chunk_size(&self.buffer[self.start..self.end]) {
+                Ok(httparse::Status::Complete((length, size))) => {
+                    self.start += length;
+                    return Ok(size);
+                }
+                Ok(httparse::Status::Partial) => ensure!(self.fill()?, "the connection was closed within a body"),
+                Err(_) => bail!("a chunk without a size"),
+            }
+        }
+    }
+
+    fn skip(&mut self, mut length: u64) -> Result<()> {
+        loop {
+            let here = ((self.end - self.start) as u64).min(length);
+            self.start += here as usize; // at most the buffer's length
+            length -= here;
+            if length == 0 {
+                return Ok(());
+            }
+            ensure!(self.fill()?, "the connection was closed within a body");
+        }
+    }
+
+    /// Reads more; false at the end.
+    fn fill(&mut self) -> Result<bool> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        ensure!(self.end < self.buffer.len(), "a head of more than {BUFFER} bytes");
+        let read = self.stream.read(&mut self.buffer[self.end..]).context("cannot read")?;
+        self.end += read;
+        Ok(read > 0)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+impl Framing {
+    fn of(headers: &[httparse::Header<'_>]) -> Result<Self> {
+        for header in headers {
+            if header.name.eq_ignore_ascii_case("content-length") {
+                return Ok(Self::Length(str::from_utf8(header.value)?.parse()?));
+            }
+            if header.name.eq_ignore_ascii_case("transfer-encoding") && header.value == b"chunked" {
+                return Ok(Self::Chunked);
+            }
+        }
+        bail!("an answer without a length")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// Gives a byte at a time.
+    struct Slow(&'static [u8]);
+
+    impl Read for Slow {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let length = self.0.len().min(1);
+            self.0.read(&mut out[..length])
+        }
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn reads_answers_one_after_the_other() {
+        let mut wire = Wire::new(Slow(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello\
+              HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n\
+              HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+        ));
+        assert_eq!(wire.response().unwrap(), 5);
+        assert_eq!(wire.response().unwrap(), 13);
+        assert!(wire.response().unwrap_err().to_string().contains("403"));
+    }
+
+    #[test]
+    fn reads_requests_until_the_client_goes() {
+        let mut wire = Wire::new(Slow(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\n\r\n"));
+        assert_eq!(wire.request().unwrap().as_deref(), Some("/a"));
+        assert_eq!(wire.request().unwrap().as_deref(), Some("/b"));
+        assert_eq!(wire.request().unwrap(), None);
+    }
+}

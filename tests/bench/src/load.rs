@@ -1,0 +1,129 @@
+//! Closed loops: each connection asks again as soon as it is answered.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use crate::http::Wire;
+use crate::tls::{self, Client};
+
+/// Ask for one path over and over, on kept-alive connections.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to connect
+    #[arg(long)]
+    address: SocketAddr,
+    /// The CA that vouches for it
+    #[arg(long)]
+    ca: PathBuf,
+    /// What to ask for
+    #[arg(long)]
+    path: String,
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Milliseconds that count
+    #[arg(long, default_value_t = 1000)]
+    milliseconds: u64,
+    /// Milliseconds before, which do not
+    #[arg(long, default_value_t = 100)]
+    warm_up: u64,
+}
+
+/// What was seen.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seen {
+    /// Answers within the time that counts.
+    requests: u64,
+    requests_per_second: f64,
+    bytes_per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+    /// All answers, to divide the cost of those between by.
+    all: u64,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let config = tls::client_config(&args.ca)?;
+    let start = Arc::new(Barrier::new(args.connections));
+    let connections = (0..args.connections)
+        .map(|_| {
+            let client = Wire::new(tls::connect(args.address, &config)?);
+            let request = request(&args.path, args.address);
+            let (warm_up, counted) = (Duration::from_millis(args.warm_up), Duration::from_millis(args.milliseconds));
+            let start = Arc::clone(&start);
+            Ok(std::thread::spawn(move || ask(client, &request, &start, warm_up, counted)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut total = Tally::default();
+    for connection in connections {
+        let tally = connection.join().ok().context("a connection's thread died")??;
+        total.nanoseconds.extend(tally.nanoseconds);
+        total.bytes += tally.bytes;
+        total.all += tally.all;
+    }
+    ensure!(!total.nanoseconds.is_empty(), "no request was answered in {} ms", args.milliseconds);
+    total.nanoseconds.sort_unstable();
+    let at = |share: f64| f64::from(total.nanoseconds[(total.nanoseconds.len() as f64 * share) as usize]) / 1e3;
+    let seconds = args.milliseconds as f64 / 1e3;
+    let requests = total.nanoseconds.len() as u64;
+    crate::report(&Seen {
+        requests,
+        requests_per_second: requests as f64 / seconds,
+        bytes_per_second: total.bytes as f64 / seconds,
+        p50_us: at(0.5),
+        p99_us: at(0.99),
+        all: total.all,
+    })
+}
+
+/// What a client of the API server sends.
+pub(crate) fn request(path: &str, host: SocketAddr) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: kubectl/v1.33.0 (linux/amd64)\r\n\
+         Accept: application/json\r\nKubectl-Command: kubectl get\r\n\
+         Kubectl-Session: 0f7e2f3a-8f3f-4f40-9d2c-5d3d0a0c1b11\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+#[derive(Default)]
+struct Tally {
+    /// Time to the last byte of each answer.
+    nanoseconds: Vec<u32>,
+    bytes: u64,
+    all: u64,
+}
+
+fn ask(
+    mut client: Wire<Client>,
+    request: &[u8],
+    start: &Barrier,
+    warm_up: Duration,
+    counted: Duration,
+) -> Result<Tally> {
+    let mut tally = Tally::default();
+    start.wait();
+    let begin = Instant::now() + warm_up;
+    let end = begin + counted;
+    loop {
+        let asked = Instant::now();
+        client.send(request)?;
+        let bytes = client.response()?;
+        let answered = Instant::now();
+        tally.all += 1;
+        // A request counts where it ends, so that slow ones weigh as much as they took.
+        if answered >= end {
+            return Ok(tally);
+        }
+        if answered >= begin {
+            tally.nanoseconds.push(u32::try_from((answered - asked).as_nanos()).unwrap_or(u32::MAX));
+            tally.bytes += bytes;
+        }
+    }
+}

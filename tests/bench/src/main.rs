@@ -1,0 +1,49 @@
+//! The two ends of the bench: an API server that answers as fast as can be, and clients that ask as fast as they are
+//! answered. Threads that block and buffers that are ready: what is measured is what stands between the two.
+
+mod bodies;
+mod hold;
+mod http;
+mod load;
+mod serve;
+mod tls;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde::Serialize;
+
+/// Upstream and load generator of `cargo xtask bench`.
+#[derive(Debug, Parser)]
+enum Verb {
+    Serve(serve::Args),
+    Load(load::Args),
+    Hold(hold::Args),
+    Dial(hold::DialArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Verb::parse() {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Load(args) => load::run(&args),
+        Verb::Hold(args) => hold::run(&args),
+        Verb::Dial(args) => hold::dial(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // When stderr is closed, the exit code says it.
+            writeln!(io::stderr(), "bench: {error:#}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line of JSON for whoever started this.
+fn report(value: &impl Serialize) -> Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value).context("cannot write to standard output")?;
+    out.write_all(b"\n").context("cannot write to standard output")
+}

@@ -1,0 +1,101 @@
+//! The upstream: a thread a connection, and every answer ready to be sent.
+
+use std::collections::HashMap;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use rustls::ServerConfig;
+use serde_json::json;
+
+use crate::bodies::{self, Kind, LARGE, SMALL};
+use crate::http::Wire;
+use crate::tls::{self, Server};
+
+/// Answer lists of pods and secrets over TLS, until killed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where ca.crt, server.crt and server.key are left
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+/// Runs the verb: prints the address, and serves.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let config = tls::server_config(&args.dir)?;
+    let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
+    let answers = Arc::new(Answers::make());
+    let parked = Arc::new(Mutex::new(Vec::new()));
+    crate::report(&json!({ "address": listener.local_addr()? }))?;
+    loop {
+        let (tcp, _) = listener.accept().context("accept")?;
+        let (config, answers, parked) = (Arc::clone(&config), Arc::clone(&answers), Arc::clone(&parked));
+        std::thread::Builder::new().stack_size(128 * 1024).spawn(move || {
+            // How a client leaves is its own affair; what it measured says how it was served.
+            if let Ok(Some(watch)) = serve(tcp, &config, &answers) {
+                parked.lock().unwrap_or_else(PoisonError::into_inner).push(watch);
+            }
+        })?;
+    }
+}
+
+/// Serves until the client goes, or begins a watch: that is returned, to be kept open.
+fn serve(tcp: TcpStream, config: &Arc<ServerConfig>, answers: &Answers) -> Result<Option<Server>> {
+    let mut wire = Wire::new(tls::accept(tcp, config)?);
+    while let Some(target) = wire.request()? {
+        let watch = target.contains("watch=true");
+        wire.send(answers.to(&target, watch))?;
+        if watch {
+            return Ok(Some(wire.parked()));
+        }
+    }
+    Ok(None)
+}
+
+struct Answers {
+    lists: HashMap<(&'static str, bool), Vec<u8>>,
+    watch: Vec<u8>,
+    not_found: Vec<u8>,
+}
+
+impl Answers {
+    fn make() -> Self {
+        let mut lists = HashMap::new();
+        for (resource, kind) in [("pods", Kind::Pods), ("secrets", Kind::Secrets)] {
+            for (small, size) in [(true, SMALL), (false, LARGE)] {
+                let body = bodies::list(kind, size);
+                let mut answer = head("200 OK", &format!("Content-Length: {}", body.len()));
+                answer.extend(body);
+                lists.insert((resource, small), answer);
+            }
+        }
+        let event = bodies::watch_event();
+        let mut watch = head("200 OK", "Transfer-Encoding: chunked");
+        watch.extend(format!("{:x}\r\n", event.len()).into_bytes());
+        watch.extend(event);
+        watch.extend(b"\r\n");
+        Self { lists, watch, not_found: head("404 Not Found", "Content-Length: 0") }
+    }
+
+    /// `?limit=…` asks for the small list.
+    fn to(&self, target: &str, watch: bool) -> &[u8] {
+        if watch {
+            return &self.watch;
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let resource = if path.ends_with("/secrets") { "secrets" } else { "pods" };
+        self.lists.get(&(resource, query.starts_with("limit="))).unwrap_or(&self.not_found)
+    }
+}
+
+/// The headers that an API server sends.
+fn head(status: &str, framing: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status}\r\nAudit-Id: 3f7e2f3a-8f3f-4f40-9d2c-5d3d0a0c1b11\r\nCache-Control: no-cache, private\r\n\
+         Content-Type: application/json\r\nX-Kubernetes-Pf-Flowschema-Uid: 7f0e7f3a-1f3f-4f40-9d2c-5d3d0a0c1b12\r\n\
+         X-Kubernetes-Pf-Prioritylevel-Uid: 9f1e2d3a-2f3f-4f40-9d2c-5d3d0a0c1b13\r\n\
+         Date: Mon, 02 Nov 2026 08:15:30 GMT\r\n{framing}\r\n\r\n"
+    )
+    .into_bytes()
+}

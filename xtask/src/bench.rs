@@ -1,0 +1,186 @@
+//! `cargo xtask bench`: what stands between kubectl and the API server costs. Side by side in one run: no proxy at
+//! all, nginx, Portcullis; in alternating rounds, so that what else the machine does is everybody's share; medians.
+
+mod lane;
+mod measure;
+mod nginx;
+mod report;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use e2e::{ALICE, Running, Stage, StageOptions, Upstream};
+use serde_json::{Value, json};
+
+use crate::{build, step, workspace};
+use lane::{LANES, Lane, Load, Size};
+use measure::{Connects, Sample, Watches};
+use nginx::Nginx;
+use report::Report;
+
+/// Measure what Portcullis costs beside a direct connection and nginx
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Fewer and shorter rounds
+    #[arg(long)]
+    quick: bool,
+    /// How many watches to hold open
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    watches: usize,
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+const CONNECTS: u64 = 2000;
+
+/// Lists in `recorded` are recorded with their bodies, those in `quiet` by their events alone.
+const ROLES: &str = r#"
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata: {name: recorded}
+spec:
+  description: Recorded in full
+  targets: [demo]
+  eligible: {groups: [dev]}
+  approval: {required: 1, groups: [leads]}
+  maxDuration: 4h
+  rules:
+  - {apiGroups: [""], resources: [pods, secrets], verbs: [get, list, watch], namespaces: [recorded]}
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata: {name: quiet}
+spec:
+  description: Recorded by events alone
+  targets: [demo]
+  eligible: {groups: [dev]}
+  approval: {required: 1, groups: [leads]}
+  maxDuration: 4h
+  obligations: {record: metadata}
+  rules:
+  - {apiGroups: [""], resources: [pods], verbs: [get, list, watch], namespaces: [quiet]}
+"#;
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let began = Instant::now();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("cannot watch for Ctrl-C")?;
+    }
+    nginx::ensure_installed()?;
+    let bench = Bench::set(&build_programs()?, interrupted)?;
+    let mut report = Report::begin(&bench)?;
+
+    step::note(&format!("Hold {} watches open", args.watches));
+    report.watches = Some(Watches::measure(&bench, args.watches)?);
+    step::note("Count what the kernel programs take for a connect");
+    report.connects = Some(Connects::measure(&bench)?);
+    let (rounds, counted) = if args.quick { (3, 300) } else { (7, 600) };
+    for size in [Size::Small, Size::Large] {
+        for connections in [1, 16] {
+            step::note(&format!("{size} lists on {connections} connections, {rounds} rounds"));
+            let load = Load { size, connections, counted: Duration::from_millis(counted) };
+            report.loads.push((load, bench.alternate(load, rounds)?));
+        }
+    }
+    report.print(began.elapsed())
+}
+
+/// Everything that is measured, running.
+pub(crate) struct Bench {
+    stage: Stage,
+    nginx: Nginx,
+    upstream: String,
+    /// Kept so that it ends with the bench.
+    _upstream: Running,
+    program: PathBuf,
+    interrupted: Arc<AtomicBool>,
+    scratch: Scratch,
+}
+
+impl Bench {
+    fn set(programs: &Path, interrupted: Arc<AtomicBool>) -> Result<Self> {
+        let scratch = Scratch::make()?;
+        let program = programs.join("bench");
+        let mut upstream = Running::start(Command::new(&program).arg("serve").arg("--dir").arg(&scratch.0))?;
+        upstream.wait_for_stdout("\n", LIMIT)?;
+        let said: Value = serde_json::from_str(&upstream.stdout()).context("the upstream's address")?;
+        let address = said["address"].as_str().context("the upstream named no address")?.to_owned();
+        let token = scratch.0.join("token");
+        std::fs::write(&token, "token-of-the-bench")?;
+        std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        let nginx = Nginx::start(&scratch.0, &address)?;
+        let options = StageOptions {
+            upstream: Some(Upstream {
+                endpoint: format!("https://{address}"),
+                certificate_authority: scratch.0.join("ca.crt"),
+                credential: json!({ "bearerTokenFile": token }),
+            }),
+            ..StageOptions::with_roles(ROLES)
+        };
+        let stage = Stage::set(programs, &options)?;
+        for role in ["recorded", "quiet"] {
+            stage.grant(ALICE, role, "4h")?;
+        }
+        std::fs::copy(stage.dir().join("state/ca.crt"), scratch.0.join("gate.crt"))
+            .context("the gate's CA")?;
+        Ok(Self { stage, nginx, upstream: address, _upstream: upstream, program, interrupted, scratch })
+    }
+
+    /// One sample of each lane a round; by lane.
+    fn alternate(&self, load: Load, rounds: usize) -> Result<Vec<(Lane, Vec<Sample>)>> {
+        let mut samples: Vec<(Lane, Vec<Sample>)> =
+            LANES.into_iter().map(|lane| (lane, Vec::new())).collect();
+        for _ in 0..rounds {
+            for (lane, samples) in &mut samples {
+                self.check_interrupt()?;
+                samples.push(Sample::take(self, *lane, load).with_context(|| format!("{lane}, {load:?}"))?);
+                self.stage_recordings_pruned()?;
+            }
+        }
+        Ok(samples)
+    }
+
+    /// Recordings of full rounds are gigabytes: what has ended long enough ago to be on the disk goes.
+    fn stage_recordings_pruned(&self) -> Result<()> {
+        measure::prune(&self.stage.recordings(), Duration::from_secs(10))
+    }
+
+    fn check_interrupt(&self) -> Result<()> {
+        ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
+        Ok(())
+    }
+}
+
+/// Builds what runs, optimised; returns the folder it is in.
+fn build_programs() -> Result<PathBuf> {
+    build::gate()?;
+    let mut cargo = Command::new(workspace::cargo());
+    cargo.current_dir(workspace::root());
+    cargo.args(["build", "--release", "--package", "portcullis", "--package", "bench"]);
+    step::openly("Compile Portcullis and the bench", &mut cargo)?;
+    Ok(workspace::target_dir().join("release"))
+}
+
+/// The bench's own folder, gone afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Self> {
+        let dir = std::env::temp_dir().join(format!("portcullis-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left in the temporary folder is the system's to clean.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}

@@ -1,0 +1,80 @@
+//! The ways to the API server that are compared, and what is asked for on them.
+
+use std::fmt;
+use std::time::Duration;
+
+/// One way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Nothing between.
+    Direct,
+    /// nginx, TLS on both sides.
+    Nginx,
+    /// Portcullis, recording events and bodies.
+    Recorded,
+    /// Portcullis, recording events.
+    Metadata,
+    /// Portcullis, masking Secrets and recording what is left.
+    Masked,
+}
+
+/// In the order in which a round takes them.
+pub(crate) const LANES: [Lane; 5] = [Lane::Direct, Lane::Nginx, Lane::Recorded, Lane::Metadata, Lane::Masked];
+
+impl Lane {
+    pub(crate) fn through_gate(self) -> bool {
+        !matches!(self, Self::Direct | Self::Nginx)
+    }
+
+    pub(crate) fn path(self, size: Size) -> String {
+        let (namespace, resource) = match self {
+            Self::Direct | Self::Nginx | Self::Recorded => ("recorded", "pods"),
+            Self::Metadata => ("quiet", "pods"),
+            Self::Masked => ("recorded", "secrets"),
+        };
+        let query = match size {
+            Size::Small => "?limit=4",
+            Size::Large => "",
+        };
+        format!("/api/v1/namespaces/{namespace}/{resource}{query}")
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Nginx => "nginx",
+            Self::Recorded => "portcullis",
+            Self::Metadata => "  events only",
+            Self::Masked => "  masked",
+        })
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// 4.9 KB.
+    Small,
+    /// 1 MB.
+    Large,
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Small => "4.9 KB",
+            Self::Large => "1 MB",
+        })
+    }
+}
+
+/// How it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) size: Size,
+    pub(crate) connections: usize,
+    /// The time that counts, of each sample.
+    pub(crate) counted: Duration,
+}

@@ -1,0 +1,214 @@
+//! Taking figures: of a load, of the kernel's programs, of memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use e2e::{ALICE, Running, output};
+use serde_json::Value;
+
+use super::lane::{Lane, Load, Size};
+use super::{Bench, CONNECTS, LIMIT};
+
+/// One run of the load generator.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    /// Microseconds from the request to the last byte of its answer.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) bytes_per_second: f64,
+    /// Microseconds of processor time of the proxy a request; 0 where there is none.
+    pub(crate) cpu: f64,
+}
+
+impl Sample {
+    pub(crate) fn take(bench: &Bench, lane: Lane, load: Load) -> Result<Self> {
+        let mut command = bench.generator(lane, "load", &lane.path(load.size));
+        command.arg("--connections").arg(load.connections.to_string());
+        command.arg("--milliseconds").arg(load.counted.as_millis().to_string());
+        let proxy = match lane {
+            Lane::Direct => Vec::new(),
+            Lane::Nginx => bench.nginx.workers()?,
+            _ => vec![bench.daemon_pid()?],
+        };
+        let before = processor_time(&proxy)?;
+        let seen = answer(&mut command)?;
+        let spent = processor_time(&proxy)?.saturating_sub(before);
+        let figure = |name: &str| seen[name].as_f64().with_context(|| format!("no {name} in {seen}"));
+        Ok(Self {
+            p50: figure("p50Us")?,
+            p99: figure("p99Us")?,
+            requests_per_second: figure("requestsPerSecond")?,
+            bytes_per_second: figure("bytesPerSecond")?,
+            cpu: spent.as_secs_f64() * 1e6 / figure("all")?,
+        })
+    }
+}
+
+/// What the kernel's programs take, by its own clock.
+#[derive(Debug)]
+pub(crate) struct Connects {
+    /// Nanoseconds of each program, and in all, for one connect to a target.
+    pub(crate) intercepted: BTreeMap<String, f64>,
+    /// The same for a connect to something else.
+    pub(crate) elsewhere: BTreeMap<String, f64>,
+}
+
+impl Connects {
+    pub(crate) fn measure(bench: &Bench) -> Result<Self> {
+        let _statistics = Statistics::on()?;
+        let cost = |address: &str| -> Result<BTreeMap<String, f64>> {
+            let mut command = bench.stage.command(ALICE, &bench.program);
+            command.args(["dial", "--address", address, "--connections"]).arg(CONNECTS.to_string());
+            let before = bench.run_times()?;
+            answer(&mut command)?;
+            let after = bench.run_times()?;
+            let each = |(hook, time): (String, f64)| {
+                let before = before.get(&hook).copied().unwrap_or(0.0);
+                (hook, (time - before) / CONNECTS as f64)
+            };
+            Ok(after.into_iter().map(each).collect())
+        };
+        cost(&bench.upstream)?; // the first ones are cold
+        Ok(Self { intercepted: cost(&bench.upstream)?, elsewhere: cost(bench.nginx.address())? })
+    }
+
+    pub(crate) fn nanoseconds(cost: &BTreeMap<String, f64>) -> f64 {
+        cost.values().sum()
+    }
+}
+
+/// What idle watches cost the daemon.
+#[derive(Debug)]
+pub(crate) struct Watches {
+    pub(crate) count: usize,
+    /// Kilobytes of the daemon before, and with them open.
+    pub(crate) before: f64,
+    pub(crate) with: f64,
+}
+
+impl Watches {
+    pub(crate) fn measure(bench: &Bench, count: usize) -> Result<Self> {
+        let load = Load { size: Size::Small, connections: 4, counted: Duration::from_millis(200) };
+        Sample::take(bench, Lane::Recorded, load)?; // so that what every daemon has is there
+        let before = bench.daemon_memory()?;
+        let mut command = bench.generator(Lane::Metadata, "hold", "/api/v1/namespaces/quiet/pods?watch=true");
+        command.arg("--connections").arg(count.to_string()).stdin(Stdio::piped());
+        let mut holding = Running::start(&mut command)?;
+        holding.wait_for_stdout("\n", 2 * LIMIT)?;
+        let with = bench.daemon_memory()?;
+        drop(holding.child().stdin.take());
+        ensure!(holding.wait(LIMIT)?.code == 0, "holding watches failed: {}", holding.stderr());
+        Ok(Self { count, before, with })
+    }
+
+    pub(crate) fn kilobytes_each(&self) -> f64 {
+        (self.with - self.before) / self.count as f64
+    }
+}
+
+impl Bench {
+    /// The bench's client on a lane: outside the gate's cgroup, or as an engineer in it.
+    fn generator(&self, lane: Lane, verb: &str, path: &str) -> Command {
+        let mut command = match lane.through_gate() {
+            true => self.stage.command(ALICE, &self.program),
+            false => Command::new(&self.program),
+        };
+        let (address, ca) = match lane {
+            Lane::Nginx => (self.nginx.address(), "ca.crt"),
+            Lane::Direct => (self.upstream.as_str(), "ca.crt"),
+            _ => (self.upstream.as_str(), "gate.crt"),
+        };
+        command.args([verb, "--address", address, "--path", path, "--ca"]).arg(self.scratch.0.join(ca));
+        command
+    }
+
+    /// The daemon: the one process in its cgroup.
+    pub(crate) fn daemon_pid(&self) -> Result<u32> {
+        let group = self.stage.engineers().path().with_file_name("gate");
+        let listed = fs::read_to_string(group.join("cgroup.procs")).context("the daemon's cgroup")?;
+        listed.trim().parse().with_context(|| format!("the daemon's cgroup has {listed:?}"))
+    }
+
+    /// Kilobytes of memory of its own.
+    pub(crate) fn daemon_memory(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon_pid()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+        line.trim().trim_end_matches(" kB").parse().context("RssAnon")
+    }
+
+    /// Nanoseconds that each program of the gate ran, in all.
+    fn run_times(&self) -> Result<BTreeMap<String, f64>> {
+        let shown = self.stage.operator(&["gate", "status", "-o", "json"])?;
+        let status: Value = serde_json::from_str(&shown.stdout).with_context(|| shown.all())?;
+        let programs = status["programs"].as_array().context("no programs in the gate's status")?;
+        let time = |program: &Value| -> Option<(String, f64)> {
+            let each = program["nanosecondsPerRun"].as_f64().unwrap_or(0.0);
+            Some((program["hook"].as_str()?.to_owned(), program["runs"].as_f64()? * each))
+        };
+        programs.iter().map(|program| time(program).context("a program without figures")).collect()
+    }
+}
+
+/// Runs a program of the bench and reads the line that it prints.
+fn answer(command: &mut Command) -> Result<Value> {
+    let shown = output(command, LIMIT)?;
+    ensure!(shown.code == 0, "{}", shown.all().trim_end());
+    serde_json::from_str(&shown.stdout).with_context(|| shown.all())
+}
+
+/// Time on a processor of all threads of `processes` (`/proc/[pid]/schedstat`, sched-stats.rst).
+fn processor_time(processes: &[u32]) -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for pid in processes {
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            // A thread that has just ended has nothing to say any more.
+            let Ok(stat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            let first = stat.split(' ').next().unwrap_or_default();
+            nanoseconds += first.parse::<u64>().with_context(|| format!("schedstat: {stat:?}"))?;
+        }
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Removes recordings whose last byte is older than `age`.
+pub(crate) fn prune(recordings: &Path, age: Duration) -> Result<()> {
+    let now = SystemTime::now();
+    for day in fs::read_dir(recordings)? {
+        for session in fs::read_dir(day?.path())? {
+            let session = session?.path();
+            let mut newest = SystemTime::UNIX_EPOCH;
+            for segment in fs::read_dir(&session)? {
+                newest = newest.max(segment?.metadata()?.modified()?);
+            }
+            if now.duration_since(newest).is_ok_and(|since| since > age) {
+                fs::remove_dir_all(&session)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's run-time figures of programs, switched on for as long as this lives.
+struct Statistics(String);
+
+const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+impl Statistics {
+    fn on() -> Result<Self> {
+        let before = fs::read_to_string(STATISTICS).context(STATISTICS)?;
+        fs::write(STATISTICS, "1").context(STATISTICS)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Statistics {
+    fn drop(&mut self) {
+        // Left on, they cost a few nanoseconds a run and nothing else.
+        fs::write(STATISTICS, self.0.trim()).ok();
+    }
+}

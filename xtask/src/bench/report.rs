@@ -1,0 +1,179 @@
+//! The figures as they are read: medians, ratios, and what was to be reached.
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::lane::{Lane, Load, Size};
+use super::measure::{Connects, Sample, Watches};
+use super::table::table;
+use super::{Bench, nginx};
+
+/// All that was measured.
+pub(crate) struct Report {
+    machine: String,
+    pub(crate) loads: Vec<(Load, Vec<(Lane, Vec<Sample>)>)>,
+    pub(crate) connects: Option<Connects>,
+    pub(crate) watches: Option<Watches>,
+}
+
+impl Report {
+    pub(crate) fn begin(bench: &Bench) -> Result<Self> {
+        let cpu = fs::read_to_string("/proc/cpuinfo")?;
+        let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
+        let version = Command::new(bench.program.with_file_name("portcullis")).arg("--version").output()?;
+        let machine = format!(
+            "{} × {}, Linux {}; {}, {}, TLS 1.3 on both sides, HTTP/1.1",
+            std::thread::available_parallelism()?,
+            cpu.trim_start_matches(['\t', ' ', ':']).trim(),
+            fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+            String::from_utf8_lossy(&version.stdout).trim(),
+            nginx::version()?,
+        );
+        Ok(Self { machine, loads: Vec::new(), connects: None, watches: None })
+    }
+
+    pub(crate) fn print(&self, took: Duration) -> Result<()> {
+        let busy = fs::read_to_string("/proc/loadavg")?;
+        let busy = busy.split(' ').next().unwrap_or_default();
+        let mut text =
+            format!("\n{}\n{:.0} s; load average at the end {busy}\n", self.machine, took.as_secs_f64());
+        for size in [Size::Small, Size::Large] {
+            text += &format!("\nGET of a {size} list, kept-alive connections\n{}\n", self.compared(size)?);
+        }
+        if let Some(connects) = &self.connects {
+            text +=
+                &format!("\nKernel programs, ns for one connect (bpf_stats_enabled)\n{}\n", kernel(connects));
+        }
+        text += &format!("\nTo be reached\n{}\n", self.marks()?);
+        std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to standard output")
+    }
+
+    fn compared(&self, size: Size) -> Result<String> {
+        let (one, many) = (self.load(size, 1)?, self.load(size, 16)?);
+        let lane = |lanes: &[(Lane, Vec<Sample>)], lane: Lane| Medians::find(lanes, lane);
+        let (direct1, direct16) = (lane(one, Lane::Direct)?, lane(many, Lane::Direct)?);
+        let nginx16 = lane(many, Lane::Nginx)?;
+        let rows = one
+            .iter()
+            .map(|(name, _)| {
+                let (one, many) = (lane(one, *name)?, lane(many, *name)?);
+                Ok(vec![
+                    name.to_string(),
+                    format!("{:.0} µs", one.p50),
+                    format!("{:+.0} µs", one.p50 - direct1.p50),
+                    format!("{:.0} µs", one.p99),
+                    format!("{:.0} µs", one.cpu),
+                    format!("{:.0}", many.rate),
+                    format!("{:.0}", many.bytes / 1e6),
+                    format!("{:.2}", many.rate / direct16.rate),
+                    format!("{:.2}", many.rate / nginx16.rate),
+                    format!("{:.0} µs", many.cpu),
+                ])
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let headings = [
+            "",
+            "p50",
+            "added",
+            "p99",
+            "cpu/req",
+            "16 conns: req/s",
+            "MB/s",
+            "of direct",
+            "of nginx",
+            "cpu/req",
+        ];
+        Ok(table(&headings, &rows))
+    }
+
+    fn marks(&self) -> Result<String> {
+        let one = self.load(Size::Small, 1)?;
+        let many = self.load(Size::Small, 16)?;
+        let p50 = |lane| Medians::find(one, lane).map(|medians| medians.p50);
+        let rate = |lane| Medians::find(many, lane).map(|medians| medians.rate);
+        let direct = p50(Lane::Direct)?;
+        let (added, nginx) = (p50(Lane::Recorded)? - direct, p50(Lane::Nginx)? - direct);
+        let throughput = rate(Lane::Recorded)? / rate(Lane::Nginx)?;
+        let recording = 100.0 * (1.0 - rate(Lane::Recorded)? / rate(Lane::Metadata)?);
+        let mut rows = vec![
+            mark("p50 added to a 4.9 KB GET", added, "µs", nginx, "as nginx"),
+            mark("the same, at most", added, "µs", 100.0, ""),
+            mark("throughput behind nginx's, 16 connections", 100.0 * (1.0 - throughput), "%", 0.0, ""),
+            mark("throughput that recording bodies takes", recording, "%", 10.0, ""),
+        ];
+        if let Some(connects) = &self.connects {
+            let micros = |cost| Connects::nanoseconds(cost) / 1e3;
+            rows.push(mark("gate, each intercepted connect", micros(&connects.intercepted), "µs", 1.5, ""));
+            rows.push(mark("gate, each connect elsewhere", micros(&connects.elsewhere), "µs", 0.15, ""));
+        }
+        if let Some(watches) = &self.watches {
+            let what = format!("each of {} idle watches", watches.count);
+            let note = format!("daemon {:.1} MB without them", watches.before / 1e3);
+            rows.push(mark(&what, watches.kilobytes_each(), "KB", 64.0, &note));
+        }
+        Ok(table(&["", "measured", "at most", "", ""], &rows))
+    }
+
+    fn load(&self, size: Size, connections: usize) -> Result<&[(Lane, Vec<Sample>)]> {
+        let found = self.loads.iter().find(|(load, _)| load.size == size && load.connections == connections);
+        Ok(&found.with_context(|| format!("{size} was not measured on {connections} connections"))?.1)
+    }
+}
+
+/// The medians of one lane's samples.
+struct Medians {
+    p50: f64,
+    p99: f64,
+    rate: f64,
+    bytes: f64,
+    cpu: f64,
+}
+
+impl Medians {
+    fn find(lanes: &[(Lane, Vec<Sample>)], lane: Lane) -> Result<Self> {
+        let found = lanes.iter().find(|(name, _)| *name == lane);
+        let (_, samples) = found.with_context(|| format!("{lane} was not measured"))?;
+        let of = |figure: fn(&Sample) -> f64| {
+            let mut figures: Vec<f64> = samples.iter().map(figure).collect();
+            figures.sort_by(f64::total_cmp);
+            figures.get(figures.len() / 2).copied().with_context(|| format!("{lane} has no samples"))
+        };
+        Ok(Self {
+            p50: of(|sample| sample.p50)?,
+            p99: of(|sample| sample.p99)?,
+            rate: of(|sample| sample.requests_per_second)?,
+            bytes: of(|sample| sample.bytes_per_second)?,
+            cpu: of(|sample| sample.cpu)?,
+        })
+    }
+}
+
+fn kernel(connects: &Connects) -> String {
+    let row = |name: &str, intercepted: f64, elsewhere: f64| {
+        vec![name.to_owned(), format!("{intercepted:.0}"), format!("{elsewhere:.0}")]
+    };
+    let mut rows: Vec<Vec<String>> = connects
+        .intercepted
+        .iter()
+        .map(|(hook, cost)| row(hook, *cost, connects.elsewhere.get(hook).copied().unwrap_or(0.0)))
+        .collect();
+    let sums = (Connects::nanoseconds(&connects.intercepted), Connects::nanoseconds(&connects.elsewhere));
+    rows.push(row("in all", sums.0, sums.1));
+    table(&["", "to a target", "elsewhere"], &rows)
+}
+
+fn mark(what: &str, measured: f64, unit: &str, reach: f64, note: &str) -> Vec<String> {
+    let verdict = if measured <= reach { "reached" } else { "missed" };
+    let digits = if reach.abs() < 10.0 { 2 } else { 0 };
+    vec![
+        what.to_owned(),
+        format!("{measured:.digits$} {unit}"),
+        format!("{reach:.digits$} {unit}"),
+        verdict.to_owned(),
+        note.to_owned(),
+    ]
+}
