@@ -57,10 +57,46 @@ impl Cgroup {
         let path = path.ok_or_else(|| GateError::Config(format!("{FILE} has no cgroup v2 line")))?;
         for mount in mounts()? {
             if let Ok(below) = Path::new(path).strip_prefix(&mount.root) {
-                return Self::at(&mount.point.join(below));
+                let named = Self::at(&mount.point.join(below))?;
+                if named.holds_us()? {
+                    return Ok(named);
+                }
+            }
+        }
+        // In a container the path is told from a cgroup namespace's own root, while the host's hierarchy is mounted.
+        for mount in mounts()? {
+            if let Some(found) = Self::search(&mount.point)? {
+                return Ok(found);
             }
         }
         Err(GateError::Config(format!("no mounted cgroup2 file system shows this process's cgroup {path}")))
+    }
+
+    /// Whether this process is in exactly this cgroup.
+    fn holds_us(&self) -> Result<bool, GateError> {
+        let file = self.path.join("cgroup.procs");
+        let own = std::process::id().to_string();
+        match fs::read_to_string(&file) {
+            Ok(pids) => Ok(pids.lines().any(|pid| pid == own)),
+            // Gone since it was listed, or a threaded one, which processes are not in.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => Ok(false),
+            Err(error) => Err(GateError::path("read", file)(error)),
+        }
+    }
+
+    /// The cgroup of this process at or below `top`.
+    fn search(top: &Path) -> Result<Option<Self>, GateError> {
+        let mut left = vec![top.to_owned()];
+        while let Some(dir) = left.pop() {
+            let Ok(cgroup) = Self::at(&dir) else { continue };
+            if cgroup.holds_us()? {
+                return Ok(Some(cgroup));
+            }
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+            left.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+        }
+        Ok(None)
     }
 
     /// Whether it is the root of the hierarchy.
@@ -178,6 +214,29 @@ mod tests {
         assert!(root.is_root());
         assert_eq!(own.is_below(&root).unwrap(), own != root);
         assert!(!root.is_below(&own).unwrap());
+    }
+
+    /// As in a container: `/proc/self/cgroup` says `/`, and the host's hierarchy is what is mounted.
+    #[test]
+    fn a_process_in_a_cgroup_namespace_finds_itself() {
+        const EXPECTED: &str = "PORTCULLIS_TEST_CGROUP";
+        if let Ok(expected) = std::env::var(EXPECTED) {
+            assert_eq!(Cgroup::own().unwrap().path, Path::new(&expected));
+            return;
+        }
+        let name = format!("portcullis-test-namespace-{}", std::process::id());
+        let dir = Cgroup::root().unwrap().path.join(name);
+        fs::create_dir(&dir).unwrap();
+        let ran = std::process::Command::new("sh")
+            .args(["-c", r#"echo $$ > "$0/cgroup.procs" && exec unshare --cgroup "$@""#])
+            .arg(&dir)
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "cgroup::tests::a_process_in_a_cgroup_namespace_finds_itself"])
+            .env(EXPECTED, &dir)
+            .output()
+            .unwrap();
+        fs::remove_dir(&dir).unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
     }
 
     #[test]
