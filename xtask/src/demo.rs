@@ -2,7 +2,8 @@
 //! one). Everything runs in a cgroup of its own and is gone afterwards, also on Ctrl-C.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +67,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("cannot watch for Ctrl-C")?;
     }
     let kubectl = installed()?.pop().context("no kubectl")?;
-    let upstream = args.kubeconfig.as_deref().map(|file| real_cluster(&kubectl, file)).transpose()?;
+    let copies = Copies::make()?;
+    let upstream =
+        args.kubeconfig.as_deref().map(|file| real_cluster(&kubectl, file, &copies.0)).transpose()?;
     scene("Setting the stage: a cluster, the gate in the kernel, the daemon behind it");
     let real = upstream.is_some();
     let stage = Stage::set(&programs, &StageOptions { upstream, ..StageOptions::with_roles(ROLES) })?;
@@ -289,8 +292,30 @@ fn quote(arg: &str) -> String {
     }
 }
 
+/// A private folder for the CA and the credential of a real cluster; gone when the demo is.
+struct Copies(PathBuf);
+
+impl Copies {
+    fn make() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("portcullis-demo-upstream-{}", std::process::id()));
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            say(&format!("{} could not be removed: {error}", self.0.display()));
+        }
+    }
+}
+
 /// Reads endpoint, CA and credential of a kubeconfig's current context, with kubectl's own reading of it.
-fn real_cluster(kubectl: &Kubectl, file: &std::path::Path) -> Result<Upstream> {
+fn real_cluster(kubectl: &Kubectl, file: &Path, dir: &Path) -> Result<Upstream> {
     let mut command = Command::new(&kubectl.path);
     command
         .args(["config", "view", "--raw", "--minify", "--flatten", "-o", "json", "--kubeconfig"])
@@ -301,8 +326,6 @@ fn real_cluster(kubectl: &Kubectl, file: &std::path::Path) -> Result<Upstream> {
     let cluster = &view["clusters"][0]["cluster"];
     let user = &view["users"][0]["user"];
     let endpoint = cluster["server"].as_str().context("the cluster has no server")?.to_owned();
-    let dir = std::env::temp_dir().join(format!("portcullis-demo-upstream-{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
     let keep = |name: &str, encoded: &Value| -> Result<PathBuf> {
         use base64::Engine;
         let encoded = encoded.as_str().with_context(|| format!("the kubeconfig has no {name}"))?;
@@ -326,8 +349,7 @@ fn real_cluster(kubectl: &Kubectl, file: &std::path::Path) -> Result<Upstream> {
     Ok(Upstream { endpoint, certificate_authority, credential })
 }
 
-fn write_private(path: &std::path::Path, content: &[u8]) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
+fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     let mut file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;

@@ -55,6 +55,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn nightly(args: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     // The workspace's own cargo names its toolchain in the environment; nightly must not inherit it.
-    command.arg("+nightly").args(args).current_dir(workspace::root()).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
+    command
+        .arg("+nightly")
+        .args(args)
+        .current_dir(workspace::root())
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO");
     command
 }

@@ -49,6 +49,8 @@ pub struct StageOptions {
     pub cluster_args: Vec<String>,
     /// Present the engineer upstream by impersonation (with the token of a gateway that may).
     pub impersonate: bool,
+    /// Present simcluster's administrator by client certificate instead of by token.
+    pub client_certificate: bool,
     /// Where recordings go; else below the stage's folder.
     pub record_dir: Option<PathBuf>,
     /// Another cluster instead of a simulated one.
@@ -74,6 +76,7 @@ impl StageOptions {
             roles: roles.to_owned(),
             cluster_args: Vec::new(),
             impersonate: false,
+            client_certificate: false,
             record_dir: None,
             upstream: None,
         }
@@ -354,14 +357,9 @@ fn configuration(
             upstream.credential.clone(),
         ),
         (None, Some(cluster)) => {
-            // simcluster's well-known tokens.
-            let token = if options.impersonate { "token-gateway-0001" } else { "token-admin-0001" };
-            let file = dir.path().join("upstream.token");
-            fs::write(&file, token)?;
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
             let endpoints =
                 cluster.endpoints().iter().map(|endpoint| format!("https://{endpoint}")).collect();
-            (endpoints, cluster.file("ca.crt"), json!({ "bearerTokenFile": file }))
+            (endpoints, cluster.file("ca.crt"), credential_of(cluster, dir, options)?)
         }
         (None, None) => bail!("neither a cluster nor an upstream"),
     };
@@ -393,6 +391,21 @@ fn configuration(
         "access": { "store": dir.path().join("state/access.db") },
         "record": { "dir": record_dir, "minFreeBytes": 0 },
     }))
+}
+
+/// What the gate presents to simcluster.
+fn credential_of(cluster: &Cluster, dir: &Scratch, options: &StageOptions) -> Result<Value> {
+    if options.client_certificate {
+        let (cert, key) = (cluster.file("admin-cert.crt"), cluster.file("admin-cert.key"));
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+        return Ok(json!({ "clientCertificate": { "certFile": cert, "keyFile": key } }));
+    }
+    // simcluster's well-known tokens.
+    let token = if options.impersonate { "token-gateway-0001" } else { "token-admin-0001" };
+    let file = dir.path().join("upstream.token");
+    fs::write(&file, token)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    Ok(json!({ "bearerTokenFile": file }))
 }
 
 /// A port free on both loopback addresses right now.

@@ -109,7 +109,9 @@ fn curl(stage: &Stage, path: &str, args: &[&str]) -> Result<Output> {
 
 #[test]
 fn no_planted_value_leaves_the_gate_or_reaches_the_disk() -> Result<()> {
-    let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
+    let bulk = vec!["--bulk-secrets".to_owned(), "400".to_owned()];
+    let options = StageOptions { cluster_args: bulk, ..StageOptions::with_roles(&everything_role()) };
+    let stage = Stage::set(&programs()?, &options)?;
     stage.grant(ALICE, "everything", "1h")?;
     plant(&stage)?;
     let mut leaks = Leaks::new();
@@ -170,6 +172,7 @@ fn no_planted_value_leaves_the_gate_or_reaches_the_disk() -> Result<()> {
         }
         Ok(())
     })?;
+    compressed(&stage)?;
     // What writes answer.
     let patch = r#"{"metadata":{"labels":{"touched":"yes"}}}"#;
     let one = paths[0];
@@ -223,6 +226,25 @@ fn no_planted_value_leaves_the_gate_or_reaches_the_disk() -> Result<()> {
     // The search itself works: what is not masked is found.
     leaks.look("itself", PLANTED[0].as_bytes());
     assert!(!leaks.found.is_empty());
+    Ok(())
+}
+
+/// From 128 KiB on the API server compresses what it answers to those who accept it.
+fn compressed(stage: &Stage) -> Result<()> {
+    let path = "/api/v1/namespaces/bulk/secrets";
+    let answered = curl(stage, path, &["-H", "Accept: application/json"])?;
+    let (head, body) = answered.stdout.split_once("\r\n\r\n").context("no body")?;
+    assert!(head.to_ascii_lowercase().contains("content-encoding: gzip"), "{head}");
+    let list: serde_json::Value = serde_json::from_str(body)?;
+    let items = list["items"].as_array().context("no items")?;
+    assert_eq!(items.len(), 400);
+    let values = items.iter().filter_map(|item| item["data"].as_object()).flat_map(|data| data.values());
+    let mut masked = 0;
+    for value in values.filter_map(serde_json::Value::as_str) {
+        assert!(STANDARD.decode(value)?.starts_with(b"portcullis-masked:"), "{value} is not masked");
+        masked += 1;
+    }
+    assert!(masked >= 400, "only {masked} values were looked at");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use common::{everything_role, programs};
-use e2e::{ALICE, Output, Stage, StageOptions, installed, output};
+use e2e::{ALICE, Output, Stage, StageOptions, installed, output, wait_for};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -68,6 +68,43 @@ fn nothing_that_speaks_of_identity_passes() -> Result<()> {
         assert_eq!(request["user"]["name"], "admin", "the gate's own credential");
     }
     Ok(())
+}
+
+#[test]
+fn a_client_certificate_is_presented_as_well_as_a_token() -> Result<()> {
+    let options = StageOptions { client_certificate: true, ..StageOptions::with_roles(&everything_role()) };
+    let stage = Stage::set(&programs()?, &options)?;
+    stage.grant(ALICE, "everything", "1h")?;
+    for kubectl in installed()? {
+        for args in [vec!["get", "pods"], vec!["exec", "shell", "--", "true"]] {
+            let ran = output(&mut stage.kubectl(ALICE, &kubectl, &args), LIMIT)?;
+            assert_eq!(ran.code, 0, "kubectl {} {args:?}: {}", kubectl.version, ran.all());
+        }
+    }
+    for request in stage.cluster().requests()? {
+        let Some(user) = request.get("user") else { continue };
+        assert_eq!(user["name"], "admin-cert", "{request}");
+        assert!(!headers(&request).iter().any(|(name, _)| name == "authorization"), "{request}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_rotated_token_is_presented_without_a_restart() -> Result<()> {
+    let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
+    stage.grant(ALICE, "everything", "1h")?;
+    let kubectl = installed()?.pop().context("kubectl")?;
+    let get = || output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods"]), LIMIT);
+    assert_eq!(get()?.code, 0);
+    let file = stage.dir().join("upstream.token");
+    std::fs::write(&file, "token-nobody-0001")?;
+    wait_for("the new token to be presented", LIMIT, || {
+        get().ok().filter(|output| output.stderr.contains("nobody")).map(drop)
+    })?;
+    std::fs::remove_file(&file)?;
+    wait_for("the missing token to be noticed", LIMIT, || {
+        get().ok().filter(|output| output.stderr.contains("no credential for target demo")).map(drop)
+    })
 }
 
 #[test]
