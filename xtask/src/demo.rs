@@ -139,7 +139,7 @@ impl Story {
         scene("Now plain kubectl works");
         expect(&self.kubectl(ALICE, &["get", "pods", "-A"])?, 0, "")?;
         scene("Secrets come masked");
-        expect(&self.kubectl(ALICE, &["get", "secrets", "-A"])?, 0, "")?;
+        expect(&self.kubectl(ALICE, &["get", "secrets", "-A", "-o", "jsonpath={.items[0].data}"])?, 0, "")?;
         scene("Bob revokes while Alice watches: the stream is cut, and says why");
         self.cut(&grant, &["get", "pods", "-A", "-w"])?;
         scene("What was recorded");

@@ -83,7 +83,7 @@ fn a_client_certificate_is_presented_as_well_as_a_token() -> Result<()> {
     }
     for request in stage.cluster().requests()? {
         let Some(user) = request.get("user") else { continue };
-        assert_eq!(user["name"], "admin-cert", "{request}");
+        assert_eq!(user["name"], "admin", "{request}");
         assert!(!headers(&request).iter().any(|(name, _)| name == "authorization"), "{request}");
     }
     Ok(())
