@@ -39,7 +39,7 @@ pub use duration::{format_duration, parse_duration};
 pub use error::AccessError;
 pub use grant::{Approval, Ended, Grant, Request, RequestState};
 pub use id::{GrantId, RequestId, RoleName};
-pub use load::{load_roles, parse_roles};
+pub use load::{load_roles, parse_roles, read_yaml};
 pub use operation::{Operation, Query};
 pub use person::Person;
 pub use role::{ApprovalTerms, Eligible, MaskLevel, Obligations, RecordLevel, Role, RoleSet};

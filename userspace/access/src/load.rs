@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_path_to_error::{Deserializer, Track};
 
 use crate::AccessError;
@@ -46,32 +46,40 @@ pub fn parse_roles(file: &str, text: &str) -> Result<Vec<Role>, AccessError> {
 }
 
 fn parse(file: &str, lines_before: u64, document: &str) -> Result<Role, AccessError> {
+    let manifest: Manifest = read_yaml(file, lines_before, document)?;
+    let blank = |line: &&str| line.trim().is_empty() || line.starts_with(['#', '-']);
+    let first = lines_before + document.lines().take_while(blank).count() as u64 + 1;
+    Ok(manifest.into_role(format!("{file}:{first}")))
+}
+
+/// Reads one YAML document that stands after `lines_before` lines of `file`.
+///
+/// # Errors
+/// [`AccessError::Manifest`], which names file, line and field.
+pub fn read_yaml<T: DeserializeOwned>(
+    file: &str,
+    lines_before: u64,
+    document: &str,
+) -> Result<T, AccessError> {
     let mut track = Track::new();
     let options = serde_saphyr::options! { with_snippet: false };
     let parsed = serde_saphyr::with_deserializer_from_str_with_options(document, options, |yaml| {
-        Manifest::deserialize(Deserializer::new(yaml, &mut track))
+        T::deserialize(Deserializer::new(yaml, &mut track))
     });
-    match parsed {
-        Ok(manifest) => {
-            let blank = |line: &&str| line.trim().is_empty() || line.starts_with(['#', '-']);
-            let first = lines_before + document.lines().take_while(blank).count() as u64 + 1;
-            Ok(manifest.into_role(format!("{file}:{first}")))
+    parsed.map_err(|error| {
+        let mut message = error.without_snippet().to_string();
+        let mut line = lines_before + 1;
+        if let Some(location) = error.location() {
+            let suffix = format!(" at line {}, column {}", location.line(), location.column());
+            message.truncate(message.strip_suffix(&suffix).unwrap_or(&message).len());
+            line = lines_before + location.line();
         }
-        Err(error) => {
-            let mut message = error.without_snippet().to_string();
-            let mut line = lines_before + 1;
-            if let Some(location) = error.location() {
-                let suffix = format!(" at line {}, column {}", location.line(), location.column());
-                message.truncate(message.strip_suffix(&suffix).unwrap_or(&message).len());
-                line = lines_before + location.line();
-            }
-            let field = match track.path().to_string() {
-                root if root == "." => "the document".to_owned(),
-                field => field,
-            };
-            Err(AccessError::Manifest { file: file.to_owned(), line, field, message })
-        }
-    }
+        let field = match track.path().to_string() {
+            root if root == "." => "the document".to_owned(),
+            field => field,
+        };
+        AccessError::Manifest { file: file.to_owned(), line, field, message }
+    })
 }
 
 /// The documents of a YAML stream that hold more than comments, with the number of lines before each. A

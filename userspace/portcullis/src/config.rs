@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use portcullis_access::AccessConfig;
+use portcullis_access::{AccessConfig, read_yaml};
 use portcullis_credential::UpstreamConfig;
 use portcullis_identity::UnixConfig;
 use portcullis_intercept::{GateConfig, Place, TargetName};
@@ -94,11 +94,11 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("in the configuration {}", path.display()))
+        let raw = read_yaml(&path.display().to_string(), 0, &text)?;
+        Self::check(raw).with_context(|| format!("in the configuration {}", path.display()))
     }
 
-    fn parse(text: &str) -> Result<Self> {
-        let raw: RawConfig = serde_saphyr::from_str(text)?;
+    fn check(raw: RawConfig) -> Result<Self> {
         ensure!(
             raw.api_version == API_VERSION,
             "apiVersion: expected {API_VERSION}, found {:?}",
@@ -228,5 +228,52 @@ mod tests {
         ] {
             assert!(endpoint(text).is_err(), "{text}");
         }
+    }
+
+    const GOOD: &str = r#"
+apiVersion: portcullis.dev/v1alpha1
+kind: Config
+targets:
+- name: demo
+  endpoints: ["https://10.0.0.1:6443"]
+  certificateAuthority: /ca.crt
+  credential: {bearerTokenFile: /token}
+roles: /roles
+access: {store: /access.db}
+record: {dir: /recordings}
+"#;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let raw = read_yaml("p.yaml", 0, text).map_err(|error| error.to_string())?;
+        Config::check(raw).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_smallest_configuration_is_enough() {
+        let config = read(GOOD).unwrap();
+        assert_eq!(config.access.targets, ["demo".to_owned()].into());
+        assert_eq!(config.state_dir, default_state_dir());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        for (from, to, expected) in [
+            ("roles: /roles", "rolez: /roles", "p.yaml:9: rolez: unknown field `rolez`"),
+            ("- name: demo", "- name: demo\n  nmae: x", "p.yaml:6: targets[0].nmae: unknown field `nmae`"),
+            ("record: {dir: /recordings}", "", "missing field `record`"),
+            ("kind: Config", "kind: Gate", "kind: expected Config, found \"Gate\""),
+            (
+                "https://",
+                "http://",
+                "targets[0] (\"demo\"): endpoints[0]: \"http://10.0.0.1:6443\": must begin with https://",
+            ),
+            ("name: demo", "name: de mo", "targets[0] (\"de mo\"): name:"),
+            ("bearerTokenFile: /token", "", "credential"),
+        ] {
+            let error = read(&GOOD.replace(from, to)).unwrap_err();
+            assert!(error.contains(expected), "{to:?}: {error}");
+        }
+        let twice = GOOD.replace("roles:", "- name: other\n  endpoints: [\"https://10.0.0.1:6443/\"]\n  certificateAuthority: /ca.crt\n  credential: {bearerTokenFile: /token}\nroles:");
+        assert!(read(&twice).unwrap_err().contains("already claimed by \"demo\""));
     }
 }

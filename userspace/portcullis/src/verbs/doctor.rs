@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, ensure};
+use portcullis_access::load_roles;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -17,27 +18,16 @@ struct Check {
     found: String,
 }
 
-pub(crate) fn run(config: &Path, format: Format) -> Result<()> {
+pub(crate) fn run(path: &Path, format: Format) -> Result<()> {
     let mut checks = vec![root(), kernel(), btf(), bpffs(), cgroup2()];
-    let read = Config::read(config);
-    checks.push(outcome("configuration", read.as_ref().map(|_| config.display().to_string())));
-    if let Ok(config) = &read {
-        checks.push(outcome(
-            "roles",
-            portcullis_access::load_roles(&config.roles)
-                .map(|_| config.roles.display().to_string())
-                .as_ref()
-                .map(Clone::clone),
-        ));
-        checks.push(outcome(
-            "gate",
-            portcullis_intercept::gate::status(&config.gate)
-                .map(|status| {
-                    if status.closed { "closed" } else { "not loaded (portcullis gate load)" }.to_owned()
-                })
-                .as_ref()
-                .map(Clone::clone),
-        ));
+    match Config::read(path) {
+        Err(error) => checks.push(outcome("configuration", Err(error))),
+        Ok(config) => {
+            let folder = || config.roles.display().to_string();
+            checks.push(outcome("configuration", Ok(path.display().to_string())));
+            checks.push(outcome("roles", load_roles(&config.roles).map(|_| folder()).map_err(Error::from)));
+            checks.push(outcome("gate", gate(&config)));
+        }
     }
     print::data(format, &checks, |checks| {
         let line = |check: &Check| {
@@ -51,7 +41,13 @@ pub(crate) fn run(config: &Path, format: Format) -> Result<()> {
     Ok(())
 }
 
-fn outcome<E: std::fmt::Display>(what: &'static str, outcome: Result<String, &E>) -> Check {
+fn gate(config: &Config) -> Result<String> {
+    let status = portcullis_intercept::gate::status(&config.gate)?;
+    ensure!(status.closed, "not loaded: run `portcullis gate load`");
+    Ok("loaded, every program attached".to_owned())
+}
+
+fn outcome(what: &'static str, outcome: Result<String>) -> Check {
     match outcome {
         Ok(found) => Check { what, ok: true, found },
         Err(error) => Check { what, ok: false, found: format!("{error:#}") },
