@@ -14,7 +14,7 @@ use clap::Args;
 use e2e::{ALICE, BOB, Kubectl, Output, Person, Running, Stage, StageOptions, Upstream, installed, output};
 use serde_json::{Value, json};
 
-use crate::build;
+use crate::{build, machine};
 
 /// Play the main job as a story
 #[derive(Debug, Args)]
@@ -61,6 +61,7 @@ spec:
 
 /// Runs the demo.
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
+    machine::check()?;
     let programs = build::ensure_built(false)?.dir;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

@@ -5,6 +5,7 @@ mod build;
 mod demo;
 mod fuzz;
 mod lint;
+mod machine;
 mod step;
 mod test;
 mod toolchain;
