@@ -2,7 +2,7 @@
 //! one). Everything runs in a cgroup of its own and is gone afterwards, also on Ctrl-C.
 
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -207,25 +207,50 @@ impl Story {
         if self.stage.gate("status")?.code == 0 {
             self.stage.start_daemon()?;
         }
-        let socket = self.stage.socket();
+        let (alice, bob, operator) = self.write_shells()?;
         say(&format!(
-            "\nEverything is left running. As alice, in another terminal:\n\n  sh -c 'echo $$ > {}/cgroup.procs; \
-             PORTCULLIS_SOCKET={} KUBECONFIG={}/.kube/config HOME={} exec setpriv --reuid={} --regid={} --clear-groups sh'\n\n\
-             As the operator: {} --config {} --socket {} sessions list\n\nCtrl-C takes it all down.",
-            self.stage.engineers().path().display(),
-            socket.display(),
-            self.stage.home(ALICE).display(),
-            self.stage.home(ALICE).display(),
-            ALICE.uid,
-            ALICE.uid,
-            self.programs.join("portcullis").display(),
-            self.stage.config().display(),
-            socket.display(),
+            "\nEverything is left running. In another terminal, as root:\n\n  {alice} kubectl get pods\n  {alice} portcullis \
+             request --role debug --for 30m --reason 'to play'\n  {bob} portcullis requests\n  {operator} sessions \
+             list\n\nWithout a command the first two are shells. Ctrl-C takes it all down.",
+            alice = alice.display(),
+            bob = bob.display(),
+            operator = operator.display(),
         ));
         while !self.interrupted.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
+    }
+
+    /// Scripts that run a command as Alice, as Bob, and portcullis as the operator.
+    fn write_shells(&self) -> Result<(PathBuf, PathBuf, PathBuf)> {
+        let (dir, socket) = (self.stage.dir(), self.stage.socket());
+        let (portcullis, bin) = (self.programs.join("portcullis"), dir.join("bin"));
+        std::fs::create_dir_all(&bin)?;
+        for (name, program) in [("kubectl", &self.kubectl.path), ("portcullis", &portcullis)] {
+            std::os::unix::fs::symlink(program, bin.join(name))?;
+        }
+        let shell_of = |person: Person| {
+            let home = self.stage.home(person);
+            let script = format!(
+                "#!/bin/sh\necho $$ > {}/cgroup.procs\ncd {home}\nexport HOME={home} KUBECONFIG={home}/.kube/config \
+                 PORTCULLIS_SOCKET={} PATH={}:$PATH\n[ $# -gt 0 ] || set -- sh\nexec setpriv --reuid={uid} \
+                 --regid={uid} --clear-groups -- \"$@\"\n",
+                self.stage.engineers().path().display(),
+                socket.display(),
+                bin.display(),
+                home = home.display(),
+                uid = person.uid,
+            );
+            write_script(&dir.join(format!("as-{}", person.name)), &script)
+        };
+        let operator = format!(
+            "#!/bin/sh\nexec {} --config {} --socket {} \"$@\"\n",
+            portcullis.display(),
+            self.stage.config().display(),
+            socket.display(),
+        );
+        Ok((shell_of(ALICE)?, shell_of(BOB)?, write_script(&dir.join("as-operator"), &operator)?))
     }
 
     fn kubectl(&self, person: Person, args: &[&str]) -> Result<Output> {
@@ -348,6 +373,12 @@ fn real_cluster(kubectl: &Kubectl, file: &Path, dir: &Path) -> Result<Upstream> 
         bail!("the user of {} has neither a token nor a client certificate", file.display());
     };
     Ok(Upstream { endpoint, certificate_authority, credential })
+}
+
+fn write_script(path: &Path, script: &str) -> Result<PathBuf> {
+    std::fs::write(path, script)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(path.to_owned())
 }
 
 fn write_private(path: &Path, content: &[u8]) -> Result<()> {
