@@ -140,6 +140,11 @@ pub enum Ended {
         /// The role.
         role: RoleName,
     },
+    /// The store has been silent for too long to know (Law 7).
+    Unconfirmed {
+        /// For how long.
+        seconds: u64,
+    },
     /// It never was, or ended long ago.
     Unknown,
 }
@@ -150,6 +155,9 @@ impl fmt::Display for Ended {
             Ended::Expired { at } => write!(f, "expired at {at:.0}"),
             Ended::Revoked { by, reason, .. } => write!(f, "revoked by {by}: {reason}"),
             Ended::RoleWithdrawn { role } => write!(f, "role {role} no longer gives access to this target"),
+            Ended::Unconfirmed { seconds } => {
+                write!(f, "the grant store has not answered for {seconds} seconds")
+            }
             Ended::Unknown => f.write_str("no such grant is live"),
         }
     }
@@ -160,7 +168,7 @@ impl Ended {
     pub(crate) fn at(&self) -> Option<Timestamp> {
         match self {
             Ended::Expired { at } | Ended::Revoked { at, .. } => Some(*at),
-            Ended::RoleWithdrawn { .. } | Ended::Unknown => None,
+            Ended::RoleWithdrawn { .. } | Ended::Unconfirmed { .. } | Ended::Unknown => None,
         }
     }
 }

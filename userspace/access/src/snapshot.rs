@@ -104,9 +104,12 @@ impl Snapshot {
     pub fn grant_live(&self, grant: &GrantId, now: Timestamp) -> Result<Timestamp, Ended> {
         let held = self.grants.get(grant).ok_or(Ended::Unknown)?;
         held.live(now)?;
-        match held.role.and(held.target) {
-            Some(_) => Ok(held.grant.expires_at),
-            None => Err(Ended::RoleWithdrawn { role: held.grant.role.clone() }),
+        if held.role.and(held.target).is_none() {
+            return Err(Ended::RoleWithdrawn { role: held.grant.role.clone() });
+        }
+        match self.stale(now) {
+            Some(age) => Err(Ended::Unconfirmed { seconds: age.as_secs() }),
+            None => Ok(held.grant.expires_at),
         }
     }
 

@@ -163,6 +163,7 @@ fn a_stream_asks_whether_its_grant_is_live() {
     ];
     let snapshot = snapshot(roles(vec![role("pods", &[PODS])]), &grants);
     let live = |n: usize, after: u64| {
+        snapshot.confirm(start() + minutes(after));
         snapshot.grant_live(&format!("g-00000{n}").parse().unwrap(), start() + minutes(after))
     };
     assert_eq!(live(1, 59), Ok(start() + minutes(60)));
@@ -171,6 +172,8 @@ fn a_stream_asks_whether_its_grant_is_live() {
     assert_eq!(said(2, 0), "revoked by bob: left the team");
     assert_eq!(said(3, 0), "role gone no longer gives access to this target");
     assert_eq!(said(9, 0), "no such grant is live");
+    let silent = snapshot.grant_live(&"g-000001".parse().unwrap(), start() + minutes(2)).unwrap_err();
+    assert_eq!(silent.to_string(), "the grant store has not answered for 120 seconds");
 }
 
 #[test]
