@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -33,6 +34,8 @@ struct RawConfig {
     roles: PathBuf,
     access: AccessConfig,
     record: RecordConfig,
+    #[serde(default)]
+    limits: LimitsConfig,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +58,14 @@ struct RawIdentity {
     unix: UnixConfig,
 }
 
+/// What one uid may have open at once.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct LimitsConfig {
+    /// Connections through the gate. Each takes two or three file descriptors of the daemon.
+    pub(crate) connections_per_uid: NonZeroUsize,
+}
+
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -67,6 +78,7 @@ pub(crate) struct Config {
     pub(crate) roles: PathBuf,
     pub(crate) access: AccessConfig,
     pub(crate) record: RecordConfig,
+    pub(crate) limits: LimitsConfig,
 }
 
 /// A checked target.
@@ -130,7 +142,14 @@ impl Config {
             roles: raw.roles,
             access: AccessConfig { targets: names, ..raw.access },
             record: raw.record,
+            limits: raw.limits,
         })
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { connections_per_uid: const { NonZeroUsize::new(1024).unwrap() } }
     }
 }
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,10 +16,15 @@ use portcullis_kube::{Status, watch_error_event};
 use portcullis_mask::{BodyMasker, MaskError};
 use portcullis_record::{Event, RecordError};
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::headers;
+use crate::lease::Lease;
 use crate::record::RequestRecord;
 
-/// Resolves when the access behind a running response ends.
-pub(crate) type EndOfAccess = Pin<Box<dyn Future<Output = Ended> + Send>>;
+/// How long a client may take to read its last words.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +81,7 @@ impl Body for RequestBody {
         {
             self.counter.fetch_add(data.len() as u64, Ordering::Relaxed);
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(clean)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -92,6 +98,17 @@ impl Body for RequestBody {
                 SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
             }
         }
+    }
+}
+
+/// Trailers are headers to some readers: what may not pass as one may not pass as the other.
+fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            headers::strip_request(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
     }
 }
 
@@ -150,13 +167,42 @@ pub(crate) enum Ending {
     Silent,
 }
 
+/// The access behind an answer that is under way.
+pub(crate) struct RunningAccess {
+    lease: Lease,
+    ended: Pin<Box<dyn Future<Output = Ended> + Send>>,
+    ending: Ending,
+    hang_up: CancellationToken,
+    /// Runs once a second frame is to be expected.
+    guard: Option<AbortOnDropHandle<()>>,
+}
+
+impl RunningAccess {
+    /// `hang_up` closes the connection.
+    pub(crate) fn new(lease: Lease, ending: Ending, hang_up: CancellationToken) -> Self {
+        let ended = Box::pin(lease.clone().ended());
+        Self { lease, ended, ending, hang_up, guard: None }
+    }
+
+    /// Nobody polls a body whose client has stopped reading. Sees to it that its connection is closed when access ends.
+    fn guard(&mut self) {
+        if self.guard.is_none() {
+            let (lease, hang_up) = (self.lease.clone(), self.hang_up.clone());
+            self.guard = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                lease.ended().await;
+                tokio::time::sleep(LAST_WORDS).await;
+                hang_up.cancel();
+            })));
+        }
+    }
+}
+
 /// An answer of the API server, passing through.
 pub(crate) struct ProxiedBody {
     inner: Incoming,
     masker: Option<BodyMasker>,
     record: RequestRecord,
-    access: Option<EndOfAccess>,
-    ending: Ending,
+    access: RunningAccess,
     /// The last byte that went out was a newline (or nothing went out yet).
     at_line_start: bool,
     trailers: Option<HeaderMap>,
@@ -168,13 +214,9 @@ impl ProxiedBody {
         inner: Incoming,
         masker: Option<BodyMasker>,
         record: RequestRecord,
-        access: Option<(EndOfAccess, Ending)>,
+        access: RunningAccess,
     ) -> Self {
-        let (access, ending) = match access {
-            Some((access, ending)) => (Some(access), ending),
-            None => (None, Ending::Silent),
-        };
-        Self { inner, masker, record, access, ending, at_line_start: true, trailers: None, done: false }
+        Self { inner, masker, record, access, at_line_start: true, trailers: None, done: false }
     }
 
     /// Closes the record of an answer without a body: nobody will poll it.
@@ -187,14 +229,14 @@ impl ProxiedBody {
         if self.done {
             return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         }
-        if let Some(access) = &mut self.access
-            && let Poll::Ready(ended) = access.as_mut().poll(cx)
-        {
+        if let Poll::Ready(ended) = self.access.ended.as_mut().poll(cx) {
             return Poll::Ready(self.cut(&ended));
         }
         let outcome = ready!(self.poll_next(cx));
-        if let Err(error) = &outcome {
-            self.finish(Some(error.to_string()));
+        match &outcome {
+            Err(error) => self.finish(Some(error.to_string())),
+            Ok(_) if !self.done => self.access.guard(),
+            Ok(_) => {}
         }
         Poll::Ready(outcome.transpose())
     }
@@ -207,7 +249,8 @@ impl ProxiedBody {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.mask(data)?,
                     Err(frame) => {
-                        self.trailers = frame.into_trailers().ok();
+                        // Of a masked answer only what the masker read is passed on.
+                        self.trailers = frame.into_trailers().ok().filter(|_| self.masker.is_none());
                         continue;
                     }
                 },
@@ -262,7 +305,7 @@ impl ProxiedBody {
         self.done = true;
         self.trailers = None;
         tracing::info!(%reason, "stream cut");
-        let last_words = match self.ending {
+        let last_words = match self.access.ending {
             Ending::WatchEvent if self.at_line_start => {
                 Some(watch_error_event(&Status::forbidden(reason.clone())))
             }
@@ -296,10 +339,22 @@ impl ProxiedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.masker.is_some() || self.access.is_some() {
+        // Last words are no part of what the server announced.
+        if self.masker.is_some() || self.access.ending != Ending::Silent {
             SizeHint::default()
         } else {
             self.inner.size_hint()
+        }
+    }
+}
+
+impl Drop for ProxiedBody {
+    fn drop(&mut self) {
+        if !self.done
+            && let Some(ended) = self.access.lease.over()
+        {
+            // Its client did not read on, and was hung up on.
+            self.cut(&ended);
         }
     }
 }

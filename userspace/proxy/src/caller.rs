@@ -1,22 +1,41 @@
 //! Who is on a connection: the attested process, and the person behind it once identified.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use portcullis_identity::{Attestation, Presented, Subject};
+use portcullis_identity::{Attestation, Presented, Subject, Uid};
 use portcullis_record::{Event, RecordError, SessionHandle, SessionStart};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::Proxy;
 use crate::denials::RetryKey;
+use crate::limits::Place;
 use crate::refusal::{Refusal, Refused};
 use crate::target::Route;
 use crate::terminate::Secured;
+use crate::upstream::{Pools, Presenting};
+
+/// How long a connection over its uid's limit may stay to be told so.
+const TURNED_AWAY: Duration = Duration::from_secs(5);
 
 /// The other end of one connection. Without a person every request on it is refused, with the reason.
 pub(crate) struct Caller {
     pub(crate) attestation: Arc<Attestation>,
-    person: Result<Arc<Person>, String>,
+    person: Result<Arc<Person>, Stranger>,
+    place: Arc<Place>,
+    /// Closes the connection under a client that does not read what it is told.
+    hang_up: CancellationToken,
+}
+
+/// Why there is no person on a connection.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Stranger {
+    #[error("not identified: {0}")]
+    Unidentified(String),
+    #[error("uid {uid} has {limit} connections open, which is all that it may have: close some")]
+    OverLimit { uid: Uid, limit: usize },
 }
 
 /// An identified engineer on a connection to one target.
@@ -27,6 +46,10 @@ pub(crate) struct Person {
     proxy: Arc<Proxy>,
     h2: bool,
     line: Mutex<Option<Line>>,
+    pools: Mutex<Option<Pools>>,
+    pub(crate) hang_up: CancellationToken,
+    /// Held as long as a stream of the connection goes on, upgraded ones included.
+    _place: Arc<Place>,
 }
 
 /// A connection within its session.
@@ -38,10 +61,19 @@ pub(crate) struct Line {
 
 impl Caller {
     /// Asks each identity source in turn; the first that knows the caller decides.
-    pub(crate) async fn identify(proxy: &Arc<Proxy>, secured: Secured) -> (TlsStream<TcpStream>, Self) {
+    pub(crate) async fn identify(
+        proxy: &Arc<Proxy>,
+        secured: Secured,
+        place: Place,
+    ) -> (TlsStream<TcpStream>, Self) {
+        let (place, hang_up) = (Arc::new(place), CancellationToken::new());
         let h2 = secured.speaks_h2();
         let Secured { io, attestation, route } = secured;
-        let person = subject(proxy, &attestation).await.map(|subject| {
+        let subject = match place.over {
+            Some(limit) => Err(Stranger::OverLimit { uid: attestation.uid, limit }),
+            None => subject(proxy, &attestation).await.map_err(Stranger::Unidentified),
+        };
+        let person = subject.map(|subject| {
             Arc::new(Person {
                 subject,
                 attestation: Arc::clone(&attestation),
@@ -49,16 +81,28 @@ impl Caller {
                 proxy: Arc::clone(proxy),
                 h2,
                 line: Mutex::default(),
+                pools: Mutex::default(),
+                hang_up: hang_up.clone(),
+                _place: Arc::clone(&place),
             })
         });
         if let Err(reason) = &person {
-            tracing::warn!(uid = %attestation.uid, pid = %attestation.pid, reason, "caller not identified");
+            tracing::warn!(uid = %attestation.uid, pid = %attestation.pid, %reason, "caller has no person");
         }
-        (io, Self { attestation, person })
+        (io, Self { attestation, person, place, hang_up })
     }
 
     pub(crate) fn person(&self) -> Result<Arc<Person>, Refusal> {
-        self.person.clone().map_err(Refusal::Unidentified)
+        self.person.clone().map_err(Refusal::Stranger)
+    }
+
+    /// Waits until the connection is to be closed whatever is under way on it.
+    pub(crate) async fn hung_up(&self) {
+        if self.place.over.is_some() {
+            tokio::time::sleep(TURNED_AWAY).await;
+        } else {
+            self.hang_up.cancelled().await;
+        }
     }
 
     /// Leaves a refusal in the log and the recording; once, when kubectl retries the same stream over SPDY.
@@ -103,6 +147,17 @@ impl Person {
         let line = Line { session, connection };
         *open = Some(line.clone());
         Ok(line)
+    }
+}
+
+impl Person {
+    /// The pools that this connection's requests go to: its own, anew for another credential.
+    pub(crate) fn pools(&self, presenting: &Presenting) -> Pools {
+        let mut own = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*own {
+            Some(pools) if pools.present(&presenting.credential) => pools.clone(),
+            _ => own.insert(presenting.pools.of_one_connection()).clone(),
+        }
     }
 }
 

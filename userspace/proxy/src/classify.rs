@@ -10,6 +10,7 @@ use portcullis_kube::RequestInfo;
 use crate::caller::Person;
 use crate::headers;
 use crate::refusal::Refusal;
+use crate::wire::Fault;
 
 /// A request whose meaning is known.
 pub(crate) struct Classified {
@@ -25,6 +26,12 @@ pub(crate) struct Classified {
 
 impl Classified {
     pub(crate) fn read(person: Arc<Person>, request: Request<Incoming>) -> Result<Self, Refusal> {
+        if let Some(fault) = request.extensions().get::<Fault>() {
+            return Err(Refusal::Framing(*fault));
+        }
+        if let Some(name) = headers::repeated(request.headers()) {
+            return Err(Refusal::Repeated(name));
+        }
         let target = target_of(&request);
         let method = request.method().as_str();
         if let Some(ambiguity) = portcullis_kube::ambiguity(method, &target) {

@@ -5,15 +5,18 @@
 //! Each stage consumes what the stage before it made: an unattested connection cannot be decided, and nothing is
 //! forwarded before its record is open.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use portcullis_identity::{AttestError, Attested};
+use portcullis_identity::{AttestError, Attested, Uid};
 use portcullis_tls::TlsError;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::ResponseBody;
@@ -23,13 +26,20 @@ use crate::decide::Decided;
 use crate::forward::Credentialed;
 use crate::refusal::Refused;
 use crate::terminate::{HEADER_TIMEOUT, Secured};
+use crate::wire::Heads;
 use crate::{Proxy, forward};
+
+/// Requests under way on one h2 connection. No more than what API servers allow (100 since Kubernetes 1.28), since each
+/// client connection has one of its own upstream; clients open another when they need more.
+const MAX_STREAMS: u32 = 100;
 
 /// Why a connection ended before its first request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnError {
     #[error("unattested: {0}")]
     Unattested(#[from] AttestError),
+    #[error("uid {0} has too many connections")]
+    TooMany(Uid),
     #[error("bound for {0}, which is no target")]
     NoTarget(portcullis_identity::OriginalDst),
     #[error("TLS: {0}")]
@@ -49,41 +59,72 @@ pub(crate) async fn serve(
     drain: CancellationToken,
 ) -> Result<(), ConnError> {
     let attested = Attested::new(tcp, &*proxy.attestor)?;
+    let uid = attested.attestation().uid;
+    let place = proxy.limits.place(uid).ok_or(ConnError::TooMany(uid))?;
     let secured = Secured::terminate(&proxy, attested).await?;
     let h2 = secured.speaks_h2();
-    let (io, caller) = Caller::identify(&proxy, secured).await;
+    let (io, caller) = Caller::identify(&proxy, secured, place).await;
     let caller = Arc::new(caller);
-    let service = service_fn(|request| {
-        let (proxy, caller) = (Arc::clone(&proxy), Arc::clone(&caller));
-        async move { Ok::<_, std::convert::Infallible>(answer(&proxy, &caller, request).await) }
-    });
-    let io = TokioIo::new(io);
+    let hung_up = Arc::clone(&caller);
+    tokio::select! {
+        ended = speak(proxy, io, h2, caller, drain) => Ok(ended?),
+        () = hung_up.hung_up() => Ok(()),
+    }
+}
+
+async fn speak(
+    proxy: Arc<Proxy>,
+    io: TlsStream<TcpStream>,
+    h2: bool,
+    caller: Arc<Caller>,
+    drain: CancellationToken,
+) -> hyper::Result<()> {
     if h2 {
+        let service = service_fn(|request| {
+            let (proxy, caller) = (Arc::clone(&proxy), Arc::clone(&caller));
+            async move { Ok::<_, Infallible>(answer(&proxy, &caller, request).await) }
+        });
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(std::time::Duration::from_secs(30))
+            .keep_alive_interval(Duration::from_secs(30))
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(8 << 20)
-            .max_concurrent_streams(1000)
-            .serve_connection(io, service);
+            .max_concurrent_streams(MAX_STREAMS)
+            .serve_connection(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
-            ended = connection.as_mut() => return Ok(ended?),
+            ended = connection.as_mut() => return ended,
             () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
         }
-        Ok(connection.await?)
+        connection.await
     } else {
+        let io = Heads::new(io);
+        let seen = io.seen();
+        let service = service_fn(|mut request: Request<Incoming>| {
+            // Looked at here, and not when the answer is awaited: by then the next head may have been read.
+            if let Some(fault) = seen.fault() {
+                request.extensions_mut().insert(fault);
+            }
+            let (proxy, caller, last) = (Arc::clone(&proxy), Arc::clone(&caller), seen.last());
+            async move {
+                let mut response = answer(&proxy, &caller, request).await;
+                if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(io, service)
+            .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
-            ended = connection.as_mut() => return Ok(ended?),
+            ended = connection.as_mut() => return ended,
             () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
         }
-        Ok(connection.await?)
+        connection.await
     }
 }
 

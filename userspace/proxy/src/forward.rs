@@ -14,7 +14,7 @@ use portcullis_mask::{BodyMasker, Rules};
 use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
-use crate::body::{Ending, ProxiedBody, RequestBody, ResponseBody};
+use crate::body::{Ending, ProxiedBody, RequestBody, ResponseBody, RunningAccess};
 use crate::caller::Person;
 use crate::classify::Classified;
 use crate::decide::{Decided, Recorded};
@@ -74,6 +74,7 @@ impl Credentialed {
         let Decided { classified, allowed, rules, lease } = decided;
         let Classified { person, mut request, info, target: path, operation: _, upgrade } = classified;
         let target = &person.route.target;
+        let uid = person.attestation.uid;
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, body) = request.into_parts();
 
@@ -95,18 +96,20 @@ impl Credentialed {
         if let Some(value) = presenting.credential.authorization() {
             head.headers.insert(header::AUTHORIZATION, value);
         }
+        let pools = person.pools(&presenting);
         if let Some(protocol) = upgrade {
             headers::set_upgrade(&mut head.headers, protocol);
+        }
+        if head.version != Version::HTTP_2 {
             head.version = Version::HTTP_11;
         }
+        // The authority is where the client dialled; its own word for it could only disagree.
         head.uri = upstream_uri(&head.uri, person.attestation.original_dst.0)?;
-        if head.version == Version::HTTP_2 {
-            // On h2 the authority of the URI is what counts; a Host beside it could only disagree.
-            head.headers.remove(header::HOST);
-        }
+        head.headers.remove(header::HOST);
 
         let body = if rules.is_some() && is_write(&head.method) {
-            let whole = writeback::checked(&head.headers, body).await?;
+            let _held = proxy.limits.held_write(uid).ok_or(Refusal::TooManyWrites)?;
+            let whole = lease.within(writeback::checked(&head, body)).await.map_err(Refusal::Ended)??;
             RequestBody::whole(whole, record.received())
         } else {
             RequestBody::stream(body, record.received())
@@ -122,16 +125,20 @@ impl Credentialed {
             proxy: Arc::clone(proxy),
             now: proxy.clock.now(),
         };
-        Ok((Request::from_parts(head, body), presenting.pools, exchange, client))
+        Ok((Request::from_parts(head, body), pools, exchange, client))
     }
 }
 
 /// Forwards, and returns the answer as the client may see it.
 pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<ResponseBody>, Refused> {
     let Credentialed { request, pools, mut record, exchange, client } = credentialed;
-    let answered = match pools.send(request).await {
-        Ok(response) => exchange.check(response),
-        Err(error) => Err(Refusal::Upstream { target: exchange.target.clone(), cause: root_cause(&error) }),
+    let answered = match exchange.lease.within(pools.send(request)).await {
+        Ok(Ok(response)) => exchange.check(response),
+        Ok(Err(error)) if is_the_clients(&error) => Err(Refusal::BodyUnreadable(root_cause(&error))),
+        Ok(Err(error)) => {
+            Err(Refusal::Upstream { target: exchange.target.clone(), cause: root_cause(&error) })
+        }
+        Err(ended) => Err(Refusal::Ended(ended)),
     };
     match answered {
         Ok(response) => {
@@ -182,10 +189,9 @@ impl Exchange {
         self.warn_of_expiry(response.headers_mut());
 
         let masker = self.masker(&mut response)?;
-        let access = self.info.is_long_running(&self.path).then(|| self.ending(&response));
-        if access.is_some()
-            && let Some(kind) = self.stream_kind()
-        {
+        let long_running = self.info.is_long_running(&self.path);
+        let ending = if long_running { self.ending(&response) } else { Ending::Silent };
+        if long_running && let Some(kind) = self.stream_kind() {
             record.event(&Event::StreamOpened {
                 request: record.number(),
                 kind,
@@ -196,8 +202,8 @@ impl Exchange {
             })?;
         }
         let (head, body) = response.into_parts();
-        let access = access.map(|ending| (Box::pin(self.lease.ended()) as _, ending));
         let bodiless = http_body::Body::is_end_stream(&body);
+        let access = RunningAccess::new(self.lease, ending, self.person.hang_up.clone());
         let mut body = ProxiedBody::new(body, masker, record, access);
         if bodiless {
             body.finish_empty()?;
@@ -306,6 +312,13 @@ fn upstream_uri(uri: &Uri, address: std::net::SocketAddr) -> Result<Uri, Refusal
         .path_and_query(target)
         .build()
         .map_err(|error| Refusal::BodyUnreadable(error.to_string()))
+}
+
+/// Whether forwarding failed for the body that the client sends, and not for the server.
+fn is_the_clients(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_user)
 }
 
 /// The innermost cause: "connection refused" says more than "client error (Connect)".

@@ -40,6 +40,15 @@ pub(crate) fn impersonates(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name.as_str().starts_with("impersonate-"))
 }
 
+/// Fields of which only one is meant, and of two each reader takes its own.
+const ONCE: [HeaderName; 5] =
+    [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::UPGRADE];
+
+/// A field that is there twice and means something only once (Law 6).
+pub(crate) fn repeated(headers: &HeaderMap) -> Option<HeaderName> {
+    ONCE.into_iter().find(|name| headers.get_all(name).iter().nth(1).is_some())
+}
+
 /// Removes what must not go upstream. Fields named by `Connection` are hop-by-hop too.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
@@ -213,6 +222,18 @@ mod tests {
         let mut left: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept", "content-length", "kubectl-session"]);
+    }
+
+    #[test]
+    fn what_means_something_once_is_there_once() {
+        let twice = headers(&[("Content-Encoding", "identity"), ("Content-Encoding", "gzip")]);
+        assert_eq!(repeated(&twice), Some(header::CONTENT_ENCODING));
+        let spdy = headers(&[
+            ("X-Stream-Protocol-Version", "v4"),
+            ("X-Stream-Protocol-Version", "v3"),
+            ("Host", "a"),
+        ]);
+        assert_eq!(repeated(&spdy), None);
     }
 
     #[test]

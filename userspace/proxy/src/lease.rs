@@ -10,6 +10,7 @@ use tokio::sync::watch;
 const RECHECK: Duration = Duration::from_secs(5);
 
 /// The claim of a running request on its grant.
+#[derive(Clone)]
 pub(crate) struct Lease {
     grant: Option<GrantId>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -24,6 +25,24 @@ impl Lease {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self { grant, snapshots, clock }
+    }
+
+    /// Does `work`, unless access ends before it is done.
+    ///
+    /// # Errors
+    /// How access ended.
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Ended> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            ended = self.clone().ended() => Err(ended),
+        }
+    }
+
+    /// How access ended, if it has.
+    pub(crate) fn over(&self) -> Option<Ended> {
+        let grant = self.grant.as_ref()?;
+        self.snapshots.borrow().grant_live(grant, self.clock.now()).err()
     }
 
     /// Waits until access ends and says why.

@@ -13,13 +13,16 @@ mod denials;
 mod forward;
 mod headers;
 mod lease;
+mod limits;
 mod listen;
+mod patch;
 mod record;
 mod refusal;
 mod target;
 mod terminate;
 mod upgrade;
 mod upstream;
+mod wire;
 mod writeback;
 
 use std::sync::Arc;
@@ -31,6 +34,7 @@ use portcullis_record::Recorder;
 use portcullis_tls::LeafIssuer;
 use tokio::sync::watch;
 
+pub use limits::Limits;
 pub use listen::{Counts, listen};
 pub use target::{Routing, Target};
 pub use upstream::Upstream;
@@ -55,6 +59,8 @@ pub struct Proxy {
     pub profile: Profile,
     /// Makes masked values comparable and nothing more.
     pub mask_key: MaskKey,
+    /// What one uid may have open at once.
+    pub limits: Limits,
     /// Refusals just given, to tell a retry from a new attempt.
     pub denials: Denials,
     /// Connections by fate.

@@ -1,21 +1,28 @@
 //! The one refusal type: what the client reads, the log says and the record keeps (Law 2).
 
 use bytes::Bytes;
+use http::HeaderName;
 use http::{HeaderValue, Response, StatusCode, header};
+use portcullis_access::Ended;
 use portcullis_credential::CredentialError;
-use portcullis_identity::IdentityError;
 use portcullis_kube::{Ambiguity, ClassifyError, Status};
 use portcullis_mask::MaskError;
 use portcullis_record::RecordError;
 
 use crate::body::ResponseBody;
+use crate::caller::Stranger;
 use crate::decide::Denial;
+use crate::wire::Fault;
 
 /// Why a request was not served. `Display` is the sentence that the engineer reads.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("portcullis: not identified: {0}")]
-    Unidentified(String),
+    #[error("portcullis: {0}")]
+    Stranger(Stranger),
+    #[error("portcullis: refused: the request can be read in two ways: {0}")]
+    Framing(Fault),
+    #[error("portcullis: refused: the request can be read in two ways: it has more than one {0} header")]
+    Repeated(HeaderName),
     #[error("portcullis: refused: the request line can be read in two ways: {0}")]
     Ambiguous(Ambiguity),
     #[error("portcullis: refused: {0}")]
@@ -41,6 +48,18 @@ pub(crate) enum Refusal {
     WriteBack(String),
     #[error("portcullis: refused: the body of a write to a masked resource is over {limit} bytes")]
     TooLarge { limit: usize },
+    #[error("portcullis: refused: too many writes to masked resources are under way at once")]
+    TooManyWrites,
+    #[error(
+        "portcullis: refused: a JSON patch with {operation} could show or probe a masked value; use add, replace and remove"
+    )]
+    Probe { operation: &'static str },
+    #[error(
+        "portcullis: refused: a patch of type {content_type:?} cannot be checked for what it does to masked values"
+    )]
+    PatchType { content_type: String },
+    #[error("portcullis: access ended: {0}")]
+    Ended(Ended),
     #[error("portcullis: refused: the body of the request could not be read: {0}")]
     BodyUnreadable(String),
     #[error("portcullis: refused: a body in content coding {0:?} cannot be checked for masked values")]
@@ -98,16 +117,23 @@ impl Refusal {
     /// told to by `Retry-After`, which is never sent.
     pub(crate) fn code(&self) -> StatusCode {
         match self {
-            Self::Unidentified(_)
+            Self::Stranger(Stranger::OverLimit { .. }) | Self::TooManyWrites => StatusCode::TOO_MANY_REQUESTS,
+            Self::Stranger(Stranger::Unidentified(_))
             | Self::Denied(_)
+            | Self::Ended(_)
+            | Self::Probe { .. }
             | Self::Impersonation
             | Self::Upgrade { .. }
             | Self::ReservedName { .. }
             | Self::UnspeakableName { .. }
             | Self::WriteBack(_) => StatusCode::FORBIDDEN,
-            Self::Ambiguous(_) | Self::Unclassified(_) | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
+            Self::Ambiguous(_)
+            | Self::Framing(_)
+            | Self::Repeated(_)
+            | Self::Unclassified(_)
+            | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
             Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
-            Self::BodyCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyCoding(_) | Self::PatchType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unrecorded(_) | Self::Credential { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { .. } | Self::Unmaskable(_) | Self::UnmaskableType { .. } => {
@@ -144,11 +170,5 @@ impl Refusal {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
         response
-    }
-}
-
-impl From<&IdentityError> for Refusal {
-    fn from(error: &IdentityError) -> Self {
-        Self::Unidentified(error.to_string())
     }
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderMap;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use portcullis_access::Ended;
 use portcullis_kube::stream::{
     PortEvent, PortForwardProtocol, PortForwardTap, Protocol, RemoteCommandTap, Side, StreamError,
     StreamEvent,
@@ -21,7 +20,8 @@ use crate::record::RequestRecord;
 
 /// One read of a stream, bytes; two of these are held for each open stream.
 const READ_SIZE: usize = 16 * 1024;
-/// How long the end of access waits for the server to finish the frame it is in; then the stream breaks off.
+/// How long the end of access waits for the server to finish the frame it is in, and for the client to read up to there;
+/// then the stream breaks off.
 const LAST_FRAME: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Decodes a stream in passing.
@@ -174,22 +174,29 @@ async fn carry(
 
     let up = upward(client_read, server_write, Arc::clone(shared));
     let down = downward(server_read, client_write, Arc::clone(shared), cut_seen);
-    let end_of_access = async {
-        let ended: Ended = lease.ended().await;
-        cut.send_replace(Some(format!("portcullis: access ended: {ended}")));
-        // The downward half says so and ends; it decides when this stream is over.
-        std::future::pending::<()>().await;
-    };
-    tokio::pin!(up, down, end_of_access);
-    let mut up_done = false;
-    loop {
+    tokio::pin!(down);
+    let both = async {
         tokio::select! {
             // What the server says ends the stream; what the client still sends after that has no reader.
-            ended = &mut down => return ended,
-            ended = &mut up, if !up_done => { ended?; up_done = true; }
-            () = &mut end_of_access => {}
+            ended = &mut down => ended,
+            ended = up => match ended {
+                Ok(()) => (&mut down).await,
+                Err(error) => Err(error),
+            },
         }
+    };
+    let ended = match lease.within(both).await {
+        Ok(ended) => return ended,
+        Err(ended) => ended,
+    };
+    // From here on nothing that the client sends goes up, whether or not it reads what it is told.
+    let reason = format!("portcullis: access ended: {ended}");
+    shared.cut(&reason)?;
+    cut.send_replace(Some(reason.clone()));
+    if let Ok(said) = tokio::time::timeout(LAST_FRAME, down).await {
+        said?;
     }
+    Err(TunnelError::Ended(reason))
 }
 
 /// Client to server.
@@ -206,7 +213,7 @@ async fn upward(mut from: Reader, mut to: Writer, shared: Arc<Shared>) -> Result
     }
 }
 
-/// Server to client, with the last words when access ends.
+/// Server to client, with last words once there is a reason in `cut`.
 async fn downward(
     mut from: Reader,
     mut to: Writer,
@@ -227,28 +234,19 @@ async fn downward(
         shared.observe(Side::Server, &buffer[..read])?;
         to.write_all(&buffer[..read]).await?;
     }
-    let reason = cut.borrow().clone().unwrap_or_else(|| "portcullis: access ended".to_owned());
-    shared.cut(&reason)?;
+    let Some(reason) = cut.borrow().clone() else { return Ok(()) };
     // Last words can only stand between two frames; the server gets a moment to finish the one it is in.
-    let finish_frame = async {
-        while !shared.server_at_boundary() {
-            let rest = shared.server_remaining();
-            let read = from.read(&mut buffer[..rest]).await?;
-            if read == 0 {
-                break;
-            }
-            shared.observe(Side::Server, &buffer[..read])?;
-            to.write_all(&buffer[..read]).await?;
+    while !shared.server_at_boundary() {
+        let rest = shared.server_remaining();
+        let read = from.read(&mut buffer[..rest]).await?;
+        if read == 0 {
+            break;
         }
-        Ok::<_, TunnelError>(())
-    };
-    if let Ok(finished) = tokio::time::timeout(LAST_FRAME, finish_frame).await {
-        finished?;
-        let words = shared.last_words(&reason)?;
-        to.write_all(&words).await?;
+        shared.observe(Side::Server, &buffer[..read])?;
+        to.write_all(&buffer[..read]).await?;
     }
-    to.shutdown().await?;
-    Err(TunnelError::Ended(reason))
+    to.write_all(&shared.last_words(&reason)?).await?;
+    Ok(to.shutdown().await?)
 }
 
 impl Shared {

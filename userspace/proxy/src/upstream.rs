@@ -2,7 +2,9 @@
 //!
 //! The address is the one the client dialled; the certificate is verified against the target's own CA for the name
 //! the target is configured with. HTTP/1.1 goes up as HTTP/1.1 and h2 as h2, so that flow control, upgrades and
-//! trailers mean the same on both sides.
+//! trailers mean the same on both sides. For the same reason each h2 connection of a client has one of its own upstream:
+//! shared, a client that stops reading would use up the flow-control window of everybody else, and one that holds a
+//! hundred watches the streams that the API server allows.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -82,8 +84,10 @@ type Pool = Client<Connector, RequestBody>;
 /// The connections of one credential, by protocol.
 #[derive(Clone)]
 pub(crate) struct Pools {
+    credential: CredentialId,
     http1: Pool,
     h2: Pool,
+    h2_connector: Connector,
 }
 
 impl Pools {
@@ -100,16 +104,18 @@ impl Pools {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector(b"http/1.1")?);
-        let h2 = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .timer(TokioTimer::new())
-            .http2_only(true)
-            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .build(connector(b"h2")?);
-        Ok(Self { http1, h2 })
+        let h2_connector = connector(b"h2")?;
+        Ok(Self { credential: credential.id(), http1, h2: h2_pool(h2_connector.clone()), h2_connector })
+    }
+
+    /// Whether these connections present `credential`.
+    pub(crate) fn present(&self, credential: &Credential) -> bool {
+        self.credential == credential.id()
+    }
+
+    /// The same, with h2 connections that nobody else uses.
+    pub(crate) fn of_one_connection(&self) -> Self {
+        Self { h2: h2_pool(self.h2_connector.clone()), ..self.clone() }
     }
 
     /// Sends `request` over the protocol that its version names.
@@ -122,6 +128,18 @@ impl Pools {
             _ => self.http1.request(request).await,
         }
     }
+}
+
+fn h2_pool(connector: Connector) -> Pool {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .timer(TokioTimer::new())
+        .http2_only(true)
+        .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+        .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .build(connector)
 }
 
 /// Opens TLS connections to the address in a URI's authority.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::RecordError;
 
 /// `record:` in the configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RecordConfig {
     /// Where the recordings are. Made with mode 0700 if missing; refused if open to others.

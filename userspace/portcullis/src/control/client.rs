@@ -24,10 +24,13 @@ pub(crate) fn ask<T: DeserializeOwned>(socket: &Path, ask: &Ask) -> Result<T> {
     stream.set_read_timeout(Some(TIMEOUT)).with_context(asking)?;
     let mut line = serde_json::to_string(ask).with_context(asking)?;
     line.push('\n');
-    stream.write_all(line.as_bytes()).with_context(asking)?;
-    stream.shutdown(Shutdown::Write).with_context(asking)?;
+    // A daemon that refuses to listen has said why before it closed.
+    let sent = stream.write_all(line.as_bytes()).and_then(|()| stream.shutdown(Shutdown::Write));
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).with_context(asking)?;
+    let told = BufReader::new(stream).read_line(&mut answer);
+    if answer.is_empty() {
+        sent.and(told).with_context(asking)?;
+    }
     match serde_json::from_str(&answer)
         .context("the daemon's answer cannot be read; is it of another version?")?
     {

@@ -1,33 +1,34 @@
 //! The daemon's side of the control socket.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::time::{ClockId, clock_gettime};
 use portcullis_access::{Access, GrantFilter, NewRequest, RequestFilter, RequestState};
-use portcullis_identity::{Pid, Process, Subject, Uid, UnixSource};
+use portcullis_identity::{Pid, Process, Quota, Subject, Uid, UnixSource};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
 use super::{Answer, Ask, TrustAnchor};
 
 /// No line that a command sends is longer.
 const LONGEST_LINE: u64 = 64 * 1024;
-/// How long a command may take to send its line.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Commands served at once; more wait.
-const AT_ONCE: usize = 64;
+/// How long a command may take to send its line, and then to read its answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Commands of one uid served at once; more are refused, so that nobody keeps the others from revoking.
+const AT_ONCE: usize = 8;
 
 /// What commands ask about.
 pub(crate) struct Control {
-    pub(crate) access: Arc<Access>,
-    pub(crate) unix: Arc<UnixSource>,
-    pub(crate) trust: TrustAnchor,
+    access: Arc<Access>,
+    unix: Arc<UnixSource>,
+    trust: TrustAnchor,
+    commands: Arc<Quota>,
 }
 
 /// Listens at `socket`; everybody may connect, the kernel says who it is.
@@ -37,9 +38,10 @@ pub(crate) fn listen(socket: &Path) -> Result<UnixListener> {
         std::fs::create_dir_all(dir).with_context(at)?;
     }
     // A socket file outlives its daemon; a daemon that still answers does not get replaced.
-    if socket.exists() {
+    if let Ok(found) = std::fs::symlink_metadata(socket) {
+        ensure!(found.file_type().is_socket(), "{} is there already and is no socket", socket.display());
         if std::os::unix::net::UnixStream::connect(socket).is_ok() {
-            anyhow::bail!("another daemon answers at the control socket {}", socket.display());
+            bail!("another daemon answers at the control socket {}", socket.display());
         }
         std::fs::remove_file(socket).with_context(at)?;
     }
@@ -50,17 +52,14 @@ pub(crate) fn listen(socket: &Path) -> Result<UnixListener> {
 
 /// Serves commands for ever.
 pub(crate) async fn serve(listener: UnixListener, control: Arc<Control>) {
-    let limit = Arc::new(Semaphore::new(AT_ONCE));
     loop {
-        let Ok(permit) = Arc::clone(&limit).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let control = Arc::clone(&control);
+                let answering = Peer::of(&stream).map(|peer| answer(stream, Arc::clone(&control), peer));
                 tokio::spawn(async move {
-                    if let Err(error) = answer(stream, control).await {
+                    if let Err(error) = async { answering?.await }.await {
                         tracing::debug!(%error, "a command went away");
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -71,35 +70,55 @@ pub(crate) async fn serve(listener: UnixListener, control: Arc<Control>) {
     }
 }
 
-async fn answer(mut stream: UnixStream, control: Arc<Control>) -> Result<()> {
-    let credentials = getsockopt(&stream, PeerCredentials).context("SO_PEERCRED")?;
-    let (reader, mut writer) = stream.split();
+async fn answer(mut stream: UnixStream, control: Arc<Control>, peer: Peer) -> Result<()> {
+    let Some(_one) = control.commands.take(peer.uid) else {
+        let refusal =
+            Answer::<Value>::Refused(format!("uid {} has {AT_ONCE} commands under way already", peer.uid));
+        return tell(&mut stream, &refusal).await;
+    };
     let mut line = String::new();
-    tokio::time::timeout(READ_TIMEOUT, BufReader::new(reader.take(LONGEST_LINE)).read_line(&mut line))
-        .await??;
+    let mut reader = BufReader::new((&mut stream).take(LONGEST_LINE));
+    tokio::time::timeout(TIMEOUT, reader.read_line(&mut line)).await??;
     // The store and the name service block; neither may hold up connections.
-    let answer = tokio::task::spawn_blocking(move || {
-        let peer = Peer { uid: Uid(credentials.uid()), pid: Pid(u32::try_from(credentials.pid())?) };
-        control.handle(&peer, &line)
-    })
-    .await?;
-    let answer = match answer {
+    let handling = Arc::clone(&control);
+    let answer = match tokio::task::spawn_blocking(move || handling.handle(&peer, &line)).await? {
         Ok(value) => Answer::Done(value),
         Err(refusal) => Answer::Refused(format!("{refusal:#}")),
     };
-    let mut text = serde_json::to_string(&answer)?;
+    tell(&mut stream, &answer).await
+}
+
+async fn tell(stream: &mut UnixStream, answer: &Answer<Value>) -> Result<()> {
+    let mut text = serde_json::to_string(answer)?;
     text.push('\n');
-    writer.write_all(text.as_bytes()).await?;
-    Ok(())
+    Ok(tokio::time::timeout(TIMEOUT, stream.write_all(text.as_bytes())).await??)
 }
 
 /// Who connected, as the kernel noted it at `connect(2)`.
 struct Peer {
     uid: Uid,
     pid: Pid,
+    /// When the connection was accepted, in nanoseconds since boot: a process that began later is somebody else.
+    accepted_at: u64,
+}
+
+impl Peer {
+    fn of(stream: &UnixStream) -> Result<Self> {
+        let credentials = getsockopt(stream, PeerCredentials).context("SO_PEERCRED")?;
+        let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).context("CLOCK_BOOTTIME")?);
+        Ok(Self {
+            uid: Uid(credentials.uid()),
+            pid: Pid(u32::try_from(credentials.pid())?),
+            accepted_at: u64::try_from(now.as_nanos())?,
+        })
+    }
 }
 
 impl Control {
+    pub(crate) fn new(access: Arc<Access>, unix: Arc<UnixSource>, trust: TrustAnchor) -> Self {
+        Self { access, unix, trust, commands: Quota::new(AT_ONCE) }
+    }
+
     fn handle(&self, peer: &Peer, line: &str) -> Result<Value> {
         let ask: Ask =
             serde_json::from_str(line).context("the command cannot be read; is it of another version?")?;
@@ -135,7 +154,7 @@ impl Control {
     }
 
     fn subject(&self, peer: &Peer) -> Result<Subject> {
-        let process = Process::read(Path::new("/proc"), peer.pid, None)?;
+        let process = Process::read(Path::new("/proc"), peer.pid, Some(peer.accepted_at))?;
         Ok(self.unix.subject_of_process(peer.uid, &process)?)
     }
 }

@@ -30,6 +30,7 @@ pub(crate) fn run(config_path: &Path, socket: &Path) -> Result<()> {
     init_tracing();
     let config = Config::read(config_path)?;
     protect_memory()?;
+    raise_open_files()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -119,6 +120,13 @@ fn init_tracing() {
         .json()
         .flatten_event(true)
         .init();
+}
+
+/// As many open files as we are allowed: each connection takes two or three, each session one (setrlimit(2)).
+fn raise_open_files() -> Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("RLIMIT_NOFILE")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("RLIMIT_NOFILE")
 }
 
 /// No core dump and no ptrace by the same uid: this process holds keys and tokens (prctl(2), `PR_SET_DUMPABLE`).

@@ -12,7 +12,7 @@ use portcullis_identity::{Nss, UnixSource};
 use portcullis_intercept::Listeners;
 use portcullis_intercept::gate::{self, Gate};
 use portcullis_mask::{MaskKey, Profile};
-use portcullis_proxy::{Counts, Denials, Proxy, Target, Upstream};
+use portcullis_proxy::{Counts, Denials, Limits, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
 
@@ -57,13 +57,14 @@ impl Parts {
             recorder,
             profile: Profile::default(),
             mask_key: MaskKey::load_or_create(&state.join("mask.key"))?,
+            limits: Limits::new(config.limits.connections_per_uid.get()),
             denials: Denials::default(),
             counts: Counts::default(),
         };
         Ok(Self {
             proxy: Arc::new(proxy),
             listeners,
-            control: Control { access: Arc::clone(&access), unix, trust },
+            control: Control::new(Arc::clone(&access), unix, trust),
             access,
             routes,
         })

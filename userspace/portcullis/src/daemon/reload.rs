@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
-use portcullis_access::{Access, load_roles};
+use anyhow::{Result, bail};
+use portcullis_access::{Access, AccessConfig, load_roles};
+use portcullis_tls::TargetNames;
 
 use super::parts::targets_of;
 use super::sync::Routes;
-use crate::config::Config;
+use crate::config::{Config, TargetConfig};
 
 /// What a reload touches: targets and roles. Identity, the store, the recorder and the gate's own section need a restart.
 pub(super) struct Reloader {
@@ -38,8 +39,27 @@ impl Reloader {
         let config = Config::read(&self.path)?;
         let roles = load_roles(&config.roles)?;
         let targets = targets_of(&config)?;
+        let vouched_for: Vec<TargetNames> = self.running.targets.values().map(TargetConfig::names).collect();
+        for (name, target) in &config.targets {
+            if let Some(endpoint) =
+                target.names().iter().find(|name| !vouched_for.iter().any(|names| names.contains(name)))
+            {
+                bail!(
+                    "target {name}: {endpoint} is new, and the interception CA in force cannot vouch for it: restart the \
+                     daemon, and have engineers run `portcullis trust install` again"
+                );
+            }
+        }
         if config.gate != self.running.gate || config.state_dir != self.running.state_dir {
             tracing::warn!("changes of gate and stateDir take effect with the next `gate load` and start");
+        }
+        let access = AccessConfig { targets: config.access.targets.clone(), ..self.running.access.clone() };
+        if config.unix != self.running.unix
+            || config.access != access
+            || config.record != self.running.record
+            || config.limits != self.running.limits
+        {
+            tracing::warn!("changes of identity, access, record and limits take effect with the next start");
         }
         let config = Config { gate: self.running.gate.clone(), ..config };
         self.routes.replace(&config, targets)?;
