@@ -41,8 +41,14 @@ fn a_denial_names_what_why_and_how_to_ask() -> Result<()> {
     for kubectl in installed()? {
         let denied = output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods"]), LIMIT)?;
         assert_eq!(denied.code, 1);
-        for part in ["Forbidden", "list", "pods", "\"demo\"", "portcullis request --role look --target demo"]
-        {
+        for part in [
+            "Forbidden",
+            "list",
+            "pods",
+            "\"demo\"",
+            "portcullis request --from d-",
+            "role look on demo for 30m",
+        ] {
             assert!(
                 denied.stderr.contains(part),
                 "kubectl {}: {part:?} is not in {}",

@@ -4,11 +4,13 @@
 //! snapshot shows it, before the store has made it durable.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{Timestamp, TimestampRound, Unit};
 use portcullis_identity::Subject;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::lifecycle::{self, Act};
@@ -17,7 +19,8 @@ use crate::snapshot::Snapshot;
 use crate::state::{REMEMBERED, State, before};
 use crate::store::{Applied, Change, Event, SqliteStore, Store};
 use crate::{
-    AccessConfig, AccessError, Clock, Grant, GrantId, Person, Request, RequestId, RequestState, RoleName,
+    AccessConfig, AccessError, Attempt, Clock, Grant, GrantId, Person, Request, RequestId, RequestState,
+    RoleName,
 };
 
 /// How often a change is tried when others write at the same time or an id is taken.
@@ -45,6 +48,8 @@ pub struct NewRequest {
     pub duration: Duration,
     /// Why, in one line.
     pub reason: String,
+    /// What was denied, when that is what it is about.
+    pub denied: Option<Attempt>,
 }
 
 /// Which requests to list.
@@ -63,6 +68,44 @@ pub struct GrantFilter {
     pub live: bool,
     /// Only those of this person.
     pub subject: Option<Person>,
+}
+
+/// Which grants to revoke: those that fit all that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Selection {
+    /// Held by whom, by name.
+    pub subject: Option<String>,
+    /// Of which role.
+    pub role: Option<RoleName>,
+    /// On which target.
+    pub target: Option<String>,
+}
+
+impl Selection {
+    /// Whether it selects every grant there is.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn includes(&self, grant: &Grant) -> bool {
+        self.subject.as_ref().is_none_or(|name| grant.subject.name == *name)
+            && self.role.as_ref().is_none_or(|role| grant.role == *role)
+            && self.target.as_ref().is_none_or(|target| grant.target == *target)
+    }
+}
+
+/// `of role look, held by alice, on target demo`
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            self.role.as_ref().map(|role| format!("of role {role}")),
+            self.subject.as_ref().map(|name| format!("held by {name:?}")),
+            self.target.as_ref().map(|target| format!("on target {target:?}")),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
 }
 
 impl Access {
@@ -197,6 +240,21 @@ impl Access {
     /// [`AccessError::BadText`], [`AccessError::Store`].
     pub fn revoke(&self, subject: &Subject, id: &GrantId, reason: &str) -> Result<Grant, AccessError> {
         self.act(subject, |act| act.revoke(&self.known_grant(act.state, id)?, reason))
+    }
+
+    /// Ends all live grants that `selection` includes, or none: everything of it when nothing is selected by, which
+    /// only administrators may. Returns what was ended.
+    ///
+    /// # Errors
+    /// [`AccessError::NothingSelected`], [`AccessError::MayNotRevokeAll`], [`AccessError::NotAdmin`],
+    /// [`AccessError::BadText`], [`AccessError::Store`].
+    pub fn revoke_all(
+        &self,
+        subject: &Subject,
+        selection: &Selection,
+        reason: &str,
+    ) -> Result<Vec<Grant>, AccessError> {
+        self.act(subject, |act| act.revoke_all(selection, reason))
     }
 
     /// Requests, the newest first, at most 1000.

@@ -154,6 +154,18 @@ impl Denied {
         }
     }
 
+    /// The role to ask for and for how long, where asking is what helps: nothing forbids it, and no request for
+    /// it waits already.
+    #[must_use]
+    pub fn way_out(&self) -> Option<(&RoleName, Duration)> {
+        let helps = self.is_for_want_of_a_grant() && self.pending.is_none();
+        self.requestable.first().zip(self.ask_for).filter(|_| helps)
+    }
+
+    pub(crate) fn is_for_want_of_a_grant(&self) -> bool {
+        matches!(self.reason, DenyReason::NoGrant | DenyReason::GrantEnded { .. })
+    }
+
     fn because(reason: DenyReason) -> Self {
         Self { reason, requestable: Vec::new(), ask_for: None, pending: None, namespaces: Vec::new() }
     }
@@ -209,11 +221,10 @@ fn explain(
     now: Timestamp,
 ) -> Denied {
     let Query { subject, operation, .. } = *query;
-    let covers = |role: &Role| role.allowing(operation).is_some() && role.denying(operation).is_none();
     let mut requestable: Vec<&Role> = snapshot
         .roles
         .eligible_for(subject, operation)
-        .filter(|role| role.covers_target(query.target) && covers(role))
+        .filter(|role| role.covers_target(query.target) && role.covers(operation))
         .collect();
     requestable.sort_by_key(|role| (role.breadth, role.max_duration, &role.name));
 
@@ -224,7 +235,7 @@ fn explain(
 
     let pending = dossier.pending.iter().filter(|pending| pending.target == Some(target));
     denied.pending = pending
-        .filter(|pending| covers(snapshot.roles.at(pending.role)))
+        .filter(|pending| snapshot.roles.at(pending.role).covers(operation))
         .map(|pending| pending.id.clone())
         .min();
 
@@ -233,7 +244,7 @@ fn explain(
         let Some(role) = held.role.map(|role| snapshot.roles.at(role)) else { continue };
         match held.live(now) {
             Ok(()) => denied.namespaces.extend(role.namespaces_for(operation).map(ToString::to_string)),
-            Err(how) if covers(role) => {
+            Err(how) if role.covers(operation) => {
                 let when = |(grant, how): &(&Grant, Ended)| (how.at(), grant.id.clone());
                 let this = (held.grant.as_ref(), how);
                 if ended.as_ref().is_none_or(|last| when(last) < when(&this)) {

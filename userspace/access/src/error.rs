@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Ended, GrantId, RequestId, RequestState, RoleName, format_duration};
+use crate::{DenialId, Ended, Grant, GrantId, Operation, RequestId, RequestState, RoleName, format_duration};
 
 /// What was refused or failed, and why.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,14 @@ pub enum AccessError {
     /// Not a duration.
     #[error("{0:?} is not a duration: write 90s, 30m, 4h or 1h30m")]
     BadDuration(String),
+    /// Not an operation as people write one.
+    #[error("{text:?} is no request: {why}")]
+    BadOperation {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Not a role name.
     #[error("{0:?} is not a role name: lower-case letters, digits, `-` and `.`, at most 63 of them")]
     BadRoleName(String),
@@ -55,6 +63,9 @@ pub enum AccessError {
     /// Not a grant id.
     #[error("{0:?} is not a grant id; those look like g-41d0e2")]
     BadGrantId(String),
+    /// Not the id of a denial.
+    #[error("{0:?} is not the id of a denial; those look like d-7f3a9c")]
+    BadDenialId(String),
     /// A reason or comment that cannot be shown as it is.
     #[error("the {what} must be one line of 1 to 500 characters without control characters")]
     BadText {
@@ -100,6 +111,27 @@ pub enum AccessError {
         asked: Duration,
         /// The role's longest duration.
         longest: Duration,
+    },
+    /// No such denial of this person is remembered.
+    #[error(
+        "no denial {id} of yours is remembered: denials are for {}, until the daemon restarts. Run the refused command again for a new id, or name what you need: portcullis request --role ROLE --target TARGET --for DURATION --reason \"…\"",
+        format_duration(*kept)
+    )]
+    NoSuchDenial {
+        /// What was asked for.
+        id: DenialId,
+        /// How long denials are remembered.
+        kept: Duration,
+    },
+    /// The role would not help against the denial any more.
+    #[error(
+        "role {role} has changed and does not cover what was denied ({operation}); run the refused command again to read what does"
+    )]
+    NoLongerCovers {
+        /// The role.
+        role: RoleName,
+        /// What was denied.
+        operation: Box<Operation>,
     },
     /// The requester has too many requests and grants open.
     #[error("{who} already has {open} requests and grants open; withdraw or revoke some")]
@@ -168,6 +200,29 @@ pub enum AccessError {
         id: GrantId,
         /// Its role.
         role: RoleName,
+    },
+    /// One of several grants may not be revoked by this person, so none was.
+    #[error(
+        "nothing was revoked: {who} may not revoke {}; the holder of a grant, the approvers of its role and administrators may",
+        grants.iter().map(|grant| format!("{} of {} (role {})", grant.id, grant.subject, grant.role)).collect::<Vec<_>>().join(", ")
+    )]
+    MayNotRevokeAll {
+        /// Who tried.
+        who: String,
+        /// The grants that they may not revoke.
+        grants: Vec<Grant>,
+    },
+    /// Only administrators end everything.
+    #[error("{who} may not revoke every grant: only members of adminGroups may")]
+    NotAdmin {
+        /// Who tried.
+        who: String,
+    },
+    /// No live grant is selected: more likely a mistyped name than the wish to do nothing.
+    #[error("nothing was revoked: no live grant is {selection}")]
+    NothingSelected {
+        /// Which grants were meant, in words.
+        selection: String,
     },
     /// Only the holder extends a grant.
     #[error("{who} does not hold grant {id}: only its holder can ask to extend it")]

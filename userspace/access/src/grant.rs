@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{GrantId, Person, RequestId, RoleName, duration};
+use crate::{Attempt, GrantId, Person, RequestId, RoleName, duration};
 
 /// Someone asks for a role on a target, for some time, for a reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Request {
     pub refusal: Option<Approval>,
     /// The grant that came of it.
     pub grant: Option<GrantId>,
+    /// What was denied, when it was made from a denial.
+    #[serde(default)]
+    pub denied: Option<Attempt>,
 }
 
 /// One person's word on a request.

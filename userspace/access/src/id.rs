@@ -131,6 +131,10 @@ short_id! {
     /// Names a grant: `g-41d0e2`.
     GrantId, "g", BadGrantId
 }
+short_id! {
+    /// Names a denial that can be asked from: `d-7f3a9c`.
+    DenialId, "d", BadDenialId
+}
 
 #[cfg(test)]
 mod tests {

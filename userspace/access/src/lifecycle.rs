@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use portcullis_identity::Subject;
 
-use crate::access::NewRequest;
+use crate::access::{NewRequest, Selection};
 use crate::grant::{Approval, Ended, Grant, Request, RequestState};
 use crate::role::Role;
 use crate::state::{State, after};
 use crate::store::{Change, Event, EventAction};
-use crate::{AccessError, GrantId, Person, RequestId};
+use crate::{AccessError, Attempt, GrantId, Person, RequestId};
 
 /// How many requests and grants one person can have open.
 const MAX_OPEN: usize = 50;
@@ -33,7 +33,16 @@ impl Act<'_> {
     pub(crate) fn request(&self, new: &NewRequest) -> Outcome<Request> {
         let role = self.state.role(&new.role)?;
         let target = self.state.target(role, new.target.as_deref())?;
-        self.submit(role, target, new.duration, &new.reason, None)
+        if let Some(Attempt { operation, .. }) = &new.denied
+            && !role.covers(operation)
+        {
+            let operation = Box::new(operation.clone());
+            return Err(AccessError::NoLongerCovers { role: role.name.clone(), operation });
+        }
+        let (mut change, mut request) = self.submit(role, target, new.duration, &new.reason, None)?;
+        request.denied.clone_from(&new.denied);
+        change.new_request = Some(request.clone());
+        Ok((change, request))
     }
 
     pub(crate) fn extend(&self, grant: &Grant, duration: Duration, reason: &str) -> Outcome<Request> {
@@ -85,9 +94,7 @@ impl Act<'_> {
     }
 
     pub(crate) fn revoke(&self, grant: &Grant, reason: &str) -> Outcome<Grant> {
-        let approver = self.state.roles.get(&grant.role).is_some_and(|role| role.is_approver(self.subject));
-        let admin = !self.admins.is_disjoint(&self.subject.groups);
-        if !(grant.subject.is(self.subject) || approver || admin) {
+        if !self.may_revoke(grant) {
             return Err(AccessError::MayNotRevoke {
                 who: self.subject.name.clone(),
                 id: grant.id.clone(),
@@ -96,12 +103,60 @@ impl Act<'_> {
         }
         self.still_live(grant)?;
         let reason = line("reason", reason)?;
+        let mut change = Change::default();
+        let grant = self.end(grant, reason, &mut change);
+        Ok((change, grant))
+    }
+
+    pub(crate) fn revoke_all(&self, selection: &Selection, reason: &str) -> Outcome<Vec<Grant>> {
+        let reason = line("reason", reason)?;
+        if selection.is_all() && !self.is_admin() {
+            return Err(AccessError::NotAdmin { who: self.subject.name.clone() });
+        }
+        let selected: Vec<&Grant> = self
+            .state
+            .grants
+            .values()
+            .map(AsRef::as_ref)
+            .filter(|grant| selection.includes(grant) && self.still_live(grant).is_ok())
+            .collect();
+        // That nothing is live is what a lockdown wants.
+        if selected.is_empty() && !selection.is_all() {
+            return Err(AccessError::NothingSelected { selection: selection.to_string() });
+        }
+        let grants: Vec<Grant> =
+            selected.iter().filter(|grant| !self.may_revoke(grant)).map(|&grant| grant.clone()).collect();
+        if !grants.is_empty() {
+            return Err(AccessError::MayNotRevokeAll { who: self.subject.name.clone(), grants });
+        }
+        let mut change = Change::default();
+        let ended = selected.into_iter().map(|grant| self.end(grant, reason.clone(), &mut change)).collect();
+        Ok((change, ended))
+    }
+
+    fn may_revoke(&self, grant: &Grant) -> bool {
+        let approver = self.state.roles.get(&grant.role).is_some_and(|role| role.is_approver(self.subject));
+        grant.subject.is(self.subject) || approver || self.is_admin()
+    }
+
+    fn is_admin(&self) -> bool {
+        !self.admins.is_disjoint(&self.subject.groups)
+    }
+
+    /// Ends `grant` as part of `change`.
+    fn end(&self, grant: &Grant, reason: String, change: &mut Change) -> Grant {
         let by = Person::from(self.subject);
         let ended = Ended::Revoked { at: self.now, by, reason: reason.clone() };
         let grant = Grant { ended: Some(ended), ..grant.clone() };
-        let event = grant_event(&grant, EventAction::Revoked, self.now, Some(self.subject), Some(reason));
-        let change = Change { grants: vec![grant.clone()], events: vec![event], ..Change::default() };
-        Ok((change, grant))
+        change.events.push(grant_event(
+            &grant,
+            EventAction::Revoked,
+            self.now,
+            Some(self.subject),
+            Some(reason),
+        ));
+        change.grants.push(grant.clone());
+        grant
     }
 
     /// A new request, checked against its role; where that needs no approval, its grant begins at once.
@@ -140,6 +195,7 @@ impl Act<'_> {
             decided_at: None,
             refusal: None,
             grant: None,
+            denied: None,
         };
         let mut change = Change::default();
         change.events.push(self.event(&request, EventAction::Requested, Some(request.reason.clone())));

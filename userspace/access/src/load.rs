@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::{Deserializer, Track};
+use serde_saphyr::Spanned;
 
 use crate::AccessError;
 use crate::manifest::Manifest;
-use crate::role::{Role, RoleSet};
+use crate::role::{Role, RoleSet, Source};
 
 /// Reads every `*.yaml` and `*.yml` file of `dir`, not of its subdirectories, in the order of their names.
 ///
@@ -49,7 +51,34 @@ fn parse(file: &str, lines_before: u64, document: &str) -> Result<Role, AccessEr
     let manifest: Manifest = read_yaml(file, lines_before, document)?;
     let blank = |line: &&str| line.trim().is_empty() || line.starts_with(['#', '-']);
     let first = lines_before + document.lines().take_while(blank).count() as u64 + 1;
-    Ok(manifest.into_role(format!("{file}:{first}")))
+    let rules = lines_of(file, lines_before, document, |rules: RuleLines| rules.spec.rules)?;
+    Ok(manifest.into_role(Source { file: file.to_owned(), line: first, rules }))
+}
+
+/// The rules of a role, for nothing but where they stand.
+#[derive(Deserialize)]
+struct RuleLines {
+    spec: SpecLines,
+}
+
+#[derive(Deserialize)]
+struct SpecLines {
+    rules: Places,
+}
+
+/// The items of a list, for nothing but where they stand.
+pub(crate) type Places = Vec<Spanned<IgnoredAny>>;
+
+/// The lines of the items of a list in a document that was read already. (Reading both at once would put the
+/// wrapper that knows the place into the path of every field.)
+pub(crate) fn lines_of<T: DeserializeOwned>(
+    file: &str,
+    lines_before: u64,
+    document: &str,
+    list: impl FnOnce(T) -> Places,
+) -> Result<Vec<u64>, AccessError> {
+    let places = list(read_yaml(file, lines_before, document)?);
+    Ok(places.iter().map(|item| lines_before + item.referenced.line()).collect())
 }
 
 /// Reads one YAML document that stands after `lines_before` lines of `file`.
@@ -85,7 +114,7 @@ pub fn read_yaml<T: DeserializeOwned>(
 /// The documents of a YAML stream that hold more than comments, with the number of lines before each. A
 /// line that starts with `---` and white space opens a document wherever it stands (YAML 1.2, 9.1.2:
 /// c-forbidden), also inside a block scalar.
-fn documents(text: &str) -> impl Iterator<Item = (u64, &str)> {
+pub(crate) fn documents(text: &str) -> impl Iterator<Item = (u64, &str)> {
     let mut starts = vec![(0, 0)];
     let (mut line, mut offset) = (0, 0);
     for piece in text.split_inclusive('\n') {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::discovery::DISCOVERY_ROLE;
 use crate::duration;
 use crate::pattern::Pattern;
-use crate::role::{ApprovalTerms, Eligible, Obligations, Role};
+use crate::role::{ApprovalTerms, Eligible, Obligations, Role, Source};
 use crate::rule::{Action, Rule, present};
 use crate::{RoleName, format_duration};
 
@@ -30,8 +30,8 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// The role that it defines, at `source` (`file:line`).
-    pub(crate) fn into_role(self, source: String) -> Role {
+    /// The role that it defines, at `source`.
+    pub(crate) fn into_role(self, source: Source) -> Role {
         let spec = self.spec;
         let allows = spec.rules.iter().filter(|rule| rule.action == Action::Allow);
         Role {
@@ -105,7 +105,7 @@ macro_rules! fixed {
     ($name:ident, $value:expr) => {
         #[derive(Deserialize)]
         #[serde(try_from = "String")]
-        struct $name;
+        pub(crate) struct $name;
 
         impl TryFrom<String> for $name {
             type Error = String;
@@ -119,6 +119,7 @@ macro_rules! fixed {
 
 fixed!(ApiVersion, API_VERSION);
 fixed!(Kind, "Role");
+fixed!(TestKind, "PolicyTest");
 
 #[derive(Deserialize)]
 #[serde(try_from = "RoleName")]

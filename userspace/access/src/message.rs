@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use crate::decide::{Denied, DenyReason};
 use crate::operation::Query;
-use crate::{Ended, format_duration};
+use crate::{DenialId, Ended, format_duration};
 
 impl Denied {
-    /// One line: who was denied what, by what, and the exact command that asks for it.
+    /// One line: who was denied what, by what, and the exact command that asks for it: the short one where the
+    /// denial is remembered as `id`.
     #[must_use]
-    pub fn message(&self, query: &Query<'_>) -> String {
+    pub fn message(&self, query: &Query<'_>, id: Option<&DenialId>) -> String {
         let mut text = format!(
             "portcullis: denied: {} may not {} of target {}: ",
             query.subject.name, query.operation, query.target
@@ -36,27 +37,34 @@ impl Denied {
             ),
             DenyReason::UnknownTarget => text.push_str("there is no such target."),
         }
-        self.push_way_out(&mut text, query);
+        self.push_way_out(&mut text, query, id);
         text
     }
 
-    fn push_way_out(&self, text: &mut String, query: &Query<'_>) {
-        if !matches!(self.reason, DenyReason::NoGrant | DenyReason::GrantEnded { .. }) {
+    fn push_way_out(&self, text: &mut String, query: &Query<'_>, id: Option<&DenialId>) {
+        if !self.is_for_want_of_a_grant() {
             return;
         }
         if !self.namespaces.is_empty() {
             let names = self.namespaces.join(", ");
             push(text, format_args!(" Your grant covers it in namespace {names}: name one with -n."));
         }
-        match (&self.pending, self.requestable.first(), self.ask_for) {
-            (Some(request), _, _) => {
+        let target = query.target;
+        match (&self.pending, self.way_out(), id) {
+            (Some(request), ..) => {
                 push(text, format_args!(" Your request {request} for it waits to be approved."));
             }
-            (None, Some(role), Some(duration)) => push(
+            (None, Some((role, duration)), Some(id)) => push(
                 text,
                 format_args!(
-                    " Ask for it: portcullis request --role {role} --target {} --for {} --reason \"…\"",
-                    query.target,
+                    " Ask for it: portcullis request --from {id} --reason \"…\" (role {role} on {target} for {})",
+                    format_duration(duration)
+                ),
+            ),
+            (None, Some((role, duration)), None) => push(
+                text,
+                format_args!(
+                    " Ask for it: portcullis request --role {role} --target {target} --for {} --reason \"…\"",
                     format_duration(duration)
                 ),
             ),

@@ -29,10 +29,19 @@ pub struct Role {
     pub rules: Vec<Rule>,
     /// What an allowed request carries.
     pub obligations: Obligations,
-    /// `file:line` of its definition.
-    pub(crate) source: String,
+    /// Where it is defined.
+    pub(crate) source: Source,
     pub(crate) targets: Vec<Pattern>,
     pub(crate) breadth: u64,
+}
+
+/// Where a role stands in the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) file: String,
+    /// Counted from 1; so are those of the rules.
+    pub(crate) line: u64,
+    pub(crate) rules: Vec<u64>,
 }
 
 /// Who may ask for a role: members of any of the groups, and the users.
@@ -93,6 +102,19 @@ pub enum RecordLevel {
 }
 
 impl Role {
+    /// `file:line` of its definition.
+    #[must_use]
+    pub fn defined_at(&self) -> String {
+        format!("{}:{}", self.source.file, self.source.line)
+    }
+
+    /// `file:line` of its rule number `rule`, counted from 0.
+    #[must_use]
+    pub fn rule_at(&self, rule: usize) -> String {
+        let line = self.source.rules.get(rule).unwrap_or(&self.source.line);
+        format!("{}:{line}", self.source.file)
+    }
+
     /// Whether the role is about `target` at all.
     #[must_use]
     pub fn covers_target(&self, target: &str) -> bool {
@@ -119,6 +141,11 @@ impl Role {
     /// The first deny rule that touches `operation`.
     pub(crate) fn denying(&self, operation: &Operation) -> Option<usize> {
         self.rules.iter().position(|rule| rule.action == Action::Deny && rule.touches(operation))
+    }
+
+    /// Whether a grant of it alone would allow `operation`.
+    pub(crate) fn covers(&self, operation: &Operation) -> bool {
+        self.allowing(operation).is_some() && self.denying(operation).is_none()
     }
 
     /// Namespaces in which a rule would cover `operation`, were it limited to one of them.
@@ -152,8 +179,8 @@ impl RoleSet {
         if let Some([first, second]) = roles.array_windows().find(|[a, b]| a.name == b.name) {
             return Err(AccessError::DuplicateRole {
                 name: first.name.clone(),
-                first: first.source.clone(),
-                second: second.source.clone(),
+                first: first.defined_at(),
+                second: second.defined_at(),
             });
         }
         let mut set = Self::default();

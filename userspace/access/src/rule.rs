@@ -10,9 +10,9 @@ use crate::operation::Operation;
 use crate::pattern::Pattern;
 
 /// What RequestInfo can hold as a verb, for resources and for other paths. Any other would never match.
-const RESOURCE_VERBS: &[&str] =
+pub(crate) const RESOURCE_VERBS: &[&str] =
     &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "proxy"];
-const PATH_VERBS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "options"];
+pub(crate) const PATH_VERBS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "options"];
 
 /// What a rule does to the requests that it matches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

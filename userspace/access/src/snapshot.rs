@@ -14,7 +14,8 @@ use portcullis_identity::Subject;
 
 use crate::pattern::Pattern;
 use crate::role::RoleSet;
-use crate::{Ended, Grant, GrantId, Request, RequestId};
+use crate::state::after;
+use crate::{AccessError, DiscoveryPolicy, Ended, Grant, GrantId, Person, Request, RequestId, RoleName};
 
 /// Roles, live grants and pending requests, indexed for deciding.
 #[derive(Debug)]
@@ -94,6 +95,45 @@ impl Snapshot {
         }
         let confirmed_at = AtomicI64::new(confirmed_at.as_millisecond());
         Self { confirmed_at, max_age, roles, targets, open_paths, people, grants: by_id }
+    }
+
+    /// What would be in force if `subject` held these roles on `target`, and there were nobody else: for asking
+    /// [`decide`](crate::decide()) what a policy means.
+    ///
+    /// # Errors
+    /// [`AccessError::NoSuchRole`], [`AccessError::TargetNotCovered`], [`AccessError::BadPath`].
+    pub fn supposing(
+        roles: &Arc<RoleSet>,
+        discovery: &DiscoveryPolicy,
+        subject: &Subject,
+        target: &str,
+        held: &[RoleName],
+        now: Timestamp,
+    ) -> Result<Self, AccessError> {
+        let grant = |name: &RoleName| {
+            let role = roles.get(name).ok_or_else(|| AccessError::NoSuchRole(name.clone()))?;
+            if !role.covers_target(target) {
+                let (role, target) = (name.clone(), target.to_owned());
+                return Err(AccessError::TargetNotCovered { role, target });
+            }
+            Ok(Arc::new(Grant {
+                id: GrantId::random(),
+                request: RequestId::random(),
+                subject: Person::from(subject),
+                role: name.clone(),
+                target: target.to_owned(),
+                reason: "supposed".to_owned(),
+                approved_by: Vec::new(),
+                starts_at: now,
+                expires_at: after(now, role.max_duration),
+                ended: None,
+            }))
+        };
+        let grants = held.iter().map(grant).collect::<Result<Vec<_>, AccessError>>()?;
+        let open_paths = discovery.compile().map_err(AccessError::BadPath)?.into();
+        let (roles, targets) = (Arc::clone(roles), [target.to_owned()].into());
+        let requests = std::iter::empty();
+        Ok(Self::new(now, Duration::MAX, roles, targets, open_paths, grants.iter(), requests))
     }
 
     /// When `grant` ends by itself, if it is live at `now`; the reason, if it is not. For streams that were

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::print::Format;
 
@@ -55,7 +55,7 @@ pub(crate) enum Verb {
     Approve(DecideArgs),
     /// Deny a request
     Deny(DecideArgs),
-    /// End a grant now; its running streams are cut
+    /// End grants now; their running streams are cut
     Revoke(RevokeArgs),
     /// Ask to hold a grant for longer
     Extend(ExtendArgs),
@@ -101,16 +101,20 @@ pub(crate) struct TrustArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["from", "role"]).required(true))]
 pub(crate) struct RequestArgs {
+    /// Ask for just what was denied: the id that the refusal showed
+    #[arg(long, value_name = "ID", conflicts_with = "target")]
+    pub(crate) from: Option<String>,
     /// The role to ask for
     #[arg(long)]
-    pub(crate) role: String,
+    pub(crate) role: Option<String>,
     /// The target [default: the role's only one]
     #[arg(long)]
     pub(crate) target: Option<String>,
-    /// For how long, from approval on: 30m, 4h, 1h30m
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
-    pub(crate) duration: std::time::Duration,
+    /// For how long, from approval on: 30m, 4h, 1h30m [default with --from: what the refusal showed]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration, required_unless_present = "from")]
+    pub(crate) duration: Option<std::time::Duration>,
     /// Why
     #[arg(long)]
     pub(crate) reason: String,
@@ -133,9 +137,26 @@ pub(crate) struct DecideArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which")
+    .args(["id", "subject", "role", "target", "all"])
+    .required(true)
+    .multiple(true))]
 pub(crate) struct RevokeArgs {
-    /// The grant's id, as `portcullis grants` shows it
-    pub(crate) id: String,
+    /// One grant, by its id, as `portcullis grants` shows it
+    #[arg(conflicts_with_all = ["subject", "role", "target", "all"])]
+    pub(crate) id: Option<String>,
+    /// Every live grant that this person holds
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
+    /// Every live grant of this role
+    #[arg(long)]
+    pub(crate) role: Option<String>,
+    /// Every live grant on this target
+    #[arg(long)]
+    pub(crate) target: Option<String>,
+    /// Every live grant there is: a lockdown, for administrators
+    #[arg(long, conflicts_with_all = ["subject", "role", "target"])]
+    pub(crate) all: bool,
     /// Why; the engineer reads it in the stream that is cut
     #[arg(long)]
     pub(crate) reason: String,
@@ -229,8 +250,55 @@ pub(crate) struct VerifyArgs {
 pub(crate) enum PolicyVerb {
     /// Check the configuration and the role files; errors name file, line and field
     Check,
+    /// Say which roles would allow or deny a request, by which rules, and what it takes to get them
+    Explain(ExplainArgs),
+    /// Check what roles are expected to do; exit code 1 when an expectation fails
+    Test(TestArgs),
     /// Read JSON lines {"method","target"} and print how the API server would read each
     Classify,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The verb: get, list, watch, create, update, patch, delete or deletecollection
+    pub(crate) verb: String,
+    /// RESOURCE[.GROUP][/SUBRESOURCE], such as pods, deployments.apps or pods/exec; or a path, such as /metrics
+    pub(crate) what: String,
+    /// The object's name
+    pub(crate) name: Option<String>,
+    /// The namespace [default: none, for cluster-scoped objects and for all namespaces at once]
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(crate) namespace: String,
+    /// The target
+    #[arg(long)]
+    pub(crate) target: String,
+    /// The person
+    #[arg(long, value_name = "NAME", required_unless_present = "live")]
+    pub(crate) subject: Option<String>,
+    /// Their groups, with commas between [default: those that the configuration maps the person to]
+    #[arg(long, value_delimiter = ',', requires = "subject")]
+    pub(crate) groups: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) roles: RolesArgs,
+    /// Ask the daemon what would be decided now, for you, with the grants that you hold
+    #[arg(long, conflicts_with_all = ["subject", "groups", "roles"])]
+    pub(crate) live: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Files of kind PolicyTest
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) roles: RolesArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RolesArgs {
+    /// The folder of roles; no configuration is read then [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) roles: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

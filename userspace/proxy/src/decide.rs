@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use portcullis_access::{Allowed, Decision, Denied, MaskLevel, Operation, Query, decide};
+use portcullis_access::{Allowed, Decision, DenialId, Denied, MaskLevel, Operation, Query, decide};
 use portcullis_mask::Rules;
 use portcullis_record::{Action, Event, redact_query};
 
@@ -40,13 +40,17 @@ impl Decided {
             target: &person.route.target.name,
             operation: &classified.operation,
         };
-        let allowed = match decide(&snapshot, &query, proxy.clock.now()) {
+        let now = proxy.clock.now();
+        let allowed = match decide(&snapshot, &query, now) {
             Decision::Allow(allowed) => allowed,
             Decision::Deny(denied) => {
-                let message = denied.message(&query);
+                let command = &person.attestation.process.argv;
+                let id = proxy.remembered.remember(&query, &denied, command, now);
+                let message = denied.message(&query, id.as_ref());
                 return Err(Refusal::Denied(Box::new(Denial {
                     described: described(&classified),
                     denied,
+                    id,
                     message,
                 })));
             }
@@ -89,6 +93,7 @@ impl Decided {
 pub(crate) struct Denial {
     described: Event,
     denied: Denied,
+    id: Option<DenialId>,
     message: String,
 }
 
@@ -96,10 +101,11 @@ impl Denial {
     /// The denial as a request of its own on `line`.
     pub(crate) fn event(&self, line: &Line) -> Event {
         let mut event = self.described.clone();
-        if let Event::RequestDecided { request, connection, role, rule, reason, .. } = &mut event {
+        if let Event::RequestDecided { request, connection, role, rule, reason, denial, .. } = &mut event {
             *request = line.session.next_request();
             *connection = line.connection;
             *reason = Some(self.message.clone());
+            *denial = self.id.as_ref().map(ToString::to_string);
             if let Some(denied_by) = self.denied.rule() {
                 *role = Some(denied_by.role.to_string());
                 *rule = Some(denied_by.rule);
@@ -135,6 +141,7 @@ fn described(classified: &Classified) -> Event {
         rule: None,
         grant: None,
         reason: None,
+        denial: None,
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Proxy {
     pub mask_key: MaskKey,
     /// What one uid may have open at once.
     pub limits: Limits,
+    /// What was denied lately, for those who ask from a denial.
+    pub remembered: Arc<portcullis_access::Denials>,
     /// Refusals just given, to tell a retry from a new attempt.
     pub denials: Denials,
     /// Connections by fate.

@@ -39,6 +39,7 @@ fn main() {
         rule: Some(0),
         grant: Some("g-20261123-7f3a9c".to_owned()),
         reason: None,
+        denial: None,
     };
     let ended = Event::RequestEnded {
         request: 1,

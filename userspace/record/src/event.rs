@@ -87,6 +87,9 @@ pub enum Event {
         /// Why it was denied.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// The id under which the denial can be asked from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        denial: Option<String>,
     },
     /// The answer to a request began.
     ResponseStarted {

@@ -236,6 +236,7 @@ fn tell(session: &SessionHandle, clock: &ManualClock) -> Result<(), RecordError>
         rule: Some(0),
         grant: (decision == Action::Allow).then(|| "g-1".to_owned()),
         reason: reason.map(str::to_owned),
+        denial: None,
     };
     let ended = |request, bytes_out, error: Option<&str>| Event::RequestEnded {
         request,

@@ -65,6 +65,7 @@ fn new(role: &str) -> NewRequest {
         target: None,
         duration: minutes(15),
         reason: "incident 7".into(),
+        denied: None,
     }
 }
 
@@ -311,6 +312,126 @@ fn other_roles_apply_at_once() {
     scene.access.reload_targets(["other".to_owned()].into());
     assert!(!scene.may_get_pods());
     assert!(changes.borrow_and_update().grant_live(&grant, scene.clock.now()).is_err());
+}
+
+#[test]
+fn a_request_carries_what_was_denied() {
+    let scene = Scene::new();
+    let denied = |operation: &str| {
+        Some(Attempt {
+            id: "d-7f3a9c".parse().unwrap(),
+            at: start(),
+            operation: op(operation),
+            command: vec!["kubectl".into(), "get".into()],
+        })
+    };
+    let covered = NewRequest { denied: denied("get pods web -n prod"), ..new("pods") };
+    let request = scene.access.request(&alice(), &covered).unwrap();
+    assert_eq!(request.denied, covered.denied);
+    let pending = RequestFilter { state: Some(RequestState::Pending), subject: None };
+    assert_eq!(scene.access.requests(&pending).unwrap(), std::slice::from_ref(&request));
+    assert_eq!(scene.access.approve(&bob(), &request.id, "").unwrap().denied, covered.denied);
+    let scene = scene.reopen();
+    assert_eq!(scene.access.find_request(&request.id).unwrap().denied, covered.denied);
+
+    let free = NewRequest { denied: denied("get pods web -n prod"), ..new("free") };
+    let granted = scene.access.request(&alice(), &free).unwrap();
+    assert_eq!((granted.state, granted.denied), (RequestState::Approved, free.denied));
+
+    let useless = NewRequest { denied: denied("delete pods web -n prod"), ..new("pods") };
+    let error = said(scene.access.request(&alice(), &useless));
+    assert!(
+        error.starts_with("role pods has changed and does not cover what was denied (delete pods"),
+        "{error}"
+    );
+}
+
+#[test]
+fn requests_of_older_builds_are_still_read() {
+    let request = serde_json::to_value(Scene::new().ask("pods")).unwrap();
+    let mut older = request.clone();
+    assert_eq!(older.as_object_mut().unwrap().remove("denied"), Some(serde_json::Value::Null));
+    let read = serde_json::from_value::<Request>(older).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), request);
+}
+
+#[test]
+fn grants_are_revoked_by_what_they_have_in_common() {
+    let scene = Scene::new();
+    let zoe = person("zoe", &["dev"]);
+    let hold = |who: &Subject, role: &str| {
+        scene.access.request(who, &NewRequest { target: Some("demo".into()), ..new(role) }).unwrap()
+    };
+    let approved = |who: &Subject, role: &str| {
+        scene.access.approve(&bob(), &hold(who, role).id, "").unwrap().grant.unwrap()
+    };
+    let select = |subject: Option<&str>, role: Option<&str>, target: Option<&str>| Selection {
+        subject: subject.map(str::to_owned),
+        role: role.map(|role| role.parse().unwrap()),
+        target: target.map(str::to_owned),
+    };
+    let revoke = |by: &Subject, selection: &Selection| {
+        let ended = scene.access.revoke_all(by, selection, "incident over")?;
+        assert!(
+            ended
+                .iter()
+                .all(|grant| matches!(&grant.ended, Some(Ended::Revoked { by, .. }) if by.name == "bob"))
+        );
+        Ok::<Vec<GrantId>, AccessError>(ended.into_iter().map(|grant| grant.id).collect())
+    };
+    let live = || scene.access.grants(&GrantFilter { live: true, subject: None }).unwrap().len();
+
+    let (pods, anywhere) = (approved(&alice(), "pods"), approved(&alice(), "anywhere"));
+    let (free, zoes) = (hold(&alice(), "free").grant.unwrap(), approved(&zoe, "pods"));
+    assert_eq!(live(), 4);
+
+    // One that bob may not revoke, and all of them stay. (Role `free` has no approvers.)
+    let error = said(revoke(&bob(), &select(Some("alice"), None, None)));
+    let expected = format!("nothing was revoked: bob may not revoke {free} of alice (role free);");
+    assert!(error.starts_with(&expected), "{error}");
+    let error = said(revoke(&zoe, &select(None, Some("pods"), None)));
+    assert!(error.contains(pods.as_str()) && !error.contains(zoes.as_str()), "{error}");
+    assert_eq!(live(), 4);
+
+    for nobody in [
+        select(Some("Alice"), None, None),
+        select(Some("zoe"), Some("anywhere"), None),
+        select(None, Some("pods"), Some("other")),
+        select(None, Some("gone"), None),
+    ] {
+        assert!(said(revoke(&bob(), &nobody)).starts_with("nothing was revoked: no live grant is "));
+    }
+    let error = said(revoke(&bob(), &select(Some("zoe"), Some("anywhere"), Some("demo"))));
+    assert!(
+        error.ends_with("no live grant is of role anywhere, held by \"zoe\", on target \"demo\""),
+        "{error}"
+    );
+    let wordless = scene.access.revoke_all(&bob(), &select(None, Some("pods"), None), "");
+    assert!(said(wordless).starts_with("the reason must be"));
+
+    assert_eq!(revoke(&bob(), &select(Some("alice"), Some("pods"), None)).unwrap(), [pods]);
+    assert_eq!(revoke(&bob(), &select(Some("alice"), Some("anywhere"), Some("demo"))).unwrap(), [anywhere]);
+    assert_eq!(revoke(&bob(), &select(None, Some("pods"), Some("demo"))).unwrap(), [zoes]);
+    assert_eq!(live(), 1);
+    let revoked = scene.actions().into_iter().filter(|action| *action == EventAction::Revoked);
+    assert_eq!(revoked.count(), 3);
+}
+
+#[test]
+fn only_administrators_end_everything() {
+    let scene = Scene::new();
+    scene.granted();
+    scene.access.request(&person("zoe", &["dev"]), &new("free")).unwrap();
+    let all = Selection::default();
+    for other in [alice(), bob()] {
+        let error = said(scene.access.revoke_all(&other, &all, "panic"));
+        assert!(error.ends_with("may not revoke every grant: only members of adminGroups may"), "{error}");
+    }
+    assert!(scene.may_get_pods());
+    let admin = person("root", &["admins"]);
+    assert_eq!(scene.access.revoke_all(&admin, &all, "lockdown").unwrap().len(), 2);
+    assert!(!scene.may_get_pods());
+    assert!(scene.access.revoke_all(&admin, &all, "lockdown").unwrap().is_empty(), "nothing is left to end");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn allowed(decision: Decision) -> Allowed {
 fn message(snapshot: &Snapshot, subject: &Subject, operation: &str, now: Timestamp) -> String {
     let operation = op(operation);
     let query = Query { subject, target: "demo", operation: &operation };
-    denied(decide(snapshot, &query, now)).message(&query)
+    denied(decide(snapshot, &query, now)).message(&query, None)
 }
 
 fn alice() -> Subject {
@@ -192,6 +192,15 @@ fn a_denial_says_how_to_ask() {
         "portcullis: denied: alice may not delete pods \"web\" in namespace \"prod\" of target demo: no active \
          grant covers it. Ask for it: portcullis request --role pod-admin --target demo --for 10m --reason \"…\""
     );
+    let id = "d-7f3a9c".parse().unwrap();
+    let operation = op("delete pods web -n prod");
+    let query = Query { subject: &alice, target: "demo", operation: &operation };
+    assert_eq!(
+        no.message(&query, Some(&id)),
+        "portcullis: denied: alice may not delete pods \"web\" in namespace \"prod\" of target demo: no active \
+         grant covers it. Ask for it: portcullis request --from d-7f3a9c --reason \"…\" (role pod-admin on demo for \
+         10m)"
+    );
     assert_eq!(
         message(&nothing, &alice, "list deployments.apps", start()),
         "portcullis: denied: alice may not list deployments.apps across the cluster of target demo: no active \
@@ -248,6 +257,7 @@ fn a_denial_says_what_ended_waits_or_forbids() {
         decided_at: None,
         refusal: None,
         grant: None,
+        denied: None,
     };
     let waits = snapshot_with(set(), &[revoked], &[waiting]);
     assert_eq!(

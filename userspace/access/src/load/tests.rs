@@ -54,7 +54,7 @@ fn a_role_has_all_that_its_file_says() {
     assert_eq!((role.obligations.mask, role.obligations.record), (MaskLevel::None, RecordLevel::Metadata));
     assert_eq!(role.rules.len(), 2);
     assert_eq!(role.rules[1].reason.as_deref(), Some("the pipeline deletes"));
-    assert_eq!(role.source, "roles.yaml:1");
+    assert_eq!(role.defined_at(), "roles.yaml:1");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_file_holds_several_documents() {
     );
     let roles = parse_roles("roles.yaml", &two).unwrap();
     assert_eq!(roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["pod-admin", "second"]);
-    assert_eq!(roles[1].source, format!("roles.yaml:{}", 3 + GOOD.lines().count() + 3));
+    assert_eq!(roles[1].defined_at(), format!("roles.yaml:{}", 3 + GOOD.lines().count() + 3));
 
     let broken = two.replace("name: second", "nam: second");
     let line = 3 + GOOD.lines().count() + 3 + 3;

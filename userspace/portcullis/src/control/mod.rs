@@ -7,7 +7,7 @@ mod server;
 pub(crate) use client::ask;
 pub(crate) use server::{Control, listen, serve};
 
-use portcullis_access::{GrantId, RequestId, RoleName};
+use portcullis_access::{DenialId, GrantId, Operation, RequestId, RoleName, Selection};
 use serde::{Deserialize, Serialize};
 
 /// A line from a command.
@@ -21,6 +21,12 @@ pub(crate) enum Ask {
         role: RoleName,
         target: Option<String>,
         seconds: u64,
+        reason: String,
+    },
+    /// As denied, by the id that the denial was given.
+    RequestFrom {
+        denial: DenialId,
+        seconds: Option<u64>,
         reason: String,
     },
     Extend {
@@ -43,9 +49,29 @@ pub(crate) enum Ask {
         id: GrantId,
         reason: String,
     },
+    RevokeAll {
+        selection: Selection,
+        reason: String,
+    },
     Grants {
         all: bool,
     },
+    /// What would be decided now, if the caller asked this of `target`.
+    Explain {
+        target: String,
+        operation: Operation,
+    },
+}
+
+/// What would be decided.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Explained {
+    pub(crate) allowed: bool,
+    /// In words.
+    pub(crate) message: String,
+    /// A `portcullis_access::Decision`, for scripts.
+    pub(crate) decision: serde_json::Value,
 }
 
 /// The daemon's line back.

@@ -8,13 +8,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::time::{ClockId, clock_gettime};
-use portcullis_access::{Access, GrantFilter, NewRequest, RequestFilter, RequestState};
+use portcullis_access::{
+    Access, Allowed, Clock, Decision, Denials, GrantFilter, NewRequest, Operation, Query, RequestFilter,
+    RequestState, Snapshot, SystemClock, decide,
+};
 use portcullis_identity::{Pid, Process, Quota, Subject, Uid, UnixSource};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{Answer, Ask, TrustAnchor};
+use super::{Answer, Ask, Explained, TrustAnchor};
 
 /// No line that a command sends is longer.
 const LONGEST_LINE: u64 = 64 * 1024;
@@ -29,6 +32,8 @@ pub(crate) struct Control {
     unix: Arc<UnixSource>,
     trust: TrustAnchor,
     commands: Arc<Quota>,
+    /// What was denied lately; requests can be made from it.
+    remembered: Arc<Denials>,
 }
 
 /// Listens at `socket`; everybody may connect, the kernel says who it is.
@@ -115,8 +120,13 @@ impl Peer {
 }
 
 impl Control {
-    pub(crate) fn new(access: Arc<Access>, unix: Arc<UnixSource>, trust: TrustAnchor) -> Self {
-        Self { access, unix, trust, commands: Quota::new(AT_ONCE) }
+    pub(crate) fn new(
+        access: Arc<Access>,
+        unix: Arc<UnixSource>,
+        trust: TrustAnchor,
+        remembered: Arc<Denials>,
+    ) -> Self {
+        Self { access, unix, trust, commands: Quota::new(AT_ONCE), remembered }
     }
 
     fn handle(&self, peer: &Peer, line: &str) -> Result<Value> {
@@ -133,9 +143,19 @@ impl Control {
             Ask::Trust | Ask::WhoAmI => serde_json::to_value(&subject)?,
             Ask::Request { role, target, seconds, reason } => {
                 let duration = Duration::from_secs(seconds);
-                serde_json::to_value(
-                    access.request(&subject, &NewRequest { role, target, duration, reason })?,
-                )?
+                let new = NewRequest { role, target, duration, reason, denied: None };
+                serde_json::to_value(access.request(&subject, &new)?)?
+            }
+            Ask::RequestFrom { denial, seconds, reason } => {
+                let denial = self.remembered.find(&subject, &denial, SystemClock.now())?;
+                let new = NewRequest {
+                    role: denial.role,
+                    target: Some(denial.target),
+                    duration: seconds.map_or(denial.duration, Duration::from_secs),
+                    reason,
+                    denied: Some(denial.attempt),
+                };
+                serde_json::to_value(access.request(&subject, &new)?)?
             }
             Ask::Extend { id, seconds, reason } => {
                 serde_json::to_value(access.extend(&subject, &id, Duration::from_secs(seconds), &reason)?)?
@@ -147,14 +167,51 @@ impl Control {
             Ask::Approve { id, comment } => serde_json::to_value(access.approve(&subject, &id, &comment)?)?,
             Ask::Deny { id, comment } => serde_json::to_value(access.deny(&subject, &id, &comment)?)?,
             Ask::Revoke { id, reason } => serde_json::to_value(access.revoke(&subject, &id, &reason)?)?,
+            Ask::RevokeAll { selection, reason } => {
+                serde_json::to_value(access.revoke_all(&subject, &selection, &reason)?)?
+            }
+            Ask::Explain { target, operation } => {
+                serde_json::to_value(self.explain(&subject, &target, &operation)?)?
+            }
             Ask::Grants { all } => {
                 serde_json::to_value(access.grants(&GrantFilter { live: !all, subject: None })?)?
             }
         })
     }
 
+    /// Decides as for a request, of which there is none: nothing is recorded, and no denial remembered.
+    fn explain(&self, subject: &Subject, target: &str, operation: &Operation) -> Result<Explained> {
+        let snapshot = self.access.snapshot();
+        let query = Query { subject, target, operation };
+        let decision = decide(&snapshot, &query, SystemClock.now());
+        let (allowed, message) = match &decision {
+            Decision::Allow(allowed) => (
+                true,
+                format!(
+                    "portcullis: {subject} may {operation} of target {target}: {}",
+                    by(&snapshot, allowed)
+                ),
+            ),
+            Decision::Deny(denied) => (false, denied.message(&query, None)),
+        };
+        Ok(Explained { allowed, message, decision: serde_json::to_value(&decision)? })
+    }
+
     fn subject(&self, peer: &Peer) -> Result<Subject> {
         let process = Process::read(Path::new("/proc"), peer.pid, Some(peer.accepted_at))?;
         Ok(self.unix.subject_of_process(peer.uid, &process)?)
+    }
+}
+
+/// `rule 1 of role look (roles/look.yaml:12), by grant g-41d0e2 until 2026-03-01T13:00:00Z.`
+fn by(snapshot: &Snapshot, allowed: &Allowed) -> String {
+    match (snapshot.roles().get(&allowed.role), &allowed.grant, allowed.expires) {
+        (Some(role), Some(grant), Some(expires)) => format!(
+            "rule {} of role {} ({}), by grant {grant} until {expires:.0}.",
+            allowed.rule + 1,
+            role.name,
+            role.rule_at(allowed.rule)
+        ),
+        _ => "it is open to everybody identified.".to_owned(),
     }
 }

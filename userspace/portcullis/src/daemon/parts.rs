@@ -47,6 +47,7 @@ impl Parts {
         let unix = Arc::new(UnixSource::new(config.unix.clone(), Arc::new(Nss)).context("identity.unix")?);
         let listeners = listeners(config)?;
         let routes = Arc::new(Routes::start(config, targets, exemptions, targets_of(config)?));
+        let remembered = Arc::new(portcullis_access::Denials::default());
         let proxy = Proxy {
             attestor: Arc::new(attestor),
             sources: vec![Arc::clone(&unix) as _],
@@ -58,13 +59,14 @@ impl Parts {
             profile: Profile::default(),
             mask_key: MaskKey::load_or_create(&state.join("mask.key"))?,
             limits: Limits::new(config.limits.connections_per_uid.get()),
+            remembered: Arc::clone(&remembered),
             denials: Denials::default(),
             counts: Counts::default(),
         };
         Ok(Self {
             proxy: Arc::new(proxy),
             listeners,
-            control: Control::new(Arc::clone(&access), unix, trust),
+            control: Control::new(Arc::clone(&access), unix, trust, remembered),
             access,
             routes,
         })

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use portcullis_access::{Grant, Request, RequestState, format_duration};
+use portcullis_access::{Attempt, Grant, Request, RequestState, Selection, format_duration};
 use portcullis_identity::Subject;
 
 use crate::cli::{DecideArgs, ExtendArgs, ListArgs, RequestArgs, RevokeArgs};
@@ -21,9 +21,20 @@ pub(crate) fn whoami(socket: &Path, format: Format) -> Result<()> {
 }
 
 pub(crate) fn request(args: RequestArgs, socket: &Path, format: Format) -> Result<()> {
-    let RequestArgs { role, target, duration, reason } = args;
-    let role = role.parse().with_context(|| format!("--role {role}"))?;
-    let request: Request = ask(socket, &Ask::Request { role, target, seconds: duration.as_secs(), reason })?;
+    let RequestArgs { from, role, target, duration, reason } = args;
+    let seconds = duration.map(|duration| duration.as_secs());
+    let asked = match (from, role, seconds) {
+        (Some(id), ..) => {
+            let denial = id.parse().with_context(|| format!("--from {id}"))?;
+            Ask::RequestFrom { denial, seconds, reason }
+        }
+        (None, Some(role), Some(seconds)) => {
+            let role = role.parse().with_context(|| format!("--role {role}"))?;
+            Ask::Request { role, target, seconds, reason }
+        }
+        (None, ..) => bail!("name a role and a duration with --role and --for, or a denial with --from"),
+    };
+    let request: Request = ask(socket, &asked)?;
     print::data(format, &request, told)
 }
 
@@ -34,7 +45,14 @@ pub(crate) fn requests(args: &ListArgs, socket: &Path, format: Format) -> Result
             return "No requests are waiting.".to_owned();
         }
         let rows: Vec<Vec<String>> = requests.iter().map(row_of_request).collect();
-        print::table(&["REQUEST", "STATE", "WHO", "ROLE", "TARGET", "FOR", "ASKED", "REASON"], &rows)
+        let headings = ["REQUEST", "STATE", "WHO", "ROLE", "TARGET", "FOR", "ASKED", "REASON"];
+        let table = print::table(&headings, &rows);
+        let (headings, rows) = table.split_once('\n').unwrap_or((&table, ""));
+        let with_attempts = rows.lines().zip(requests).map(|(row, request)| match &request.denied {
+            Some(attempt) => format!("{row}\n{}", told_attempt(attempt)),
+            None => row.to_owned(),
+        });
+        [headings.to_owned()].into_iter().chain(with_attempts).collect::<Vec<_>>().join("\n")
     })
 }
 
@@ -53,7 +71,12 @@ pub(crate) fn deny(args: DecideArgs, socket: &Path, format: Format) -> Result<()
 }
 
 pub(crate) fn revoke(args: RevokeArgs, socket: &Path, format: Format) -> Result<()> {
-    let RevokeArgs { id, reason } = args;
+    let RevokeArgs { id, subject, role, target, all: _, reason } = args;
+    let Some(id) = id else {
+        // With --all clap lets nothing else be there, and what selects nothing selects everything.
+        let role = role.map(|role| role.parse().with_context(|| format!("--role {role}"))).transpose()?;
+        return revoke_all(Selection { subject, role, target }, reason, socket, format);
+    };
     let id = id.parse().with_context(|| format!("grant {id:?}"))?;
     let grant: Grant = ask(socket, &Ask::Revoke { id, reason })?;
     print::data(format, &grant, |grant| {
@@ -61,6 +84,26 @@ pub(crate) fn revoke(args: RevokeArgs, socket: &Path, format: Format) -> Result<
             "Grant {} of {} (role {}) is revoked; its running streams are cut.",
             grant.id, grant.subject, grant.role
         )
+    })
+}
+
+fn revoke_all(selection: Selection, reason: String, socket: &Path, format: Format) -> Result<()> {
+    let grants: Vec<Grant> = ask(socket, &Ask::RevokeAll { selection, reason })?;
+    print::data(format, &grants, |grants| {
+        if grants.is_empty() {
+            return "No grants were live.".to_owned();
+        }
+        let rows: Vec<Vec<String>> = grants
+            .iter()
+            .map(|grant| {
+                let Grant { id, subject, role, target, .. } = grant;
+                vec![id.to_string(), subject.to_string(), role.to_string(), target.clone()]
+            })
+            .collect();
+        let are =
+            if rows.len() == 1 { "1 grant is".to_owned() } else { format!("{} grants are", rows.len()) };
+        let table = print::table(&["GRANT", "WHO", "ROLE", "TARGET"], &rows);
+        format!("{are} revoked; their running streams are cut.\n{table}")
     })
 }
 
@@ -99,6 +142,17 @@ fn told(request: &Request) -> String {
         }
         (state, _) => format!("Request {id} of {subject} for role {role} on {target} is {state}."),
     }
+}
+
+/// What was denied, below the request that it led to. The command line is the client's own words: each is escaped,
+/// and quoted where a reader could take it for two.
+fn told_attempt(attempt: &Attempt) -> String {
+    let word = |word: &String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+…".contains(c);
+        if !word.is_empty() && word.chars().all(plain) { word.clone() } else { format!("{word:?}") }
+    };
+    let command: Vec<String> = attempt.command.iter().map(word).collect();
+    format!("    denied: {}\n    typed:  {}", attempt.operation, command.join(" "))
 }
 
 fn row_of_request(request: &Request) -> Vec<String> {

@@ -29,7 +29,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Extend(args) => access::extend(args, &socket, output),
         Verb::Grants(args) => access::grants(&args, &socket, output),
         Verb::Sessions(verb) => sessions::run(&verb, &config, output),
-        Verb::Policy(verb) => policy::run(&verb, &config, output),
+        Verb::Policy(verb) => policy::run(&verb, &config, &socket, output),
         Verb::Mask(args) => mask::run(&args),
         Verb::Doctor => doctor::run(&config, output),
     }

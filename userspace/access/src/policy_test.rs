@@ -1,0 +1,338 @@
+//! Expectations about roles, for a team's CI: who, holding what, may do what. They are put to [`decide`] itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use portcullis_identity::{Method, Subject};
+use serde::Deserialize;
+
+use crate::load::{Places, documents, lines_of, read_yaml};
+use crate::manifest::{ApiVersion, TestKind};
+use crate::{
+    AccessError, Decision, DenyReason, DiscoveryPolicy, Operation, Query, RoleName, RoleSet, Snapshot, decide,
+};
+
+/// One expectation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyTest {
+    /// What it is about, in words.
+    pub name: String,
+    /// The file that it stands in.
+    pub file: String,
+    /// Its first line, counted from 1.
+    pub line: u64,
+    /// The target asked of.
+    pub target: String,
+    subject: Subject,
+    holds: Vec<RoleName>,
+    request: Operation,
+    expect: Expect,
+    by: Option<By>,
+}
+
+/// The expectations of one file, any number of documents of kind `PolicyTest`; `file` is its name in errors.
+///
+/// # Errors
+/// [`AccessError::Manifest`].
+pub fn parse_policy_tests(file: &str, text: &str) -> Result<Vec<PolicyTest>, AccessError> {
+    let mut tests = Vec::new();
+    for (lines_before, document) in documents(text) {
+        let manifest: TestManifest = read_yaml(file, lines_before, document)?;
+        let lines = lines_of(file, lines_before, document, |tests: TestLines| tests.tests)?;
+        tests.extend(manifest.tests.into_iter().zip(lines).map(|(test, line)| test.at(file, line)));
+    }
+    Ok(tests)
+}
+
+impl PolicyTest {
+    /// Whether the expectation holds under these roles.
+    ///
+    /// # Errors
+    /// What was decided instead, or why nothing could be.
+    pub fn run(&self, roles: &Arc<RoleSet>, discovery: &DiscoveryPolicy) -> Result<(), String> {
+        // A fixed time: nothing that is supposed here ends.
+        let now = Timestamp::UNIX_EPOCH;
+        let snapshot = Snapshot::supposing(roles, discovery, &self.subject, &self.target, &self.holds, now)
+            .map_err(|error| error.to_string())?;
+        let query = Query { subject: &self.subject, target: &self.target, operation: &self.request };
+        let (decided, by, said) = match decide(&snapshot, &query, now) {
+            Decision::Allow(allowed) => {
+                let by = By { role: allowed.role.clone(), rule: Some(allowed.rule) };
+                (Expect::Allow, Some(by), place(roles, &allowed.role, allowed.rule))
+            }
+            Decision::Deny(denied) => match &denied.reason {
+                DenyReason::DenyRule(rule) => {
+                    let by = By { role: rule.role.clone(), rule: Some(rule.rule) };
+                    (Expect::Deny, Some(by), place(roles, &rule.role, rule.rule))
+                }
+                _ => (Expect::Deny, None, "no rule".to_owned()),
+            },
+        };
+        let by_whom = |expected: &By| by.as_ref().is_some_and(|by| expected.includes(by));
+        if decided == self.expect && self.by.as_ref().is_none_or(by_whom) {
+            return Ok(());
+        }
+        let by = self.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
+        let Self { expect, subject, request, target, .. } = self;
+        Err(format!(
+            "{subject}, {request} of target {target}: expected {expect}{by}, got {decided} by {said}"
+        ))
+    }
+}
+
+/// `rule 3 of role pod-admin (roles/pods.yaml:31)`
+fn place(roles: &RoleSet, name: &RoleName, rule: usize) -> String {
+    match roles.get(name) {
+        Some(role) => format!("rule {} of role {name} ({})", rule + 1, role.rule_at(rule)),
+        None => format!("{name}, which is open to all"),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TestManifest {
+    #[serde(rename = "apiVersion")]
+    _api_version: ApiVersion,
+    #[serde(rename = "kind")]
+    _kind: TestKind,
+    tests: Vec<RawTest>,
+}
+
+/// The same, for nothing but where the tests stand.
+#[derive(Deserialize)]
+struct TestLines {
+    tests: Places,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawTest {
+    name: String,
+    subject: RawSubject,
+    #[serde(default)]
+    holds: Vec<RoleName>,
+    target: String,
+    request: Request,
+    expect: Expect,
+    #[serde(default)]
+    by: Option<By>,
+}
+
+impl RawTest {
+    fn at(self, file: &str, line: u64) -> PolicyTest {
+        let RawTest { name, subject: RawSubject { name: who, groups }, holds, target, request, expect, by } =
+            self;
+        let subject = Subject {
+            issuer: "policy-test".into(),
+            id: who.clone(),
+            name: who,
+            groups,
+            method: Method::Unix,
+        };
+        let (file, request) = (file.to_owned(), request.0);
+        PolicyTest { name, file, line, target, subject, holds, request, expect, by }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSubject {
+    name: String,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+}
+
+/// `delete pods web -n demo`
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Request(Operation);
+
+impl TryFrom<String> for Request {
+    type Error = AccessError;
+
+    fn try_from(text: String) -> Result<Self, AccessError> {
+        text.parse().map(Self)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Expect {
+    Allow,
+    Deny,
+}
+
+impl std::fmt::Display for Expect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Expect::Allow => "allow",
+            Expect::Deny => "deny",
+        })
+    }
+}
+
+/// `pod-admin`, or `pod-admin/3` for its third rule.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct By {
+    role: RoleName,
+    /// Counted from 0; people count from 1.
+    rule: Option<usize>,
+}
+
+impl By {
+    fn includes(&self, other: &By) -> bool {
+        self.role == other.role && (self.rule.is_none() || self.rule == other.rule)
+    }
+}
+
+impl TryFrom<String> for By {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (role, rule) = match text.split_once('/') {
+            None => (text.as_str(), None),
+            Some((role, number)) => match number.parse::<usize>() {
+                Ok(number) if number > 0 => (role, Some(number - 1)),
+                _ => {
+                    return Err(format!(
+                        "{text:?}: write ROLE or ROLE/NUMBER, its first rule being number 1"
+                    ));
+                }
+            },
+        };
+        let role = role.parse().map_err(|error: AccessError| error.to_string())?;
+        Ok(Self { role, rule })
+    }
+}
+
+impl std::fmt::Display for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.rule {
+            Some(rule) => write!(f, "rule {} of role {}", rule + 1, self.role),
+            None => write!(f, "role {}", self.role),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::load_roles;
+    use crate::testing::*;
+
+    const HEAD: &str = "# of the team\napiVersion: portcullis.dev/v1alpha1\nkind: PolicyTest\ntests:\n";
+
+    fn test(lines: &str) -> PolicyTest {
+        let text =
+            format!("{HEAD}- name: one\n  subject: {{name: alice, groups: [dev]}}\n  target: demo\n{lines}");
+        parse_policy_tests("t.yaml", &text).unwrap_or_else(|error| panic!("{error}")).remove(0)
+    }
+
+    fn run(lines: &str) -> Result<(), String> {
+        let set = roles(vec![
+            role(
+                "pods",
+                &[
+                    "apiGroups: [''], resources: [pods], verbs: ['*']",
+                    "action: deny, apiGroups: [''], resources: [pods], verbs: [delete], namespaces: [prod]",
+                ],
+            ),
+            role_with("far", &["apiGroups: ['*'], resources: ['*'], verbs: ['*']"], "  targets: [other]\n"),
+        ]);
+        test(lines).run(&Arc::new(set), &DiscoveryPolicy::default())
+    }
+
+    #[test]
+    fn what_holds_is_said_to_hold() {
+        for lines in [
+            "  request: get pods web -n demo\n  expect: deny\n",
+            "  holds: [pods]\n  request: get pods web -n demo\n  expect: allow\n",
+            "  holds: [pods]\n  request: get pods web -n demo\n  expect: allow\n  by: pods\n",
+            "  holds: [pods]\n  request: get pods web -n demo\n  expect: allow\n  by: pods/1\n",
+            "  holds: [pods]\n  request: delete pods web -n prod\n  expect: deny\n  by: pods/2\n",
+            "  request: get /version\n  expect: allow\n  by: discovery\n",
+        ] {
+            run(lines).unwrap_or_else(|error| panic!("{error}\n{lines}"));
+        }
+    }
+
+    #[test]
+    fn what_does_not_hold_is_said_with_what_was_decided() {
+        for (lines, said) in [
+            (
+                "  request: get pods web -n demo\n  expect: allow\n",
+                "alice, get pods \"web\" in namespace \"demo\" of target demo: expected allow, got deny by no rule",
+            ),
+            (
+                "  holds: [pods]\n  request: get pods web -n demo\n  expect: deny\n  by: pods/2\n",
+                "expected deny by rule 2 of role pods, got allow by rule 1 of role pods (test.yaml:10)",
+            ),
+            (
+                "  holds: [pods]\n  request: delete pods web -n prod\n  expect: deny\n  by: far\n",
+                "expected deny by role far, got deny by rule 2 of role pods (test.yaml:11)",
+            ),
+            (
+                "  request: list pods\n  expect: deny\n  by: pods\n",
+                "expected deny by role pods, got deny by no rule",
+            ),
+            ("  request: get /version\n  expect: deny\n", "got allow by discovery, which is open to all"),
+            ("  holds: [gone]\n  request: list pods\n  expect: deny\n", "there is no role gone"),
+            (
+                "  holds: [far]\n  request: list pods\n  expect: deny\n",
+                "role far does not cover a target \"demo\"",
+            ),
+        ] {
+            let error = run(lines).unwrap_err();
+            assert!(error.contains(said), "{error}\n{lines}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let good = "- name: one\n  subject: {name: a}\n  target: t\n  request: list pods\n  expect: deny\n";
+        let two = parse_policy_tests("t.yaml", &format!("{HEAD}{good}{good}---\n{HEAD}{good}")).unwrap();
+        assert_eq!(two.iter().map(|test| test.line).collect::<Vec<_>>(), [5, 10, 20]);
+        for (from, to, said) in [
+            (
+                "list pods",
+                "get pods",
+                "t.yaml:8: tests[0].request: \"get pods\" is no request: get is about one object",
+            ),
+            ("expect: deny", "expect: maybe", "t.yaml:9: tests[0].expect: unknown variant `maybe`"),
+            (
+                "expect: deny",
+                "expect: deny\n  by: x/0",
+                "t.yaml:10: tests[0].by: \"x/0\": write ROLE or ROLE/NUMBER",
+            ),
+            ("target: t", "tarbet: t", "t.yaml:7: tests[0].tarbet: unknown field `tarbet`"),
+            ("{name: a}", "{nam: a}", "tests[0].subject.nam: unknown field `nam`"),
+        ] {
+            let error =
+                parse_policy_tests("t.yaml", &format!("{HEAD}{}", good.replace(from, to))).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        let role = format!("{HEAD}{good}").replace("PolicyTest", "Role");
+        assert!(parse_policy_tests("t.yaml", &role).is_err());
+    }
+
+    #[test]
+    fn the_examples_hold() {
+        let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/roles"));
+        let roles = Arc::new(load_roles(examples).unwrap());
+        let mut ran = 0;
+        for entry in std::fs::read_dir(examples.join("tests")).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            for test in parse_policy_tests(&path.display().to_string(), &text).unwrap() {
+                let outcome = test.run(&roles, &DiscoveryPolicy::default());
+                outcome.unwrap_or_else(|error| panic!("{}:{}: {error}", test.file, test.line));
+                ran += 1;
+            }
+        }
+        assert!(ran > 10, "{ran}");
+    }
+}
