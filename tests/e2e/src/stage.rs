@@ -388,7 +388,7 @@ fn configuration(
         // People are made by setpriv here, from whatever session the tests run in.
         "identity": { "unix": { "users": users, "nss": false, "loginuid": "never" } },
         "roles": dir.path().join("roles"),
-        "access": { "store": dir.path().join("state/access.db") },
+        "access": { "store": dir.path().join("state/access.db"), "adminGroups": ["leads"] },
         "record": { "dir": record_dir, "minFreeBytes": 0 },
     }))
 }
