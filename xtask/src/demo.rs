@@ -103,8 +103,7 @@ struct Story {
 impl Story {
     fn tell(&mut self) -> Result<()> {
         scene("Alice has no access yet, and reads how to ask for it");
-        expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "portcullis request")?;
-        let grant = self.request_and_approve()?;
+        let grant = self.request_and_approve(&self.kubectl(ALICE, &["get", "pods"])?)?;
 
         scene("Now plain kubectl works");
         expect(&self.kubectl(ALICE, &["get", "pods"])?, 0, "shell")?;
@@ -135,8 +134,7 @@ impl Story {
     /// On a cluster that is not ours only reads are sent.
     fn on_a_real_cluster(&mut self) -> Result<()> {
         scene("Alice has no access yet, and reads how to ask for it");
-        expect(&self.kubectl(ALICE, &["get", "pods", "-A"])?, 1, "portcullis request")?;
-        let grant = self.request_and_approve()?;
+        let grant = self.request_and_approve(&self.kubectl(ALICE, &["get", "pods", "-A"])?)?;
         scene("Now plain kubectl works");
         expect(&self.kubectl(ALICE, &["get", "pods", "-A"])?, 0, "")?;
         scene("Secrets come masked");
@@ -151,11 +149,15 @@ impl Story {
         expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "refused")
     }
 
-    fn request_and_approve(&self) -> Result<String> {
-        scene("Alice asks, and Bob approves: nobody approves their own request");
+    /// Does what the refusal says, and returns the grant.
+    fn request_and_approve(&self, denied: &Output) -> Result<String> {
+        const COMMAND: &str = "portcullis request --from ";
+        expect(denied, 1, COMMAND)?;
+        let offered = denied.stderr.split_once(COMMAND).and_then(|(_, rest)| rest.split(' ').next());
+        let id = offered.context("the refusal offers no id")?;
+        scene("Alice asks for just that, and Bob sees it and approves: nobody approves their own request");
         let reason = "checkout is slow, INC-4711";
-        let asked =
-            self.portcullis(ALICE, &["request", "--role", "debug", "--for", "30m", "--reason", reason])?;
+        let asked = self.portcullis(ALICE, &["request", "--from", id, "--reason", reason])?;
         expect(&asked, 0, "r-")?;
         let listed = self.stage.portcullis(BOB, &["requests", "-o", "json"])?;
         let listed: Value = serde_json::from_str(&listed.stdout).context("requests -o json")?;
