@@ -7,6 +7,7 @@
 //!
 //! The format, and what survives what, is in `docs/recordings.md`.
 
+mod batch;
 mod clock;
 mod config;
 mod damage;
@@ -43,7 +44,7 @@ pub use recorder::Recorder;
 pub use recording::{Recording, Recordings};
 pub use redact::redact_query;
 pub use safe::Safe;
-pub use session::{Session, SessionHandle, SessionStart};
+pub use session::{Item, Session, SessionHandle, SessionStart};
 pub use stream::Stream;
 pub use summary::{Filter, SessionSummary, State, render_list};
 pub use verify::{Verdict, Verification};

@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::event::{Channel, EndReason, Event};
-use crate::frame::{self, DataHead, FrameHeader};
+use crate::batch::Batch;
+use crate::event::{EndReason, Event};
 use crate::health::Health;
 use crate::segment::{self, SegmentHeader, SegmentWriter};
+use crate::session::Item;
 use crate::{Clock, RecordError, SessionId};
-
-/// A scratch buffer that grew beyond this is not kept: thousands of sessions may be idle.
-const SCRATCH: usize = 16 * 1024;
 
 /// Appends frames to a session's segments. What one call wrote is in the kernel's hands when it returns; after the
 /// first failure every call fails, since a recording with a hole would look like one without.
@@ -39,7 +37,6 @@ struct Writer {
     number: u32,
     next_seq: u64,
     last_offset_us: u64,
-    scratch: Vec<u8>,
     /// What was written since the last sync, apart from the current segment.
     unsynced: Unsynced,
 }
@@ -79,14 +76,8 @@ impl Log {
         if settings.sync_always {
             std::mem::take(&mut unsynced).sync().map_err(RecordError::io("sync", &dir))?;
         }
-        let writer = Writer {
-            state: State::Open(segment),
-            number: 1,
-            next_seq: 0,
-            last_offset_us: 0,
-            scratch: Vec::new(),
-            unsynced,
-        };
+        let writer =
+            Writer { state: State::Open(segment), number: 1, next_seq: 0, last_offset_us: 0, unsynced };
         Ok(Self {
             id,
             dir,
@@ -105,31 +96,18 @@ impl Log {
         &self.id
     }
 
-    pub(crate) fn event(&self, event: &Event) -> Result<(), RecordError> {
-        let mut writer = self.lock_open()?;
-        self.write_event(&mut writer, event)
-    }
-
-    pub(crate) fn data(&self, request: u32, channel: Channel, bytes: &[u8]) -> Result<(), RecordError> {
-        let head = DataHead { request, channel: channel as u8 }.encode();
-        let mut writer = self.lock_open()?;
-        let mut left = bytes;
-        loop {
-            let (chunk, rest) = left.split_at(left.len().min(frame::MAX_PAYLOAD - DataHead::LEN));
-            writer.scratch.resize(frame::HEADER, 0);
-            writer.scratch.extend_from_slice(&head);
-            self.write(&mut writer, frame::KIND_DATA, chunk)?;
-            if rest.is_empty() {
-                return Ok(());
-            }
-            left = rest;
-        }
+    /// Appends all of `items`, in one write(2).
+    pub(crate) fn append(&self, items: &[Item<'_>]) -> Result<(), RecordError> {
+        let batch = Batch::encode(items)?;
+        self.write(&mut *self.lock_open()?, batch)
     }
 
     /// Writes the last event and closes the file. Does nothing if that was done, or can no longer be.
     pub(crate) fn end(&self, reason: EndReason) -> Result<(), RecordError> {
+        let ended = Event::SessionEnded { reason };
+        let batch = Batch::encode(&[Item::Event(&ended)])?;
         let Ok(mut writer) = self.lock_open() else { return Ok(()) };
-        self.write_event(&mut writer, &Event::SessionEnded { reason })?;
+        self.write(&mut writer, batch)?;
         if let State::Open(segment) = std::mem::replace(&mut writer.state, State::Ended)
             && !self.sync_always
         {
@@ -171,52 +149,28 @@ impl Log {
     }
 
     fn lock_open(&self) -> Result<MutexGuard<'_, Writer>, RecordError> {
-        let mut writer = self.writer.lock().map_err(|_| RecordError::Panicked)?;
+        let writer = self.writer.lock().map_err(|_| RecordError::Panicked)?;
         match &writer.state {
-            State::Open(_) => {}
-            State::Ended => return Err(RecordError::Ended(self.id.clone())),
-            State::Failed(cause) => return Err(self.poisoned(cause)),
+            State::Open(_) => Ok(writer),
+            State::Ended => Err(RecordError::Ended(self.id.clone())),
+            State::Failed(cause) => Err(self.poisoned(cause)),
         }
-        writer.scratch.clear();
-        Ok(writer)
     }
 
-    fn write_event(&self, writer: &mut Writer, event: &Event) -> Result<(), RecordError> {
-        writer.scratch.resize(frame::HEADER, 0);
-        serde_json::to_writer(&mut writer.scratch, event).map_err(RecordError::Encode)?;
-        self.write(writer, frame::KIND_EVENT, &[])
+    fn write(&self, writer: &mut Writer, batch: Batch<'_>) -> Result<(), RecordError> {
+        self.try_write(writer, batch).map_err(|error| self.poison(writer, error))
     }
 
-    /// Writes one frame: the scratch buffer, with room for the header at its start, and then `tail`.
-    fn write(&self, writer: &mut Writer, kind: u8, tail: &[u8]) -> Result<(), RecordError> {
-        let length = writer.scratch.len() - frame::HEADER + tail.len();
-        if length > frame::MAX_PAYLOAD {
-            return Err(RecordError::TooLarge(length));
-        }
-        self.try_write(writer, kind, tail).map_err(|error| self.poison(writer, error))?;
-        writer.scratch.clear();
-        writer.scratch.shrink_to(SCRATCH);
-        Ok(())
-    }
-
-    fn try_write(&self, writer: &mut Writer, kind: u8, tail: &[u8]) -> Result<(), RecordError> {
-        self.rotate_for(writer, writer.scratch.len() + tail.len())?;
-        let Writer { state: State::Open(segment), scratch, next_seq, last_offset_us, .. } = writer else {
+    fn try_write(&self, writer: &mut Writer, mut batch: Batch<'_>) -> Result<(), RecordError> {
+        self.rotate_for(writer, batch.bytes())?;
+        let Writer { state: State::Open(segment), next_seq, last_offset_us, .. } = writer else {
             return Err(RecordError::Ended(self.id.clone()));
         };
         let since_start = self.clock.monotonic().saturating_sub(self.origin).as_micros();
         *last_offset_us = (*last_offset_us).max(u64::try_from(since_start).unwrap_or(u64::MAX));
-        let payload_crc = crc32c::crc32c_append(crc32c::crc32c(&scratch[frame::HEADER..]), tail);
-        let header = FrameHeader {
-            length: (scratch.len() - frame::HEADER + tail.len()) as u32, // checked against MAX_PAYLOAD
-            kind,
-            seq: *next_seq,
-            offset_us: *last_offset_us,
-            payload_crc,
-        };
-        scratch[..frame::HEADER].copy_from_slice(&header.encode());
-        segment.append(scratch, tail)?;
-        *next_seq += 1;
+        batch.stamp(*next_seq, *last_offset_us);
+        segment.append(&mut batch.pieces())?;
+        *next_seq += batch.len();
         if self.sync_always {
             segment.file().sync_data().map_err(RecordError::io("sync", segment.path()))?;
         } else {
@@ -225,10 +179,10 @@ impl Log {
         Ok(())
     }
 
-    /// Begins the next segment if a frame of `length` bytes does not fit into the current one.
-    fn rotate_for(&self, writer: &mut Writer, length: usize) -> Result<(), RecordError> {
+    /// Begins the next segment if frames of `length` bytes do not fit into the current one.
+    fn rotate_for(&self, writer: &mut Writer, length: u64) -> Result<(), RecordError> {
         let State::Open(segment) = &mut writer.state else { return Ok(()) };
-        let full = segment.length() + length as u64 > self.segment_bytes;
+        let full = segment.length() + length > self.segment_bytes;
         if !full || segment.length() == segment::HEADER as u64 {
             return Ok(());
         }
@@ -287,7 +241,7 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SystemClock;
+    use crate::{Channel, SystemClock};
 
     #[test]
     fn after_a_failed_sync_nothing_more_is_taken() {
@@ -300,12 +254,13 @@ mod tests {
         let id = SessionId::generate(Timestamp::now());
         let log = Log::begin(id, dir.clone(), Vec::new(), Timestamp::now(), &settings, Arc::clone(&health))
             .unwrap();
-        log.data(1, Channel::Stdout, b"written").unwrap();
+        let written = Item::Data { request: 1, channel: Channel::Stdout, bytes: b"written" };
+        log.append(&[written]).unwrap();
         health.ready().unwrap();
 
         std::fs::remove_dir_all(&dir).unwrap(); // so that the directory's sync fails
         log.sync();
-        let error = log.data(1, Channel::Stdout, b"more").unwrap_err();
+        let error = log.append(&[written]).unwrap_err();
         assert!(error.to_string().contains("cannot sync"), "{error}");
         assert!(matches!(health.ready(), Err(RecordError::Blocked(_))));
         assert!(!log.wants_sync());

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::event::{EndReason, Event, SessionStarted};
 use crate::health::Health;
 use crate::log::{Log, Settings};
+use crate::session::Item;
 use crate::sync::Syncer;
 use crate::{Clock, RecordConfig, RecordError, Session, SessionHandle, SessionId, SessionStart, SystemClock};
 
@@ -162,7 +163,7 @@ impl Recorder {
         let day = self.dir.join(id.day());
         let new_dirs = vec![self.dir.clone(), day];
         let log = Log::begin(id.clone(), dir, new_dirs, started, &self.settings, Arc::clone(&self.health))?;
-        log.event(&Event::SessionStarted(Box::new(SessionStarted {
+        let begun = Event::SessionStarted(Box::new(SessionStarted {
             session: id,
             started_at: started,
             target: start.target.to_owned(),
@@ -171,7 +172,8 @@ impl Recorder {
             host: self.host.clone(),
             boot_id: self.boot_id.clone(),
             recorder: env!("CARGO_PKG_VERSION").to_owned(),
-        })))?;
+        }));
+        log.append(&[Item::Event(&begun)])?;
         let log = Arc::new(log);
         self.syncer.watch(Arc::clone(&log))?;
         Ok(Arc::new(Session::new(log)))

@@ -96,15 +96,13 @@ impl SegmentWriter {
             .map_err(RecordError::io("create", &path))?;
         file.lock().map_err(RecordError::io("lock", &path))?;
         let mut segment = Self { file: Arc::new(file), path, length: 0 };
-        segment.append(&header.encode(), &[])?;
+        segment.append(&mut [IoSlice::new(&header.encode())])?;
         Ok(segment)
     }
 
-    /// Appends `head` and `tail` in one system call, unless the kernel takes only a part at a time.
-    pub(crate) fn append(&mut self, head: &[u8], tail: &[u8]) -> Result<(), RecordError> {
-        let mut slices = [IoSlice::new(head), IoSlice::new(tail)];
-        let mut left = &mut slices[..];
-        IoSlice::advance_slices(&mut left, 0); // drops an empty tail
+    /// Appends what stands in `pieces` in one system call, unless the kernel takes only a part at a time.
+    pub(crate) fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<(), RecordError> {
+        let mut left = pieces;
         while !left.is_empty() {
             match (&*self.file).write_vectored(left) {
                 Ok(0) => return Err(RecordError::io("write", &self.path)(io::ErrorKind::WriteZero.into())),
@@ -193,8 +191,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let mut segment = SegmentWriter::create(dir.path(), &header()).unwrap();
-        segment.append(b"head", b"").unwrap();
-        segment.append(b"head", b"tail").unwrap();
+        segment.append(&mut [IoSlice::new(b"head")]).unwrap();
+        segment.append(&mut [IoSlice::new(b"head"), IoSlice::new(b"tail")]).unwrap();
         let path = path_of(dir.path(), 7);
         assert_eq!(&std::fs::read(&path).unwrap()[HEADER..], b"headheadtail");
         assert_eq!(segment.length(), HEADER as u64 + 12);

@@ -25,10 +25,26 @@ pub struct SessionStart<'a> {
     pub target: &'a str,
 }
 
+/// Something to append to a session.
+#[derive(Debug, Clone, Copy)]
+pub enum Item<'a> {
+    /// Something that happened.
+    Event(&'a Event),
+    /// Bytes of a body or a stream, masked already; any length fits.
+    Data {
+        /// The request's number.
+        request: u32,
+        /// Of what.
+        channel: Channel,
+        /// What.
+        bytes: &'a [u8],
+    },
+}
+
 /// The recording of all connections of one client process.
 ///
-/// Both ways to write return once the kernel has what was written, so that the death of this process loses nothing.
-/// Both fail for good after the first failure; see [`RecordError`]. They block for a few microseconds, longer only
+/// Every way to write return once the kernel has what was written, so that the death of this process loses nothing.
+/// All fail for good after the first failure; see [`RecordError`]. They block for a few microseconds, longer only
 /// under [`Fsync::Always`](crate::Fsync::Always).
 pub struct Session {
     log: Arc<Log>,
@@ -56,13 +72,21 @@ impl Session {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Appends items that belong together, which costs hardly more than one of them.
+    ///
+    /// # Errors
+    /// As [`event`](Self::event). Some of the items may have been written then.
+    pub fn append(&self, items: &[Item<'_>]) -> Result<(), RecordError> {
+        self.log.append(items)
+    }
+
     /// Appends an event.
     ///
     /// # Errors
     /// [`RecordError::Poisoned`] when the disk refused this write or an earlier one, [`RecordError::Ended`] after the
     /// recorder was closed, [`RecordError::TooLarge`] over 16 MiB.
     pub fn event(&self, event: &Event) -> Result<(), RecordError> {
-        self.log.event(event)
+        self.log.append(&[Item::Event(event)])
     }
 
     /// Appends bytes of a body or a stream, masked already.
@@ -70,7 +94,7 @@ impl Session {
     /// # Errors
     /// As [`event`](Self::event); any length fits.
     pub fn data(&self, request: u32, channel: Channel, bytes: &[u8]) -> Result<(), RecordError> {
-        self.log.data(request, channel, bytes)
+        self.log.append(&[Item::Data { request, channel, bytes }])
     }
 
     pub(crate) fn log(&self) -> &Log {
