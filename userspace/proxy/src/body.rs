@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -205,6 +205,8 @@ pub(crate) struct ProxiedBody {
     access: RunningAccess,
     /// The last byte that went out was a newline (or nothing went out yet).
     at_line_start: bool,
+    /// What had come when the answer began.
+    first: Option<Bytes>,
     trailers: Option<HeaderMap>,
     done: bool,
 }
@@ -216,7 +218,33 @@ impl ProxiedBody {
         record: RequestRecord,
         access: RunningAccess,
     ) -> Self {
-        Self { inner, masker, record, access, at_line_start: true, trailers: None, done: false }
+        Self { inner, masker, record, access, at_line_start: true, first: None, trailers: None, done: false }
+    }
+
+    /// Takes what has come together with the head. Most answers are whole then: one write records them, and one that
+    /// cannot be masked or recorded can still be refused in words.
+    pub(crate) fn begin(mut self) -> Result<ResponseBody, BodyError> {
+        let first = match self.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(first)) => first,
+            Poll::Ready(Err(error)) => {
+                self.finish(Some(error.to_string()));
+                return Err(error);
+            }
+        };
+        match first.map(Frame::into_data) {
+            Some(Ok(data)) => self.first = Some(data),
+            Some(Err(frame)) => self.trailers = frame.into_trailers().ok(),
+            None => {}
+        }
+        if self.done && self.trailers.is_none() {
+            return Ok(ResponseBody::Whole(self.first.take()));
+        }
+        self.record.tell_begun()?;
+        if self.first.is_some() {
+            self.access.guard();
+        }
+        Ok(ResponseBody::Proxied(Box::new(self)))
     }
 
     /// Closes the record of an answer without a body: nobody will poll it.
@@ -226,6 +254,9 @@ impl ProxiedBody {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
         if self.done {
             return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         }
@@ -244,38 +275,31 @@ impl ProxiedBody {
     /// The next frame for the client, after masking and recording.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
         loop {
-            let data = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            let (data, last) = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 Some(Err(error)) => return Poll::Ready(Err(BodyError::Upstream(error))),
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.mask(data)?,
+                    Ok(data) => (data, self.inner.is_end_stream()),
                     Err(frame) => {
                         // Of a masked answer only what the masker read is passed on.
                         self.trailers = frame.into_trailers().ok().filter(|_| self.masker.is_none());
                         continue;
                     }
                 },
-                None => {
-                    self.done = true;
-                    let rest = self.mask_rest()?;
-                    if rest.is_empty() {
-                        self.record.end(None)?;
-                        return Poll::Ready(Ok(self.trailers.take().map(Frame::trailers)));
-                    }
-                    self.pass(&rest)?;
-                    self.record.end(None)?;
-                    return Poll::Ready(Ok(Some(Frame::data(rest))));
-                }
+                None => (Bytes::new(), true),
             };
-            // The masker may keep a chunk back until it knows more.
+            // What has ended is closed now: a client that reads exactly Content-Length bytes never polls again.
+            self.done = last;
+            let data = self.mask(data)?;
             if !data.is_empty() {
-                self.pass(&data)?;
-                // What has ended is closed now: a client that reads exactly Content-Length bytes never polls again.
-                if self.masker.is_none() && self.inner.is_end_stream() {
-                    self.done = true;
-                    self.record.end(None)?;
-                }
+                self.record.sent(&data, self.done)?;
+                self.at_line_start = data.last() == Some(&b'\n');
                 return Poll::Ready(Ok(Some(Frame::data(data))));
             }
+            if self.done {
+                self.record.end(None)?;
+                return Poll::Ready(Ok(self.trailers.take().map(Frame::trailers)));
+            }
+            // The masker may keep a chunk back until it knows more.
         }
     }
 
@@ -283,20 +307,10 @@ impl ProxiedBody {
         let Some(masker) = &mut self.masker else { return Ok(data) };
         let mut out = Vec::with_capacity(data.len() + 64);
         masker.push(&data, &mut out)?;
+        if self.done {
+            masker.finish(&mut out)?;
+        }
         Ok(out.into())
-    }
-
-    fn mask_rest(&mut self) -> Result<Bytes, MaskError> {
-        let Some(masker) = &mut self.masker else { return Ok(Bytes::new()) };
-        let mut out = Vec::new();
-        masker.finish(&mut out)?;
-        Ok(out.into())
-    }
-
-    fn pass(&mut self, data: &[u8]) -> Result<(), RecordError> {
-        self.record.sent(data)?;
-        self.at_line_start = data.last().is_none_or(|last| *last == b'\n');
-        Ok(())
     }
 
     /// Ends the stream because access ended; says so inside the stream where its format allows it.
@@ -316,7 +330,7 @@ impl ProxiedBody {
         let recorded =
             self.record.event(&Event::Cut { request: self.record.number(), reason: reason.clone() });
         let outcome = recorded.and_then(|()| match &last_words {
-            Some(words) => self.record.sent(words),
+            Some(words) => self.record.sent(words, false),
             None => Ok(()),
         });
         self.finish(Some(reason.clone()));
@@ -335,15 +349,19 @@ impl ProxiedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.trailers.is_none() && (self.done || self.masker.is_none() && self.inner.is_end_stream())
+        // Not before the record is closed, which the last poll does.
+        self.done && self.first.is_none() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         // Last words are no part of what the server announced.
         if self.masker.is_some() || self.access.ending != Ending::Silent {
-            SizeHint::default()
-        } else {
-            self.inner.size_hint()
+            return SizeHint::default();
+        }
+        let first = self.first.as_ref().map_or(0, |first| first.len() as u64);
+        match self.inner.size_hint().exact() {
+            Some(rest) => SizeHint::with_exact(first + rest),
+            None => SizeHint::default(),
         }
     }
 }

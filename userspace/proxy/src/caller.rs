@@ -16,6 +16,8 @@ use crate::refusal::{Refusal, Refused};
 use crate::target::Route;
 use crate::terminate::Secured;
 use crate::upstream::{Pools, Presenting};
+use crate::wide::Wide;
+use crate::worker::WorkerId;
 
 /// How long a connection over its uid's limit may stay to be told so.
 const TURNED_AWAY: Duration = Duration::from_secs(5);
@@ -43,10 +45,11 @@ pub(crate) struct Person {
     pub(crate) subject: Subject,
     pub(crate) attestation: Arc<Attestation>,
     pub(crate) route: Route,
+    pub(crate) worker: WorkerId,
     proxy: Arc<Proxy>,
     h2: bool,
     line: Mutex<Option<Line>>,
-    pools: Mutex<Option<Pools>>,
+    pools: Mutex<Option<Arc<Pools>>>,
     pub(crate) hang_up: CancellationToken,
     /// Held as long as a stream of the connection goes on, upgraded ones included.
     _place: Arc<Place>,
@@ -65,7 +68,8 @@ impl Caller {
         proxy: &Arc<Proxy>,
         secured: Secured,
         place: Place,
-    ) -> (TlsStream<TcpStream>, Self) {
+        worker: WorkerId,
+    ) -> (TlsStream<Wide<TcpStream>>, Self) {
         let (place, hang_up) = (Arc::new(place), CancellationToken::new());
         let h2 = secured.speaks_h2();
         let Secured { io, attestation, route } = secured;
@@ -78,6 +82,7 @@ impl Caller {
                 subject,
                 attestation: Arc::clone(&attestation),
                 route,
+                worker,
                 proxy: Arc::clone(proxy),
                 h2,
                 line: Mutex::default(),
@@ -152,11 +157,11 @@ impl Person {
 
 impl Person {
     /// The pools that this connection's requests go to: its own, anew for another credential.
-    pub(crate) fn pools(&self, presenting: &Presenting) -> Pools {
+    pub(crate) fn pools(&self, presenting: &Presenting) -> Arc<Pools> {
         let mut own = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         match &*own {
-            Some(pools) if pools.present(&presenting.credential) => pools.clone(),
-            _ => own.insert(presenting.pools.of_one_connection()).clone(),
+            Some(pools) if pools.present(&presenting.credential) => Arc::clone(pools),
+            _ => Arc::clone(own.insert(Arc::new(presenting.pools.of_one_connection()))),
         }
     }
 }

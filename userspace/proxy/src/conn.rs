@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -26,7 +26,9 @@ use crate::decide::Decided;
 use crate::forward::Credentialed;
 use crate::refusal::Refused;
 use crate::terminate::{HEADER_TIMEOUT, Secured};
+use crate::wide::Wide;
 use crate::wire::Heads;
+use crate::worker::WorkerId;
 use crate::{Proxy, forward};
 
 /// Requests under way on one h2 connection. No more than what API servers allow (100 since Kubernetes 1.28), since each
@@ -42,6 +44,8 @@ pub(crate) enum ConnError {
     TooMany(Uid),
     #[error("bound for {0}, which is no target")]
     NoTarget(portcullis_identity::OriginalDst),
+    #[error("socket: {0}")]
+    Socket(#[source] std::io::Error),
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
     #[error("TLS handshake: {0}")]
@@ -55,15 +59,17 @@ pub(crate) enum ConnError {
 /// Serves one accepted connection to its end.
 pub(crate) async fn serve(
     proxy: Arc<Proxy>,
-    tcp: TcpStream,
+    tcp: std::net::TcpStream,
+    worker: WorkerId,
     drain: CancellationToken,
 ) -> Result<(), ConnError> {
+    let tcp = TcpStream::from_std(tcp).map_err(ConnError::Socket)?;
     let attested = Attested::new(tcp, &*proxy.attestor)?;
     let uid = attested.attestation().uid;
     let place = proxy.limits.place(uid).ok_or(ConnError::TooMany(uid))?;
     let secured = Secured::terminate(&proxy, attested).await?;
     let h2 = secured.speaks_h2();
-    let (io, caller) = Caller::identify(&proxy, secured, place).await;
+    let (io, caller) = Caller::identify(&proxy, secured, place, worker).await;
     let caller = Arc::new(caller);
     let hung_up = Arc::clone(&caller);
     tokio::select! {
@@ -74,7 +80,7 @@ pub(crate) async fn serve(
 
 async fn speak(
     proxy: Arc<Proxy>,
-    io: TlsStream<TcpStream>,
+    io: TlsStream<Wide<TcpStream>>,
     h2: bool,
     caller: Arc<Caller>,
     drain: CancellationToken,
@@ -134,13 +140,13 @@ async fn answer(
     caller: &Arc<Caller>,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let discovery = is_discovery(&request);
+    let uri = request.uri().clone();
     let retry_of = crate::denials::key(caller, &request);
     match pipeline(proxy, caller, request).await {
         Ok(response) => response,
         Err(refused) => {
             caller.refused(proxy, &refused, retry_of);
-            refused.refusal.response(discovery)
+            refused.refusal.response(is_discovery(&uri))
         }
     }
 }
@@ -159,6 +165,6 @@ async fn pipeline(
 }
 
 /// Whether kubectl asks for discovery here: refusals are worded for it even when the request is not read further.
-fn is_discovery(request: &Request<Incoming>) -> bool {
-    portcullis_kube::classify("GET", request.uri().path()).is_ok_and(|info| info.is_discovery())
+fn is_discovery(uri: &Uri) -> bool {
+    portcullis_kube::classify("GET", uri.path()).is_ok_and(|info| info.is_discovery())
 }

@@ -14,7 +14,7 @@ use portcullis_mask::{BodyMasker, Rules};
 use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
-use crate::body::{Ending, ProxiedBody, RequestBody, ResponseBody, RunningAccess};
+use crate::body::{BodyError, Ending, ProxiedBody, RequestBody, ResponseBody, RunningAccess};
 use crate::caller::Person;
 use crate::classify::Classified;
 use crate::decide::{Decided, Recorded};
@@ -30,7 +30,7 @@ const WARN_BEFORE: SignedDuration = SignedDuration::from_mins(5);
 /// A recorded request, dressed with the gate's own credential.
 pub(crate) struct Credentialed {
     request: Request<RequestBody>,
-    pools: Pools,
+    pools: Arc<Pools>,
     record: RequestRecord,
     exchange: Exchange,
     /// The client's side of an upgrade, when one was asked for.
@@ -70,7 +70,7 @@ impl Credentialed {
         decided: Decided,
         record: &RequestRecord,
         audit_id: &str,
-    ) -> Result<(Request<RequestBody>, Pools, Exchange, Option<OnUpgrade>), Refusal> {
+    ) -> Result<(Request<RequestBody>, Arc<Pools>, Exchange, Option<OnUpgrade>), Refusal> {
         let Decided { classified, allowed, rules, lease } = decided;
         let Classified { person, mut request, info, target: path, operation: _, upgrade } = classified;
         let target = &person.route.target;
@@ -90,9 +90,10 @@ impl Credentialed {
             let session = session.id().as_str();
             headers::set_impersonation(&mut head.headers, &person.subject, grant.as_deref(), session)?;
         }
-        let presenting = target.upstream.credential(&person.route.server_name).map_err(|source| {
-            Refusal::Credential { target: target.name.clone(), source: Box::new(source) }
-        })?;
+        let presenting =
+            target.upstream.credential(&person.route.server_name, person.worker).map_err(|source| {
+                Refusal::Credential { target: target.name.clone(), source: Box::new(source) }
+            })?;
         if let Some(value) = presenting.credential.authorization() {
             head.headers.insert(header::AUTHORIZATION, value);
         }
@@ -175,14 +176,10 @@ impl Exchange {
         client: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let status = response.status();
-        record.set_status(status.as_u16());
-        record.event(&Event::ResponseStarted {
-            request: record.number(),
-            status: status.as_u16(),
-            content_type: text_of(response.headers().get(header::CONTENT_TYPE)),
-            masked: self.rules.is_some(),
-        })?;
+        let content_type = text_of(response.headers().get(header::CONTENT_TYPE));
+        record.begun(status.as_u16(), content_type, self.rules.is_some());
         if status == StatusCode::SWITCHING_PROTOCOLS {
+            record.tell_begun()?;
             return self.switch(response, record, client);
         }
         headers::strip_response(response.headers_mut());
@@ -192,6 +189,7 @@ impl Exchange {
         let long_running = self.info.is_long_running(&self.path);
         let ending = if long_running { self.ending(&response) } else { Ending::Silent };
         if long_running && let Some(kind) = self.stream_kind() {
+            record.tell_begun()?;
             record.event(&Event::StreamOpened {
                 request: record.number(),
                 kind,
@@ -207,8 +205,14 @@ impl Exchange {
         let mut body = ProxiedBody::new(body, masker, record, access);
         if bodiless {
             body.finish_empty()?;
+            return Ok(Response::from_parts(head, ResponseBody::Proxied(Box::new(body))));
         }
-        Ok(Response::from_parts(head, ResponseBody::Proxied(Box::new(body))))
+        match body.begin() {
+            Ok(body) => Ok(Response::from_parts(head, body)),
+            Err(BodyError::Mask(error)) => Err(error.into()),
+            Err(BodyError::Record(error)) => Err(error.into()),
+            Err(error) => Err(Refusal::Upstream { target: self.target, cause: root_cause(&error) }),
+        }
     }
 
     /// What kind of stream an endless answer is.

@@ -22,7 +22,9 @@ mod target;
 mod terminate;
 mod upgrade;
 mod upstream;
+mod wide;
 mod wire;
+mod worker;
 mod writeback;
 
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub use limits::Limits;
 pub use listen::{Counts, listen};
 pub use target::{Routing, Target};
 pub use upstream::Upstream;
+pub use worker::Workers;
 
 /// All that the pipeline needs, made by the daemon and shared by every connection.
 pub struct Proxy {

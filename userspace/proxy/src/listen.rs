@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Proxy;
 use crate::conn::{self, ConnError};
+use crate::worker::Workers;
 
 /// Connections served at once; more wait in the kernel's accept queue.
 const MAX_CONNECTIONS: usize = 32_768;
@@ -30,10 +31,11 @@ pub struct Counts {
     pub failed: AtomicU64,
 }
 
-/// Serves what `accept` gives until `drain` is cancelled; connections under way are spawned on `connections`.
+/// Serves what `accept` gives on `workers` until `drain` is cancelled; connections under way are in `connections`.
 pub async fn listen(
     proxy: Arc<Proxy>,
     accept: impl AsyncFn() -> io::Result<(TcpStream, SocketAddr)>,
+    workers: &Workers,
     connections: TaskTracker,
     drain: CancellationToken,
 ) {
@@ -52,23 +54,25 @@ pub async fn listen(
             }
         };
         proxy.counts.accepted.fetch_add(1, Ordering::Relaxed);
-        let (proxy, drain) = (Arc::clone(&proxy), drain.clone());
-        connections.spawn(async move {
-            let outcome = conn::serve(Arc::clone(&proxy), tcp, drain).await;
-            drop(permit);
+        let Some((worker, load)) = workers.least_loaded() else { return };
+        let (proxy, drain, id) = (Arc::clone(&proxy), drain.clone(), worker.id);
+        let serving = async move {
+            let outcome = conn::serve(Arc::clone(&proxy), tcp, id, drain).await;
+            drop((permit, load));
             account(&proxy.counts, outcome);
-        });
+        };
+        connections.spawn_on(serving, &worker.runtime);
     }
 }
 
-/// Accepts once there is room for one more.
+/// Accepts once there is room for one more; the socket is a worker's to poll.
 async fn within(
     limit: &Arc<Semaphore>,
     accept: &impl AsyncFn() -> io::Result<(TcpStream, SocketAddr)>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(std::net::TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(limit).acquire_owned().await.map_err(io::Error::other)?;
     let (tcp, _) = accept().await?;
-    Ok((tcp, permit))
+    Ok((tcp.into_std()?, permit))
 }
 
 fn account(counts: &Counts, outcome: Result<(), ConnError>) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use portcullis_access::RecordLevel;
-use portcullis_record::{Channel, Event, RecordError, SessionHandle};
+use portcullis_record::{Channel, Event, Item, RecordError, SessionHandle};
 
 /// The open record of one request. Nothing is forwarded without one; dropping it unfinished closes it as abandoned.
 pub(crate) struct RequestRecord {
@@ -14,6 +14,8 @@ pub(crate) struct RequestRecord {
     level: RecordLevel,
     started: Instant,
     status: Option<u16>,
+    /// The answer's beginning, until it is written with the first bytes.
+    begun: Option<Event>,
     received: Arc<AtomicU64>,
     sent: u64,
     open: bool,
@@ -34,6 +36,7 @@ impl RequestRecord {
             level,
             started: Instant::now(),
             status: None,
+            begun: None,
             received: Arc::default(),
             sent: 0,
             open: true,
@@ -53,14 +56,25 @@ impl RequestRecord {
         self.session.event(event)
     }
 
-    pub(crate) fn set_status(&mut self, status: u16) {
+    /// The answer has begun. Written together with what follows; [`tell_begun`](Self::tell_begun) where that may
+    /// take its time.
+    pub(crate) fn begun(&mut self, status: u16, content_type: Option<String>, masked: bool) {
         self.status = Some(status);
+        self.begun = Some(Event::ResponseStarted { request: self.number, status, content_type, masked });
     }
 
-    /// Bytes that go to the client, after masking.
-    pub(crate) fn sent(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+    /// Writes that the answer has begun, if that is still to be told.
+    pub(crate) fn tell_begun(&mut self) -> Result<(), RecordError> {
+        self.begun.take().map_or(Ok(()), |begun| self.session.event(&begun))
+    }
+
+    /// Bytes that go to the client, after masking; the `last` ones close the record.
+    pub(crate) fn sent(&mut self, bytes: &[u8], last: bool) -> Result<(), RecordError> {
         self.sent += bytes.len() as u64;
-        self.data(Channel::Body, bytes)
+        let ended = if last { self.close(None) } else { None };
+        let body = Item::Data { request: self.number, channel: Channel::Body, bytes };
+        let body = (self.level == RecordLevel::Full).then_some(body);
+        self.append(body, ended.as_ref())
     }
 
     /// Counts bytes that went to the client in an upgraded stream, whose content is recorded by channel.
@@ -78,10 +92,13 @@ impl RequestRecord {
 
     /// Closes the record; `error` says what cut the request short.
     pub(crate) fn end(&mut self, error: Option<String>) -> Result<(), RecordError> {
-        if !std::mem::take(&mut self.open) {
-            return Ok(());
-        }
-        self.session.event(&Event::RequestEnded {
+        let ended = self.close(error);
+        self.append(None, ended.as_ref())
+    }
+
+    /// What closes the record, the first time.
+    fn close(&mut self, error: Option<String>) -> Option<Event> {
+        std::mem::take(&mut self.open).then(|| Event::RequestEnded {
             request: self.number,
             status: self.status,
             bytes_in: self.received.load(Ordering::Relaxed),
@@ -89,6 +106,14 @@ impl RequestRecord {
             duration_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             error,
         })
+    }
+
+    /// Writes what there is of: the answer's beginning, a piece of it, the end of the request.
+    fn append(&mut self, body: Option<Item<'_>>, ended: Option<&Event>) -> Result<(), RecordError> {
+        let begun = self.begun.take();
+        let items = [begun.as_ref().map(Item::Event), body, ended.map(Item::Event)];
+        let items: Vec<Item<'_>> = items.into_iter().flatten().collect();
+        self.session.append(&items)
     }
 }
 

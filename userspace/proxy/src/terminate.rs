@@ -11,6 +11,7 @@ use tokio_rustls::server::TlsStream;
 use crate::Proxy;
 use crate::conn::ConnError;
 use crate::target::Route;
+use crate::wide::Wide;
 
 /// How long a client may take for its handshake; kubectl needs milliseconds.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,7 +20,7 @@ pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An attested connection to a known target with TLS done.
 pub(crate) struct Secured {
-    pub(crate) io: TlsStream<TcpStream>,
+    pub(crate) io: TlsStream<Wide<TcpStream>>,
     pub(crate) attestation: Arc<Attestation>,
     pub(crate) route: Route,
 }
@@ -31,7 +32,7 @@ impl Secured {
         let route = Route::find(&*proxy.routing, destination).ok_or(ConnError::NoTarget(destination))?;
         tcp.set_nodelay(true).map_err(ConnError::Handshake)?;
         let config = proxy.leaves.server_config(&route.target.name, destination.0, &route.target.names)?;
-        let io = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(tcp))
+        let io = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(Wide::new(tcp)))
             .await
             .map_err(|_| ConnError::HandshakeTimeout)?
             .map_err(ConnError::Handshake)?;

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ use tokio_rustls::client::TlsStream;
 use portcullis_credential::{Credential, CredentialError, CredentialId, Source, UpstreamTls};
 
 use crate::body::RequestBody;
+use crate::wide::Wide;
+use crate::worker::WorkerId;
 
 /// How long a TCP connect and a TLS handshake with the API server may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +42,7 @@ const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 pub struct Upstream {
     source: Box<dyn Source>,
     tls: UpstreamTls,
-    pools: Mutex<HashMap<(CredentialId, ServerName<'static>), Pools>>,
+    pools: Mutex<HashMap<(CredentialId, ServerName<'static>, WorkerId), Arc<Pools>>>,
 }
 
 impl Upstream {
@@ -50,25 +52,26 @@ impl Upstream {
         Self { source, tls, pools: Mutex::new(HashMap::new()) }
     }
 
-    /// The credential to present now, with the pools that belong to it.
+    /// The credential to present now, with the pools that belong to it and to `worker`.
     ///
     /// # Errors
     /// When the credential cannot be had: the request is refused.
     pub(crate) fn credential(
         &self,
         server_name: &ServerName<'static>,
+        worker: WorkerId,
     ) -> Result<Presenting, CredentialError> {
         let credential = self.source.current()?;
         let id = credential.id();
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (id, server_name.clone());
+        let key = (id, server_name.clone(), worker);
         if let Some(pools) = pools.get(&key) {
-            return Ok(Presenting { credential, pools: pools.clone() });
+            return Ok(Presenting { credential, pools: Arc::clone(pools) });
         }
         // A rotated credential retires the pools of the one before; requests under way keep theirs.
-        pools.retain(|(pooled, _), _| *pooled == key.0);
-        let fresh = Pools::new(&self.tls, &credential, server_name)?;
-        pools.insert(key, fresh.clone());
+        pools.retain(|(pooled, ..), _| *pooled == key.0);
+        let fresh = Arc::new(Pools::new(&self.tls, &credential, server_name)?);
+        pools.insert(key, Arc::clone(&fresh));
         Ok(Presenting { credential, pools: fresh })
     }
 }
@@ -76,7 +79,7 @@ impl Upstream {
 /// A credential about to be presented, and the connections that may carry it.
 pub(crate) struct Presenting {
     pub(crate) credential: Credential,
-    pub(crate) pools: Pools,
+    pub(crate) pools: Arc<Pools>,
 }
 
 type Pool = Client<Connector, RequestBody>;
@@ -158,7 +161,7 @@ impl Connector {
         let connecting = async {
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
-            self.tls.connect(self.server_name, tcp).await
+            self.tls.connect(self.server_name, Wide::new(tcp)).await
         };
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
             std::io::Error::new(
@@ -185,7 +188,7 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 /// A TLS connection that tells the pool which protocol it speaks.
-pub(crate) struct UpstreamIo(TokioIo<Box<TlsStream<TcpStream>>>);
+pub(crate) struct UpstreamIo(TokioIo<Box<TlsStream<Wide<TcpStream>>>>);
 
 impl Connection for UpstreamIo {
     fn connected(&self) -> Connected {

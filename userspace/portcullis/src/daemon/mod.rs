@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use portcullis_proxy::Workers;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
@@ -31,7 +33,8 @@ pub(crate) fn run(config_path: &Path, socket: &Path) -> Result<()> {
     let config = Config::read(config_path)?;
     protect_memory()?;
     raise_open_files()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // This thread accepts, listens to commands and keeps house; connections have threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
@@ -48,6 +51,8 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     let Parts { proxy, listeners, access, control, routes } = parts;
     let reloader = Reloader::new(config_path, config, Arc::clone(&access), routes);
 
+    let workers =
+        std::thread::available_parallelism().and_then(Workers::start).context("cannot start workers")?;
     let drain = CancellationToken::new();
     let connections = TaskTracker::new();
     tokio::spawn(control::serve(commands, Arc::new(control)));
@@ -55,6 +60,7 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     let listening = portcullis_proxy::listen(
         Arc::clone(&proxy),
         async || listeners.accept().await,
+        &workers,
         connections.clone(),
         drain.clone(),
     );
