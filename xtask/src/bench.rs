@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// How many watches to hold open
     #[arg(long, default_value_t = 1000, value_name = "N")]
     watches: usize,
+    /// Measure nothing: leave everything running until Ctrl-C, to profile the daemon
+    #[arg(long)]
+    keep: bool,
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -74,6 +77,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     nginx::ensure_installed()?;
     let bench = Bench::set(&build_programs()?, interrupted)?;
+    if args.keep {
+        return bench.keep();
+    }
     let mut report = Report::begin(&bench)?;
 
     step::note(&format!("Hold {} watches open", args.watches));
@@ -149,6 +155,17 @@ impl Bench {
     /// Recordings of full rounds are gigabytes: what has ended long enough ago to be on the disk goes.
     fn stage_recordings_pruned(&self) -> Result<()> {
         measure::prune(&self.stage.recordings(), Duration::from_secs(10))
+    }
+
+    fn keep(&self) -> Result<()> {
+        step::note(&format!("The daemon is process {}. To put it under load:", self.daemon_pid()?));
+        for lane in LANES {
+            step::note(&format!("{lane}: {:?}", self.generator(lane, "load", &lane.path(Size::Small))));
+        }
+        while self.check_interrupt().is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
     }
 
     fn check_interrupt(&self) -> Result<()> {

@@ -113,7 +113,7 @@ impl Watches {
 
 impl Bench {
     /// The bench's client on a lane: outside the gate's cgroup, or as an engineer in it.
-    fn generator(&self, lane: Lane, verb: &str, path: &str) -> Command {
+    pub(crate) fn generator(&self, lane: Lane, verb: &str, path: &str) -> Command {
         let mut command = match lane.through_gate() {
             true => self.stage.command(ALICE, &self.program),
             false => Command::new(&self.program),
