@@ -53,6 +53,8 @@ pub struct StageOptions {
     pub client_certificate: bool,
     /// Where recordings go; else below the stage's folder.
     pub record_dir: Option<PathBuf>,
+    /// How many connections a person may have; else the daemon's default.
+    pub connections_per_uid: Option<usize>,
     /// Another cluster instead of a simulated one.
     pub upstream: Option<Upstream>,
 }
@@ -78,6 +80,7 @@ impl StageOptions {
             impersonate: false,
             client_certificate: false,
             record_dir: None,
+            connections_per_uid: None,
             upstream: None,
         }
     }
@@ -368,6 +371,7 @@ fn configuration(
         .map(|person| json!({ "uid": person.uid, "name": person.name, "groups": person.groups }))
         .collect();
     let port = free_port()?;
+    let limits = options.connections_per_uid.map_or(json!({}), |limit| json!({ "connectionsPerUid": limit }));
     let record_dir = options.record_dir.clone().unwrap_or_else(|| dir.path().join("recordings"));
     Ok(json!({
         "apiVersion": "portcullis.dev/v1alpha1",
@@ -390,6 +394,7 @@ fn configuration(
         "roles": dir.path().join("roles"),
         "access": { "store": dir.path().join("state/access.db"), "adminGroups": ["leads"] },
         "record": { "dir": record_dir, "minFreeBytes": 0 },
+        "limits": limits,
     }))
 }
 
