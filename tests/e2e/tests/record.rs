@@ -85,7 +85,7 @@ fn a_command_is_one_session_with_its_requests_and_audit_ids() -> Result<()> {
 
 #[test]
 fn nothing_is_forwarded_when_it_cannot_be_recorded() -> Result<()> {
-    let disk = SmallDisk::mount()?;
+    let disk = SmallDisk::mount("faults")?;
     let options =
         StageOptions { record_dir: Some(disk.0.join("rec")), ..StageOptions::with_roles(&everything_role()) };
     let stage = Stage::set(&programs()?, &options)?;
@@ -110,12 +110,31 @@ fn nothing_is_forwarded_when_it_cannot_be_recorded() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_stream_breaks_off_where_its_recording_does() -> Result<()> {
+    let disk = SmallDisk::mount("stream")?;
+    let options =
+        StageOptions { record_dir: Some(disk.0.join("rec")), ..StageOptions::with_roles(&everything_role()) };
+    let stage = Stage::set(&programs()?, &options)?;
+    stage.grant(ALICE, "everything", "1h")?;
+    let kubectl = newest()?;
+    // More than the disk holds, and without an end.
+    let ended = output(&mut stage.kubectl(ALICE, &kubectl, &["exec", "shell", "-c", "sh", "--", "yes"]), LIMIT)?;
+    assert_ne!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.len() > 100_000, "{} bytes were shown", ended.stdout.len());
+    disk.run("mount", &["-o", "remount,size=2m"])?;
+    let session = newest_session(&stage, &kubectl)?;
+    let recorded = session["bytes"].as_u64().context("bytes")?;
+    assert!(recorded >= ended.stdout.len() as u64, "{} bytes were shown, {recorded} recorded", ended.stdout.len());
+    Ok(())
+}
+
 /// A tmpfs of one megabyte.
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("portcullis-disk-{}", std::process::id()));
+    fn mount(name: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("portcullis-disk-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         let disk = Self(path);
         disk.run("mount", &["-t", "tmpfs", "-o", "size=1m", "none"])?;
