@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use listenfd::ListenFd;
 use portcullis_access::{Access, SystemClock, load_roles};
@@ -132,11 +132,39 @@ fn interception_ca(config: &Config) -> Result<InterceptionCa> {
     Ok(ca)
 }
 
+/// Makes the folder of our keys, and refuses one in which somebody else could put theirs.
 fn prepare(state: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(state)
-        .with_context(|| format!("cannot make stateDir {}", state.display()))
+        .with_context(|| format!("cannot make stateDir {}", state.display()))?;
+    let found =
+        std::fs::metadata(state).with_context(|| format!("cannot look at stateDir {}", state.display()))?;
+    let (mode, owner) = (found.mode() & 0o7777, found.uid());
+    ensure!(
+        mode & 0o022 == 0 && owner == nix::unistd::geteuid().as_raw(),
+        "stateDir {} can be written by others (mode {mode:04o}, owner {owner}): they could put keys of their own there",
+        state.display()
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_may_write_where_our_keys_are() {
+        let dir = std::env::temp_dir().join(format!("portcullis-state-{}", std::process::id()));
+        prepare(&dir).unwrap();
+        prepare(&dir).unwrap();
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o770)).unwrap();
+        let error = prepare(&dir).unwrap_err().to_string();
+        std::fs::remove_dir(&dir).unwrap();
+        assert!(error.contains("mode 0770"), "{error}");
+    }
 }
