@@ -61,6 +61,23 @@ fn a_denial_names_what_why_and_how_to_ask() -> Result<()> {
 }
 
 #[test]
+fn a_denied_watch_is_told_why_as_well() -> Result<()> {
+    let stage = stage(&ROLES.replace("[get, list, watch]", "[get, list]"))?;
+    stage.grant(ALICE, "look", "1h")?;
+    for kubectl in installed()? {
+        let denied = output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods", "-w"]), LIMIT)?;
+        assert_eq!(denied.code, 1);
+        assert!(
+            denied.stderr.contains("may not watch pods"),
+            "kubectl {}: {}",
+            kubectl.version,
+            denied.stderr
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn the_printed_command_asks_and_another_person_approves() -> Result<()> {
     let stage = stage(ROLES)?;
     let kubectl = newest()?;

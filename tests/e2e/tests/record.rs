@@ -119,13 +119,18 @@ fn a_stream_breaks_off_where_its_recording_does() -> Result<()> {
     stage.grant(ALICE, "everything", "1h")?;
     let kubectl = newest()?;
     // More than the disk holds, and without an end.
-    let ended = output(&mut stage.kubectl(ALICE, &kubectl, &["exec", "shell", "-c", "sh", "--", "yes"]), LIMIT)?;
+    let ended =
+        output(&mut stage.kubectl(ALICE, &kubectl, &["exec", "shell", "-c", "sh", "--", "yes"]), LIMIT)?;
     assert_ne!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stdout.len() > 100_000, "{} bytes were shown", ended.stdout.len());
     disk.run("mount", &["-o", "remount,size=2m"])?;
     let session = newest_session(&stage, &kubectl)?;
     let recorded = session["bytes"].as_u64().context("bytes")?;
-    assert!(recorded >= ended.stdout.len() as u64, "{} bytes were shown, {recorded} recorded", ended.stdout.len());
+    assert!(
+        recorded >= ended.stdout.len() as u64,
+        "{} bytes were shown, {recorded} recorded",
+        ended.stdout.len()
+    );
     Ok(())
 }
 

@@ -24,7 +24,7 @@ use crate::caller::Caller;
 use crate::classify::Classified;
 use crate::decide::Decided;
 use crate::forward::Credentialed;
-use crate::refusal::Refused;
+use crate::refusal::{Refused, Wording};
 use crate::terminate::{HEADER_TIMEOUT, Secured};
 use crate::wide::Wide;
 use crate::wire::Heads;
@@ -146,7 +146,7 @@ async fn answer(
         Ok(response) => response,
         Err(refused) => {
             caller.refused(proxy, &refused, retry_of);
-            refused.refusal.response(is_discovery(&uri))
+            refused.refusal.response(wording(&uri))
         }
     }
 }
@@ -164,7 +164,12 @@ async fn pipeline(
     forward::send(credentialed).await
 }
 
-/// Whether kubectl asks for discovery here: refusals are worded for it even when the request is not read further.
-fn is_discovery(uri: &Uri) -> bool {
-    portcullis_kube::classify("GET", uri.path()).is_ok_and(|info| info.is_discovery())
+/// How a refusal is to be worded here, even when the request was not read further.
+fn wording(uri: &Uri) -> Wording {
+    let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
+    match portcullis_kube::classify("GET", target) {
+        Ok(info) if info.is_discovery() => Wording::Discovery,
+        Ok(info) if info.verb == "watch" => Wording::Text,
+        _ => Wording::Status,
+    }
 }

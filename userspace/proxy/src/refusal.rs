@@ -94,6 +94,18 @@ impl From<MaskError> for Refusal {
     }
 }
 
+/// How a refusal is worded. kubectl shows what it reads of it word for word, and else just "unknown" (checked on 1.27 to
+/// 1.33).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wording {
+    /// A `metav1.Status`.
+    Status,
+    /// Plain text: kubectl before 1.32 reads no Status in answer to a watch.
+    Text,
+    /// Plain text, and always 403.
+    Discovery,
+}
+
 /// A refusal, and the number of the request in its session where it had one already.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -153,18 +165,17 @@ impl Refusal {
         }
     }
 
-    /// The answer: a `metav1.Status`, or plain text on discovery paths, where kubectl shows a Status as just
-    /// "unknown" (checked on 1.27 to 1.33).
-    pub(crate) fn response(&self, discovery: bool) -> Response<ResponseBody> {
+    /// The answer, in the form that the client can show.
+    pub(crate) fn response(&self, wording: Wording) -> Response<ResponseBody> {
         let message = self.to_string();
-        let (body, content_type) = if discovery {
-            (Bytes::from(message), "text/plain; charset=utf-8")
-        } else {
-            (Bytes::from(self.status(message).to_json()), "application/json")
+        let (body, content_type) = match wording {
+            Wording::Status => (Bytes::from(self.status(message).to_json()), "application/json"),
+            Wording::Text | Wording::Discovery => (Bytes::from(message), "text/plain; charset=utf-8"),
         };
         let mut response = Response::new(ResponseBody::whole(body));
         // On discovery paths a 4xx other than 403 makes kubectl drop the text as well.
-        *response.status_mut() = if discovery { StatusCode::FORBIDDEN } else { self.code() };
+        *response.status_mut() =
+            if wording == Wording::Discovery { StatusCode::FORBIDDEN } else { self.code() };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
