@@ -57,7 +57,7 @@ impl Denied {
             (None, Some((role, duration)), Some(id)) => push(
                 text,
                 format_args!(
-                    " Ask for it: portcullis request --from {id} --reason \"…\" (role {role} on {target} for {})",
+                    " Ask for it (role {role} on {target} for {}): portcullis request --from {id} --reason \"…\"",
                     format_duration(duration)
                 ),
             ),

@@ -198,8 +198,8 @@ fn a_denial_says_how_to_ask() {
     assert_eq!(
         no.message(&query, Some(&id)),
         "portcullis: denied: alice may not delete pods \"web\" in namespace \"prod\" of target demo: no active \
-         grant covers it. Ask for it: portcullis request --from d-7f3a9c --reason \"…\" (role pod-admin on demo for \
-         10m)"
+         grant covers it. Ask for it (role pod-admin on demo for 10m): portcullis request --from d-7f3a9c --reason \
+         \"…\""
     );
     assert_eq!(
         message(&nothing, &alice, "list deployments.apps", start()),
