@@ -104,7 +104,9 @@ impl<S: Read + Write> Wire<S> {
                     self.start += length;
                     return Ok(size);
                 }
-                Ok(httparse::Status::Partial) => ensure!(self.fill()?, "the connection was closed within a body"),
+                Ok(httparse::Status::Partial) => {
+                    ensure!(self.fill()?, "the connection was closed within a body")
+                }
                 Err(_) => bail!("a chunk without a size"),
             }
         }

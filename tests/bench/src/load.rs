@@ -55,7 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .map(|_| {
             let client = Wire::new(tls::connect(args.address, &config)?);
             let request = request(&args.path, args.address);
-            let (warm_up, counted) = (Duration::from_millis(args.warm_up), Duration::from_millis(args.milliseconds));
+            let (warm_up, counted) =
+                (Duration::from_millis(args.warm_up), Duration::from_millis(args.milliseconds));
             let start = Arc::clone(&start);
             Ok(std::thread::spawn(move || ask(client, &request, &start, warm_up, counted)))
         })
@@ -69,7 +70,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     ensure!(!total.nanoseconds.is_empty(), "no request was answered in {} ms", args.milliseconds);
     total.nanoseconds.sort_unstable();
-    let at = |share: f64| f64::from(total.nanoseconds[(total.nanoseconds.len() as f64 * share) as usize]) / 1e3;
+    let at =
+        |share: f64| f64::from(total.nanoseconds[(total.nanoseconds.len() as f64 * share) as usize]) / 1e3;
     let seconds = args.milliseconds as f64 / 1e3;
     let requests = total.nanoseconds.len() as u64;
     crate::report(&Seen {

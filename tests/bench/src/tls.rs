@@ -30,8 +30,11 @@ pub(crate) fn server_config(dir: &Path) -> Result<Arc<ServerConfig>> {
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
     let key = KeyPair::generate()?;
     let certificate = CertificateParams::new(NAMES.map(str::to_owned))?.signed_by(&key, &ca)?;
-    for (name, pem) in [("ca.crt", ca.pem()), ("server.crt", certificate.pem()), ("server.key", key.serialize_pem())] {
-        fs::write(dir.join(name), pem).with_context(|| format!("cannot write {name} in {}", dir.display()))?;
+    for (name, pem) in
+        [("ca.crt", ca.pem()), ("server.crt", certificate.pem()), ("server.key", key.serialize_pem())]
+    {
+        fs::write(dir.join(name), pem)
+            .with_context(|| format!("cannot write {name} in {}", dir.display()))?;
     }
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -45,7 +48,9 @@ pub(crate) fn server_config(dir: &Path) -> Result<Arc<ServerConfig>> {
 /// Trusts the CA in `file` and nothing else.
 pub(crate) fn client_config(file: &Path) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).with_context(|| format!("cannot read {}", file.display()))? {
+    for certificate in
+        CertificateDer::pem_file_iter(file).with_context(|| format!("cannot read {}", file.display()))?
+    {
         roots.add(certificate?)?;
     }
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))

@@ -12,10 +12,13 @@ use super::measure::{Connects, Sample, Watches};
 use super::table::table;
 use super::{Bench, nginx};
 
+/// What each lane did under one load, a sample a round.
+type Lanes = Vec<(Lane, Vec<Sample>)>;
+
 /// All that was measured.
 pub(crate) struct Report {
     machine: String,
-    pub(crate) loads: Vec<(Load, Vec<(Lane, Vec<Sample>)>)>,
+    pub(crate) loads: Vec<(Load, Lanes)>,
     pub(crate) connects: Option<Connects>,
     pub(crate) watches: Option<Watches>,
 }
