@@ -14,10 +14,13 @@ use e2e::{ALICE, Cluster, Kubectl, Output, Running, Stage, StageOptions, install
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Makes a kubectl command from its arguments.
+type Kubectls<'a> = Box<dyn Fn(&[&str]) -> Command + 'a>;
+
 /// One side of the comparison: how to run kubectl there.
 struct Side<'a> {
     name: &'static str,
-    command: Box<dyn Fn(&[&str]) -> Command + 'a>,
+    command: Kubectls<'a>,
 }
 
 /// How two outputs are compared.
