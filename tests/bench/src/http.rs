@@ -105,7 +105,7 @@ impl<S: Read + Write> Wire<S> {
                     return Ok(size);
                 }
                 Ok(httparse::Status::Partial) => {
-                    ensure!(self.fill()?, "the connection was closed within a body")
+                    ensure!(self.fill()?, "the connection was closed within a body");
                 }
                 Err(_) => bail!("a chunk without a size"),
             }
