@@ -18,8 +18,8 @@ use e2e::{ALICE, Running, Stage, StageOptions, Upstream};
 use serde_json::{Value, json};
 
 use crate::{build, step, workspace};
-use lane::{LANES, Lane, Load, Size};
-use measure::{Connects, Sample, Watches};
+use lane::{LANES, Load, Size};
+use measure::{ByLane, Connects, Sample, Watches};
 use nginx::Nginx;
 use report::Report;
 
@@ -139,9 +139,8 @@ impl Bench {
     }
 
     /// One sample of each lane a round; by lane.
-    fn alternate(&self, load: Load, rounds: usize) -> Result<Vec<(Lane, Vec<Sample>)>> {
-        let mut samples: Vec<(Lane, Vec<Sample>)> =
-            LANES.into_iter().map(|lane| (lane, Vec::new())).collect();
+    fn alternate(&self, load: Load, rounds: usize) -> Result<ByLane> {
+        let mut samples: ByLane = LANES.into_iter().map(|lane| (lane, Vec::new())).collect();
         for _ in 0..rounds {
             for (lane, samples) in &mut samples {
                 self.check_interrupt()?;
@@ -160,7 +159,18 @@ impl Bench {
     fn keep(&self) -> Result<()> {
         step::note(&format!("The daemon is process {}. To put it under load:", self.daemon_pid()?));
         for lane in LANES {
-            step::note(&format!("{lane}: {:?}", self.generator(lane, "load", &lane.path(Size::Small))));
+            let path = lane.path(Size::Small);
+            let asked = self.asked(lane, "load", &path).join(" ");
+            let asked = format!("{} {asked} --connections 16 --milliseconds 10000", self.program.display());
+            step::note(&match lane.through_gate() {
+                true => format!(
+                    "{lane}: sh -c 'echo $$ > {}/cgroup.procs && exec setpriv --reuid={uid} --regid={uid} \
+                     --clear-groups {asked}'",
+                    self.stage.engineers().path().display(),
+                    uid = ALICE.uid,
+                ),
+                false => format!("{lane}: {asked}"),
+            });
         }
         while self.check_interrupt().is_ok() {
             std::thread::sleep(Duration::from_millis(100));
@@ -174,8 +184,12 @@ impl Bench {
     }
 }
 
-/// Builds what runs, optimised; returns the folder it is in.
+/// Builds what runs, optimised, unless `PORTCULLIS_PROGRAMS` names a folder with another build to measure; returns the
+/// folder it is in.
 fn build_programs() -> Result<PathBuf> {
+    if let Some(programs) = std::env::var_os("PORTCULLIS_PROGRAMS") {
+        return Ok(programs.into());
+    }
     build::gate()?;
     let mut cargo = Command::new(workspace::cargo());
     cargo.current_dir(workspace::root());

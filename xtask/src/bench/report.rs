@@ -8,17 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::lane::{Lane, Load, Size};
-use super::measure::{Connects, Sample, Watches};
+use super::measure::{ByLane, Connects, Sample, Watches};
 use super::table::table;
 use super::{Bench, nginx};
-
-/// What each lane did under one load, a sample a round.
-type Lanes = Vec<(Lane, Vec<Sample>)>;
 
 /// All that was measured.
 pub(crate) struct Report {
     machine: String,
-    pub(crate) loads: Vec<(Load, Lanes)>,
+    pub(crate) loads: Vec<(Load, ByLane)>,
     pub(crate) connects: Option<Connects>,
     pub(crate) watches: Option<Watches>,
 }
@@ -57,7 +54,7 @@ impl Report {
 
     fn compared(&self, size: Size) -> Result<String> {
         let (one, many) = (self.load(size, 1)?, self.load(size, 16)?);
-        let lane = |lanes: &[(Lane, Vec<Sample>)], lane: Lane| Medians::find(lanes, lane);
+        let lane = |lanes: &ByLane, lane: Lane| Medians::find(lanes, lane);
         let (direct1, direct16) = (lane(one, Lane::Direct)?, lane(many, Lane::Direct)?);
         let nginx16 = lane(many, Lane::Nginx)?;
         let rows = one
@@ -121,7 +118,7 @@ impl Report {
         Ok(table(&["", "measured", "at most", "", ""], &rows))
     }
 
-    fn load(&self, size: Size, connections: usize) -> Result<&[(Lane, Vec<Sample>)]> {
+    fn load(&self, size: Size, connections: usize) -> Result<&ByLane> {
         let found = self.loads.iter().find(|(load, _)| load.size == size && load.connections == connections);
         Ok(&found.with_context(|| format!("{size} was not measured on {connections} connections"))?.1)
     }
@@ -137,7 +134,7 @@ struct Medians {
 }
 
 impl Medians {
-    fn find(lanes: &[(Lane, Vec<Sample>)], lane: Lane) -> Result<Self> {
+    fn find(lanes: &ByLane, lane: Lane) -> Result<Self> {
         let found = lanes.iter().find(|(name, _)| *name == lane);
         let (_, samples) = found.with_context(|| format!("{lane} was not measured"))?;
         let of = |figure: fn(&Sample) -> f64| {
