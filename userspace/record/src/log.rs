@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LockResult, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,6 +15,9 @@ use crate::health::Health;
 use crate::segment::{self, SegmentHeader, SegmentWriter};
 use crate::session::Item;
 use crate::{Clock, RecordError, SessionId};
+
+/// Looks at a lock before sleeping on it: a few microseconds.
+const SPINS: u32 = 300;
 
 /// Appends frames to a session's segments. What one call wrote is in the kernel's hands when it returns; after the
 /// first failure every call fails, since a recording with a hole would look like one without.
@@ -149,12 +152,24 @@ impl Log {
     }
 
     fn lock_open(&self) -> Result<MutexGuard<'_, Writer>, RecordError> {
-        let writer = self.writer.lock().map_err(|_| RecordError::Panicked)?;
+        let writer = self.lock().map_err(|_| RecordError::Panicked)?;
         match &writer.state {
             State::Open(_) => Ok(writer),
             State::Ended => Err(RecordError::Ended(self.id.clone())),
             State::Failed(cause) => Err(self.poisoned(cause)),
         }
+    }
+
+    /// Whoever has the lock gives it back after a write to the page cache: going to sleep would take longer.
+    fn lock(&self) -> LockResult<MutexGuard<'_, Writer>> {
+        for _ in 0..SPINS {
+            match self.writer.try_lock() {
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+                Ok(writer) => return Ok(writer),
+                Err(TryLockError::Poisoned(poisoned)) => return Err(poisoned),
+            }
+        }
+        self.writer.lock()
     }
 
     fn write(&self, writer: &mut Writer, batch: Batch<'_>) -> Result<(), RecordError> {
