@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_access::{
-    Access, AccessConfig, AccessError, Applied, Change, Clock, Decision, Event, Grant, GrantId, Live,
+    Access, AccessConfig, AccessError, Applied, Change, Clock, Decision, Event, Facts, Grant, GrantId, Live,
     Operation, Person, Query, Request, RequestId, RoleSet, Store, SystemClock, decide, parse_roles,
 };
 use portcullis_identity::{Method, Subject};
@@ -53,7 +53,7 @@ fn measure(access: &Access, people: &[Subject], what: &str, verb: &str, resource
         if let (Operation::Resource { resource, .. }, "kind7") = (&mut operation, resource) {
             *resource = format!("kind{}", role_of(n, 0));
         }
-        let query = Query { subject: &people[n], target: &target, operation: &operation };
+        let query = Query { subject: &people[n], target: &target, operation: &operation, facts: Facts::NONE };
         let begun = Instant::now();
         let decision = black_box(decide(black_box(&snapshot), black_box(&query), now));
         nanos.push(begun.elapsed().as_nanos());
@@ -94,6 +94,7 @@ fn subject(n: usize) -> Subject {
         name: format!("user-{n}"),
         groups: (0..3).map(|k| format!("team-{}", (n + k) % TEAMS)).collect(),
         method: Method::Unix,
+        account: None,
     }
 }
 

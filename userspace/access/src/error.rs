@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{DenialId, Ended, Grant, GrantId, Operation, RequestId, RequestState, RoleName, format_duration};
+use crate::{
+    DenialId, Ended, Grant, GrantId, HoldId, Operation, RequestId, RequestState, RoleName, format_duration,
+};
 
 /// What was refused or failed, and why.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,12 @@ pub enum AccessError {
     /// Not a grant id.
     #[error("{0:?} is not a grant id; those look like g-41d0e2")]
     BadGrantId(String),
+    /// Not the id of a hold.
+    #[error("{0:?} is not the id of a held request; those look like h-7f3a9c")]
+    BadHoldId(String),
+    /// There is no such hold.
+    #[error("no request is held as {0}")]
+    NoSuchHold(HoldId),
     /// Not the id of a denial.
     #[error("{0:?} is not the id of a denial; those look like d-7f3a9c")]
     BadDenialId(String),

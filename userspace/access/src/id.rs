@@ -132,6 +132,10 @@ short_id! {
     GrantId, "g", BadGrantId
 }
 short_id! {
+    /// Names a held request: `h-7f3a9c`.
+    HoldId, "h", BadHoldId
+}
+short_id! {
     /// Names a denial that can be asked from: `d-7f3a9c`.
     DenialId, "d", BadDenialId
 }

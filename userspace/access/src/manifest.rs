@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::discovery::DISCOVERY_ROLE;
 use crate::duration;
 use crate::pattern::Pattern;
-use crate::role::{ApprovalTerms, Eligible, Obligations, Role, Source};
+use crate::role::{ApprovalTerms, Eligible, Obligations, PresentAs, Role, Source};
 use crate::rule::{Action, Rule, present};
 use crate::{RoleName, format_duration};
 
@@ -43,6 +43,7 @@ impl Manifest {
             breadth: allows.map(Rule::breadth).sum(),
             rules: spec.rules,
             obligations: spec.obligations,
+            present_as: PresentAs::default(),
             source,
             targets: spec.targets.0,
         }

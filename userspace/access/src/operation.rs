@@ -45,6 +45,56 @@ pub struct Query<'a> {
     pub target: &'a str,
     /// For what.
     pub operation: &'a Operation,
+    /// What else is known, for conditions.
+    pub facts: &'a Facts,
+}
+
+/// What conditions (`when:`) can look at beside the subject, the target and the operation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Facts {
+    /// The process that connected; nothing for questions about a policy.
+    pub process: Option<Caller>,
+    /// The request asks for a dry run.
+    pub dry_run: bool,
+    /// The command of an exec.
+    pub command: Vec<String>,
+    /// The container of an exec, attach or log.
+    pub container: String,
+    /// Whether an exec or attach asks for a terminal.
+    pub tty: bool,
+    /// Whether an exec or attach asks for standard input.
+    pub stdin: bool,
+}
+
+/// The attested process, as far as conditions may know it. Its pid and command name are for the record only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Caller {
+    /// Its real uid.
+    pub uid: u32,
+    /// Its real gid.
+    pub gid: u32,
+    /// The path of its executable.
+    pub exe: String,
+    /// Its command line, redacted. The client wrote it itself: fit for refusing, never for allowing.
+    pub argv: Vec<String>,
+    /// Its controlling terminal.
+    pub tty: Option<String>,
+    /// Who logged in to start it.
+    pub loginuid: Option<u32>,
+}
+
+impl Facts {
+    /// Nothing known.
+    pub const NONE: &'static Self = &Self {
+        process: None,
+        dry_run: false,
+        command: Vec::new(),
+        container: String::new(),
+        tty: false,
+        stdin: false,
+    };
 }
 
 impl Operation {

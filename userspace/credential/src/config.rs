@@ -40,7 +40,7 @@ impl UpstreamConfig {
             Self::BearerTokenFile(path) => Box::new(BearerFile::new(path, clock)),
             Self::ClientCertificate(files) => Box::new(CertificateFiles::new(files, clock)),
         };
-        source.current()?;
+        source.check()?;
         Ok(source)
     }
 }

@@ -11,5 +11,5 @@ mod tls;
 pub use config::{ClientCertificateFiles, UpstreamConfig};
 pub use credential::{BearerToken, ClientCertificate, Credential, CredentialId};
 pub use error::CredentialError;
-pub use source::Source;
+pub use source::{OnBehalf, Presenting, Source};
 pub use tls::UpstreamTls;

@@ -23,6 +23,20 @@ pub struct Subject {
     pub groups: BTreeSet<String>,
     /// How we know.
     pub method: Method,
+    /// The account that was authenticated, where the configuration's `people` say whose it is: issuer and id
+    /// above are the person's then, the same whichever of their accounts they come with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+}
+
+/// One account at one issuer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccountId {
+    /// As in [`Subject::issuer`].
+    pub issuer: String,
+    /// As in [`Subject::id`].
+    pub id: String,
 }
 
 impl fmt::Display for Subject {

@@ -215,6 +215,7 @@ fn subject(uid: Uid, account: Account) -> Subject {
         name: account.name,
         groups: account.groups,
         method: Method::Unix,
+        account: None,
     }
 }
 

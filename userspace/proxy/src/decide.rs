@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use portcullis_access::{Allowed, Decision, DenialId, Denied, MaskLevel, Operation, Query, decide};
+use portcullis_access::{Allowed, Decision, DenialId, Denied, Facts, MaskLevel, Operation, Query, decide};
 use portcullis_mask::Rules;
 use portcullis_record::{Action, Event, redact_query};
 
@@ -39,10 +39,12 @@ impl Decided {
             subject: &person.subject,
             target: &person.route.target.name,
             operation: &classified.operation,
+            facts: Facts::NONE,
         };
         let now = proxy.clock.now();
         let allowed = match decide(&snapshot, &query, now) {
             Decision::Allow(allowed) => allowed,
+            Decision::Review(review) => review.allowed,
             Decision::Deny(denied) => {
                 let command = &person.attestation.process.argv;
                 let id = proxy.remembered.remember(&query, &denied, command, now);

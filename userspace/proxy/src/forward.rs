@@ -8,7 +8,8 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_access::Allowed;
+use portcullis_access::{Allowed, GrantId};
+use portcullis_credential::OnBehalf;
 use portcullis_kube::{RequestInfo, query_values};
 use portcullis_mask::{BodyMasker, Rules};
 use portcullis_record::{Event, StreamKind};
@@ -90,10 +91,20 @@ impl Credentialed {
             let session = session.id().as_str();
             headers::set_impersonation(&mut head.headers, &person.subject, grant.as_deref(), session)?;
         }
+        let session = person.line()?.session;
+        let on_behalf = OnBehalf {
+            subject: &person.subject,
+            role: allowed.role.as_str(),
+            grant: allowed.grant.as_ref().map(GrantId::as_str),
+            expires: allowed.expires,
+            session: session.id().as_str(),
+            aws_role: None,
+            service_account: None,
+        };
         let presenting =
-            target.upstream.credential(&person.route.server_name, person.worker).map_err(|source| {
-                Refusal::Credential { target: target.name.clone(), source: Box::new(source) }
-            })?;
+            target.upstream.credential(&on_behalf, &person.route.server_name, person.worker).await.map_err(
+                |source| Refusal::Credential { target: target.name.clone(), source: Box::new(source) },
+            )?;
         if let Some(value) = presenting.credential.authorization() {
             head.headers.insert(header::AUTHORIZATION, value);
         }

@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use portcullis_credential::{Credential, CredentialError, CredentialId, Source, UpstreamTls};
+use portcullis_credential::{Credential, CredentialError, CredentialId, OnBehalf, Source, UpstreamTls};
 
 use crate::body::RequestBody;
 use crate::wide::Wide;
@@ -56,12 +56,13 @@ impl Upstream {
     ///
     /// # Errors
     /// When the credential cannot be had: the request is refused.
-    pub(crate) fn credential(
+    pub(crate) async fn credential(
         &self,
+        on_behalf: &OnBehalf<'_>,
         server_name: &ServerName<'static>,
         worker: WorkerId,
     ) -> Result<Presenting, CredentialError> {
-        let credential = self.source.current()?;
+        let credential = self.source.present(on_behalf).await?;
         let id = credential.id();
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (id, server_name.clone(), worker);

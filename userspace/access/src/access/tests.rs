@@ -5,7 +5,7 @@ use portcullis_identity::Method;
 use super::*;
 use crate::store::{EventAction, Live};
 use crate::testing::*;
-use crate::{Decision, Ended, Query, decide};
+use crate::{Decision, Ended, Facts, Query, decide};
 
 const PODS: &str = "apiGroups: [''], resources: [pods], verbs: [get]";
 
@@ -50,7 +50,7 @@ impl Scene {
 
     fn may_get_pods(&self) -> bool {
         let operation = op("get pods web -n prod");
-        let query = Query { subject: &alice(), target: "demo", operation: &operation };
+        let query = Query { subject: &alice(), target: "demo", operation: &operation, facts: Facts::NONE };
         matches!(decide(&self.access.snapshot(), &query, self.clock.now()), Decision::Allow(_))
     }
 
@@ -130,6 +130,7 @@ fn who_may_approve() {
             issuer: "https://idp".into(),
             name: "a.smith".into(),
             method: Method::Oidc,
+            account: None,
             ..lead_alice.clone()
         },
         Subject { id: "alice".into(), name: "root".into(), ..lead_alice },

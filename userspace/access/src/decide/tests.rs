@@ -5,14 +5,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testing::*;
-use crate::{Action, Grant, MaskLevel, Person, RecordLevel, Request, RequestState, RoleSet, Snapshot};
+use crate::{Action, Facts, Grant, MaskLevel, Person, RecordLevel, Request, RequestState, RoleSet, Snapshot};
 
 const PODS: &str = "apiGroups: [''], resources: [pods], verbs: [get, list, watch, delete]";
 const NOT_PROD: &str = "action: deny, apiGroups: [''], resources: [pods], verbs: [delete], namespaces: [prod], \
                         reason: only the pipeline deletes in prod";
 
 fn ask(snapshot: &Snapshot, subject: &Subject, operation: &str, now: Timestamp) -> Decision {
-    decide(snapshot, &Query { subject, target: "demo", operation: &op(operation) }, now)
+    decide(snapshot, &Query { subject, target: "demo", operation: &op(operation), facts: Facts::NONE }, now)
 }
 
 fn denied(decision: Decision) -> Denied {
@@ -31,7 +31,7 @@ fn allowed(decision: Decision) -> Allowed {
 
 fn message(snapshot: &Snapshot, subject: &Subject, operation: &str, now: Timestamp) -> String {
     let operation = op(operation);
-    let query = Query { subject, target: "demo", operation: &operation };
+    let query = Query { subject, target: "demo", operation: &operation, facts: Facts::NONE };
     denied(decide(snapshot, &query, now)).message(&query, None)
 }
 
@@ -52,7 +52,12 @@ fn a_live_grant_allows_what_its_role_covers_while_it_lasts() {
     denied(ask(&snapshot, &person("bob", &["dev"]), "get pods web -n prod", start()));
     let same_id_elsewhere = Subject { issuer: "https://idp".into(), ..alice.clone() };
     denied(ask(&snapshot, &same_id_elsewhere, "get pods web -n prod", start()));
-    let other = Query { subject: &alice, target: "other", operation: &op("get pods web -n prod") };
+    let other = Query {
+        subject: &alice,
+        target: "other",
+        operation: &op("get pods web -n prod"),
+        facts: Facts::NONE,
+    };
     assert_eq!(denied(decide(&snapshot, &other, start())).reason, DenyReason::NoGrant);
     let unknown = Query { target: "nowhere", ..other };
     assert_eq!(denied(decide(&snapshot, &unknown, start())).reason, DenyReason::UnknownTarget);
@@ -194,7 +199,7 @@ fn a_denial_says_how_to_ask() {
     );
     let id = "d-7f3a9c".parse().unwrap();
     let operation = op("delete pods web -n prod");
-    let query = Query { subject: &alice, target: "demo", operation: &operation };
+    let query = Query { subject: &alice, target: "demo", operation: &operation, facts: Facts::NONE };
     assert_eq!(
         no.message(&query, Some(&id)),
         "portcullis: denied: alice may not delete pods \"web\" in namespace \"prod\" of target demo: no active \
@@ -374,7 +379,7 @@ proptest! {
         for operation in &operations {
             let operation = op(operation);
             let subject = alice();
-            let query = Query { subject: &subject, target: "demo", operation: &operation };
+            let query = Query { subject: &subject, target: "demo", operation: &operation, facts: Facts::NONE };
             let decision = decide(&forth, &query, now);
             prop_assert_eq!(matches!(decision, Decision::Allow(_)), naive(&set(), &grants, &query, now));
             // The order in which grants were made changes nothing, down to the last field.

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::time::{ClockId, clock_gettime};
 use portcullis_access::{
-    Access, Allowed, Clock, Decision, Denials, GrantFilter, NewRequest, Operation, Query, RequestFilter,
-    RequestState, Snapshot, SystemClock, decide,
+    Access, Allowed, Clock, Decision, Denials, Facts, GrantFilter, NewRequest, Operation, Query,
+    RequestFilter, RequestState, Snapshot, SystemClock, decide,
 };
 use portcullis_identity::{Pid, Process, Quota, Subject, Uid, UnixSource};
 use serde_json::Value;
@@ -182,7 +182,7 @@ impl Control {
     /// Decides as for a request, of which there is none: nothing is recorded, and no denial remembered.
     fn explain(&self, subject: &Subject, target: &str, operation: &Operation) -> Result<Explained> {
         let snapshot = self.access.snapshot();
-        let query = Query { subject, target, operation };
+        let query = Query { subject, target, operation, facts: Facts::NONE };
         let decision = decide(&snapshot, &query, SystemClock.now());
         let (allowed, message) = match &decision {
             Decision::Allow(allowed) => (
@@ -192,6 +192,7 @@ impl Control {
                     by(&snapshot, allowed)
                 ),
             ),
+            Decision::Review(_) => (false, "held".to_owned()),
             Decision::Deny(denied) => (false, denied.message(&query, None)),
         };
         Ok(Explained { allowed, message, decision: serde_json::to_value(&decision)? })

@@ -45,6 +45,7 @@ pub(crate) fn person(name: &str) -> Subject {
         name: name.to_owned(),
         groups: ["dev", "ops"].map(str::to_owned).into(),
         method: Method::Unix,
+        account: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use portcullis_access::{
-    ApprovalTerms, Decision, Explanation, Operation, Query, Snapshot, Verdict, decide, format_duration,
+    ApprovalTerms, Decision, Explanation, Facts, Operation, Query, Snapshot, Verdict, decide, format_duration,
 };
 use portcullis_identity::{Method, Subject};
 use serde::Serialize;
@@ -44,10 +44,11 @@ pub(super) fn offline(args: &ExplainArgs, config: &Path, format: Format) -> Resu
     let subject = subject(args, &policy)?;
     let now = Timestamp::now();
     let nothing_held = Snapshot::supposing(&policy.roles, &policy.discovery, &subject, &target, &[], now)?;
-    let query = Query { subject: &subject, target: &target, operation: &operation };
+    let query = Query { subject: &subject, target: &target, operation: &operation, facts: Facts::NONE };
     let without_grants = decide(&nothing_held, &query, now);
     let in_words = match &without_grants {
         Decision::Allow(_) => "allowed: it is open to everybody identified.".to_owned(),
+        Decision::Review(_) => "held".to_owned(),
         Decision::Deny(denied) => denied.message(&query, None),
     };
     let roles = policy.roles.explain(&subject, &target, &operation);
@@ -72,7 +73,7 @@ fn subject(args: &ExplainArgs, policy: &Policy) -> Result<Subject> {
     };
     let groups = groups.into_iter().filter(|group| !group.is_empty()).collect();
     let issuer = "policy-explain".to_owned();
-    Ok(Subject { issuer, id: name.clone(), name, groups, method: Method::Unix })
+    Ok(Subject { issuer, id: name.clone(), name, groups, method: Method::Unix, account: None })
 }
 
 fn told(answer: &Answer) -> String {

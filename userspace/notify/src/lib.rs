@@ -1,0 +1,1 @@
+//! Tells approvers, and hears from them.
