@@ -143,6 +143,8 @@ pub enum Ended {
         /// The role.
         role: RoleName,
     },
+    /// Whoever held it logged out, or the login could not be renewed.
+    LoggedOut,
     /// The store has been silent for too long to know (Law 7).
     Unconfirmed {
         /// For how long.
@@ -158,6 +160,7 @@ impl fmt::Display for Ended {
             Ended::Expired { at } => write!(f, "expired at {at:.0}"),
             Ended::Revoked { by, reason, .. } => write!(f, "revoked by {by}: {reason}"),
             Ended::RoleWithdrawn { role } => write!(f, "role {role} no longer gives access to this target"),
+            Ended::LoggedOut => f.write_str("the login that it was used under has ended"),
             Ended::Unconfirmed { seconds } => {
                 write!(f, "the grant store has not answered for {seconds} seconds")
             }
@@ -171,7 +174,9 @@ impl Ended {
     pub(crate) fn at(&self) -> Option<Timestamp> {
         match self {
             Ended::Expired { at } | Ended::Revoked { at, .. } => Some(*at),
-            Ended::RoleWithdrawn { .. } | Ended::Unconfirmed { .. } | Ended::Unknown => None,
+            Ended::RoleWithdrawn { .. } | Ended::LoggedOut | Ended::Unconfirmed { .. } | Ended::Unknown => {
+                None
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is asked of a target, as its API server would read it, and by whom.
 
 use std::fmt;
+use std::sync::Arc;
 
 use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,7 @@ pub struct Query<'a> {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Facts {
     /// The process that connected; nothing for questions about a policy.
-    pub process: Option<Caller>,
+    pub process: Option<Arc<Caller>>,
     /// The request asks for a dry run.
     pub dry_run: bool,
     /// The command of an exec.

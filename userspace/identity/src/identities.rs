@@ -41,6 +41,15 @@ pub struct Accepted {
     pub eks_cluster: Option<String>,
 }
 
+impl Accepted {
+    /// Whether what the client presented can matter.
+    #[must_use]
+    pub fn looks_at_tokens(&self) -> bool {
+        let (Acceptance::AnyOf(sources) | Acceptance::AllOf(sources)) = &self.acceptance;
+        sources.iter().any(|source| matches!(source, SourceKind::Bearer | SourceKind::Eks))
+    }
+}
+
 /// A person, and for how long that is known.
 #[derive(Debug, Clone)]
 pub struct Identified {

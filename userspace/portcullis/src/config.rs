@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use portcullis_access::{AccessConfig, read_yaml};
 use portcullis_credential::UpstreamConfig;
-use portcullis_identity::UnixConfig;
+use portcullis_identity::{Acceptance, Accepted, UnixConfig};
 use portcullis_intercept::{GateConfig, Place, TargetName};
 use portcullis_record::RecordConfig;
 use portcullis_tls::{Endpoint, Name, TargetNames};
@@ -49,6 +49,10 @@ struct RawTarget {
     credential: UpstreamConfig,
     #[serde(default)]
     impersonate: bool,
+    #[serde(default)]
+    identity: Acceptance,
+    #[serde(default)]
+    eks_cluster: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,6 +100,8 @@ pub(crate) struct TargetConfig {
     pub(crate) tls_server_name: Option<Name>,
     pub(crate) credential: UpstreamConfig,
     pub(crate) impersonate: bool,
+    /// How engineers have to be identified.
+    pub(crate) accepted: Accepted,
 }
 
 impl Config {
@@ -178,6 +184,7 @@ impl RawTarget {
             tls_server_name,
             credential: self.credential,
             impersonate: self.impersonate,
+            accepted: Accepted { acceptance: self.identity, eks_cluster: self.eks_cluster },
         })
     }
 }

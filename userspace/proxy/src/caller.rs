@@ -1,15 +1,18 @@
-//! Who is on a connection: the attested process, and the person behind it once identified.
+//! Who is on a connection: the attested process, and the person behind each request once identified.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use portcullis_identity::{Attestation, Presented, Subject, Uid};
+use http::HeaderMap;
+use jiff::Timestamp;
+use portcullis_access::Caller as Process;
+use portcullis_identity::{AccountId, Attestation, Identified, Method, Presented, Subject, Uid};
 use portcullis_record::{Event, RecordError, SessionHandle, SessionStart};
+use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::Proxy;
 use crate::denials::RetryKey;
 use crate::limits::Place;
 use crate::refusal::{Refusal, Refused};
@@ -18,20 +21,46 @@ use crate::terminate::Secured;
 use crate::upstream::{Pools, Presenting};
 use crate::wide::Wide;
 use crate::worker::WorkerId;
+use crate::{Proxy, headers};
 
 /// How long a connection over its uid's limit may stay to be told so.
 const TURNED_AWAY: Duration = Duration::from_secs(5);
+/// The issuer under which a session is recorded whose process could not be identified.
+const NOBODY: &str = "unidentified";
 
-/// The other end of one connection. Without a person every request on it is refused, with the reason.
+/// The other end of one connection. A request of which nobody can be named as its author is refused, with the reason.
 pub(crate) struct Caller {
-    pub(crate) attestation: Arc<Attestation>,
-    person: Result<Arc<Person>, Stranger>,
-    place: Arc<Place>,
-    /// Closes the connection under a client that does not read what it is told.
-    hang_up: CancellationToken,
+    connection: Arc<Connection>,
+    known: Mutex<Option<Known>>,
+    /// The record of what was refused before anybody was known.
+    stranger: Mutex<Option<Line>>,
 }
 
-/// Why there is no person on a connection.
+/// What all requests of a connection share.
+pub(crate) struct Connection {
+    pub(crate) attestation: Arc<Attestation>,
+    pub(crate) route: Route,
+    pub(crate) worker: WorkerId,
+    /// The process, as conditions of roles may know it.
+    pub(crate) process: Arc<Process>,
+    proxy: Arc<Proxy>,
+    h2: bool,
+    /// Closes the connection under a client that does not read what it is told.
+    pub(crate) hang_up: CancellationToken,
+    /// Held as long as a stream of the connection goes on, upgraded ones included.
+    place: Place,
+}
+
+/// Who was identified last, and by what.
+struct Known {
+    token: Option<TokenDigest>,
+    until: Option<Timestamp>,
+    person: Arc<Person>,
+}
+
+type TokenDigest = [u8; 32];
+
+/// Why nobody is known to be behind a request.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Stranger {
     #[error("not identified: {0}")]
@@ -42,17 +71,12 @@ pub(crate) enum Stranger {
 
 /// An identified engineer on a connection to one target.
 pub(crate) struct Person {
-    pub(crate) subject: Subject,
-    pub(crate) attestation: Arc<Attestation>,
-    pub(crate) route: Route,
-    pub(crate) worker: WorkerId,
-    proxy: Arc<Proxy>,
-    h2: bool,
+    pub(crate) subject: Arc<Subject>,
+    /// Cancelled when this identity ends before its time, by a logout; `None` where nothing can end it.
+    pub(crate) logged_out: Option<CancellationToken>,
+    pub(crate) connection: Arc<Connection>,
     line: Mutex<Option<Line>>,
     pools: Mutex<Option<Arc<Pools>>>,
-    pub(crate) hang_up: CancellationToken,
-    /// Held as long as a stream of the connection goes on, upgraded ones included.
-    _place: Arc<Place>,
 }
 
 /// A connection within its session.
@@ -63,84 +87,129 @@ pub(crate) struct Line {
 }
 
 impl Caller {
-    /// Asks each identity source in turn; the first that knows the caller decides.
-    pub(crate) async fn identify(
+    pub(crate) fn new(
         proxy: &Arc<Proxy>,
         secured: Secured,
         place: Place,
         worker: WorkerId,
     ) -> (TlsStream<Wide<TcpStream>>, Self) {
-        let (place, hang_up) = (Arc::new(place), CancellationToken::new());
         let h2 = secured.speaks_h2();
         let Secured { io, attestation, route } = secured;
-        let subject = match place.over {
-            Some(limit) => Err(Stranger::OverLimit { uid: attestation.uid, limit }),
-            None => subject(proxy, &attestation).await.map_err(Stranger::Unidentified),
+        let connection = Connection {
+            process: Arc::new(process(&attestation)),
+            attestation,
+            route,
+            worker,
+            proxy: Arc::clone(proxy),
+            h2,
+            hang_up: CancellationToken::new(),
+            place,
         };
-        let person = subject.map(|subject| {
-            Arc::new(Person {
-                subject,
-                attestation: Arc::clone(&attestation),
-                route,
-                worker,
-                proxy: Arc::clone(proxy),
-                h2,
-                line: Mutex::default(),
-                pools: Mutex::default(),
-                hang_up: hang_up.clone(),
-                _place: Arc::clone(&place),
-            })
-        });
-        if let Err(reason) = &person {
-            tracing::warn!(uid = %attestation.uid, pid = %attestation.pid, %reason, "caller has no person");
-        }
-        (io, Self { attestation, person, place, hang_up })
+        (io, Self { connection: Arc::new(connection), known: Mutex::default(), stranger: Mutex::default() })
     }
 
-    pub(crate) fn person(&self) -> Result<Arc<Person>, Refusal> {
-        self.person.clone().map_err(Refusal::Stranger)
+    pub(crate) fn attestation(&self) -> &Attestation {
+        &self.connection.attestation
+    }
+
+    /// The person behind a request with these headers. Asked anew when another token comes, when what was presented
+    /// runs out and after a logout; a connection whose client presents nothing is identified once.
+    pub(crate) async fn person(&self, request: &HeaderMap) -> Result<Arc<Person>, Refusal> {
+        let Connection { proxy, route, attestation, place, .. } = &*self.connection;
+        if let Some(limit) = place.over {
+            return Err(Refusal::Stranger(Stranger::OverLimit { uid: attestation.uid, limit }));
+        }
+        let accepted = &route.target.accepted;
+        let token = if accepted.looks_at_tokens() { headers::bearer(request)? } else { None };
+        let digest = token.as_ref().map(|token| TokenDigest::from(Sha256::digest(token.as_bytes())));
+        if let Some(person) = self.still_known(digest.as_ref()) {
+            return Ok(person);
+        }
+        let presented = Presented { bearer: token.as_ref().map(|token| token.as_str()) };
+        let identified = proxy.identities.identify(attestation, &presented, accepted).await;
+        let identified =
+            identified.map_err(|error| Refusal::Stranger(Stranger::Unidentified(error.to_string())))?;
+        Ok(self.remember(digest, identified))
+    }
+
+    fn still_known(&self, token: Option<&TokenDigest>) -> Option<Arc<Person>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_ref().filter(|known| known.token.as_ref() == token)?;
+        let now = || self.connection.proxy.clock.now();
+        let lasts = known.until.is_none_or(|until| now() < until);
+        (lasts && !known.person.is_logged_out()).then(|| Arc::clone(&known.person))
+    }
+
+    /// The same subject stays the same person, with its place in the recording.
+    fn remember(&self, token: Option<TokenDigest>, identified: Identified) -> Arc<Person> {
+        let Identified { subject, until, ended } = identified;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = known
+            .as_ref()
+            .map(|known| &known.person)
+            .filter(|person| person.subject == subject && !person.is_logged_out());
+        let person = match same {
+            Some(person) => Arc::clone(person),
+            None => Arc::new(Person {
+                subject,
+                logged_out: until.is_some().then_some(ended),
+                connection: Arc::clone(&self.connection),
+                line: Mutex::default(),
+                pools: Mutex::default(),
+            }),
+        };
+        *known = Some(Known { token, until, person: Arc::clone(&person) });
+        person
     }
 
     /// Waits until the connection is to be closed whatever is under way on it.
     pub(crate) async fn hung_up(&self) {
-        if self.place.over.is_some() {
+        if self.connection.place.over.is_some() {
             tokio::time::sleep(TURNED_AWAY).await;
         } else {
-            self.hang_up.cancelled().await;
+            self.connection.hang_up.cancelled().await;
         }
     }
 
     /// Leaves a refusal in the log and the recording; once, when kubectl retries the same stream over SPDY.
-    pub(crate) fn refused(&self, proxy: &Proxy, refused: &Refused, retry: Option<RetryKey>) {
+    pub(crate) fn refused(&self, person: Option<&Person>, refused: &Refused, retry: Option<RetryKey>) {
+        let Connection { proxy, attestation, route, .. } = &*self.connection;
         let reason = refused.refusal.to_string();
         if retry.is_some_and(|key| !proxy.denials.first(key, &reason, proxy.clock.now())) {
             return;
         }
-        let uid = self.attestation.uid;
-        match &self.person {
-            Err(_) => tracing::warn!(%uid, reason, "refused"),
-            Ok(person) => {
-                tracing::warn!(%uid, subject = %person.subject, target = person.route.target.name, reason, "refused");
-                if let Err(error) = person.line().and_then(|line| record(&line, refused)) {
-                    tracing::error!(%error, "a refusal could not be recorded");
-                }
-            }
+        let (uid, pid, target) = (attestation.uid, attestation.pid, &route.target.name);
+        if let Some(person) = person {
+            tracing::warn!(%uid, subject = %person.subject, target, reason, "refused");
+        } else {
+            tracing::warn!(%uid, %pid, target, reason, "refused");
+        }
+        let line = match (person, &refused.refusal) {
+            // Of these there can be very many, and each is like the other.
+            (_, Refusal::Stranger(Stranger::OverLimit { .. })) => return,
+            (Some(person), _) => person.line(),
+            (None, _) => self.line_of_a_stranger(),
+        };
+        if let Err(error) = line.and_then(|line| record(&line, refused)) {
+            tracing::error!(%error, "a refusal could not be recorded");
         }
     }
-}
 
-impl Person {
-    /// This connection's place in the session of the client's process, opened with the first request.
-    pub(crate) fn line(&self) -> Result<Line, RecordError> {
-        let mut open = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+    fn line_of_a_stranger(&self) -> Result<Line, RecordError> {
+        let mut open = self.stranger.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = &*open {
             return Ok(line.clone());
         }
-        let start = SessionStart {
-            subject: &self.subject,
-            attestation: &self.attestation,
-            target: &self.route.target.name,
-        };
+        let line = self.connection.open_line(&nobody(self.attestation().uid))?;
+        *open = Some(line.clone());
+        Ok(line)
+    }
+}
+
+impl Connection {
+    /// This connection's place in the session of the client's process and `subject`.
+    fn open_line(&self, subject: &Subject) -> Result<Line, RecordError> {
+        let start = SessionStart { subject, attestation: &self.attestation, target: &self.route.target.name };
         let session = self.proxy.recorder.session(start)?;
         let connection = session.next_connection();
         session.event(&Event::ConnectionOpened {
@@ -149,14 +218,27 @@ impl Person {
             original_dst: self.attestation.original_dst.0,
             alpn: self.h2.then(|| "h2".to_owned()),
         })?;
-        let line = Line { session, connection };
-        *open = Some(line.clone());
-        Ok(line)
+        Ok(Line { session, connection })
     }
 }
 
 impl Person {
-    /// The pools that this connection's requests go to: its own, anew for another credential.
+    fn is_logged_out(&self) -> bool {
+        self.logged_out.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// This connection's place in the session, opened with the first request.
+    pub(crate) fn line(&self) -> Result<Line, RecordError> {
+        let mut open = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = &*open {
+            return Ok(line.clone());
+        }
+        let line = self.connection.open_line(&self.subject)?;
+        *open = Some(line.clone());
+        Ok(line)
+    }
+
+    /// The pools that this person's requests on this connection go to: their own, anew for another credential.
     pub(crate) fn pools(&self, presenting: &Presenting) -> Arc<Pools> {
         let mut own = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         match &*own {
@@ -166,13 +248,27 @@ impl Person {
     }
 }
 
+impl Line {
+    fn close(self) {
+        let Self { session, connection } = self;
+        if let Err(error) = session.event(&Event::ConnectionClosed { connection, error: None }) {
+            tracing::error!(%error, "the end of a connection could not be recorded");
+        }
+    }
+}
+
 impl Drop for Person {
     fn drop(&mut self) {
-        let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Line { session, connection }) = line
-            && let Err(error) = session.event(&Event::ConnectionClosed { connection, error: None })
-        {
-            tracing::error!(%error, "the end of a connection could not be recorded");
+        if let Some(line) = self.line.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            line.close();
+        }
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some(line) = self.stranger.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            line.close();
         }
     }
 }
@@ -185,13 +281,26 @@ fn record(line: &Line, refused: &Refused) -> Result<(), RecordError> {
     }
 }
 
-async fn subject(proxy: &Proxy, attestation: &Attestation) -> Result<Subject, String> {
-    for source in &proxy.sources {
-        match source.identify(attestation, &Presented::default()).await {
-            Ok(Some(subject)) => return Ok(subject),
-            Ok(None) => {}
-            Err(error) => return Err(error.to_string()),
-        }
+fn process(attestation: &Attestation) -> Process {
+    let process = &attestation.process;
+    Process {
+        uid: attestation.uid.0,
+        gid: attestation.gid.0,
+        exe: process.exe.to_string_lossy().into_owned(),
+        argv: process.argv.clone(),
+        tty: process.tty.clone(),
+        loginuid: process.loginuid.map(|uid| uid.0),
     }
-    Err(format!("no identity source knows uid {}", attestation.uid))
+}
+
+/// Whoever it is: the record has the kernel's word on the process, and no name.
+fn nobody(uid: Uid) -> Subject {
+    Subject {
+        issuer: NOBODY.to_owned(),
+        id: uid.to_string(),
+        name: format!("uid {uid}"),
+        groups: Default::default(),
+        method: Method::Unix,
+        account: None::<AccountId>,
+    }
 }

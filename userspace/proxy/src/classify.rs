@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
-use portcullis_access::Operation;
-use portcullis_kube::RequestInfo;
+use hyper::upgrade::OnUpgrade;
+use portcullis_access::{Facts, Operation};
+use portcullis_identity::Share;
+use portcullis_kube::{RequestInfo, query_flag, query_values};
 
 use crate::caller::Person;
 use crate::headers;
@@ -15,17 +19,43 @@ use crate::wire::Fault;
 /// A request whose meaning is known.
 pub(crate) struct Classified {
     pub(crate) person: Arc<Person>,
-    pub(crate) request: Request<Incoming>,
+    pub(crate) head: Parts,
+    pub(crate) body: Body,
     pub(crate) info: RequestInfo,
     /// The request target as it was classified.
     pub(crate) target: String,
     pub(crate) operation: Operation,
-    /// The `Upgrade` header of a request for exec, attach or port-forward.
-    pub(crate) upgrade: Option<HeaderValue>,
+    pub(crate) facts: Facts,
+    /// Of a request for exec, attach or port-forward.
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
+/// The body of a request.
+#[derive(Default)]
+pub(crate) enum Body {
+    /// None, or none any more.
+    #[default]
+    Empty,
+    /// As it comes.
+    Streaming(Incoming),
+    /// Read whole, with its place among those of its uid.
+    Whole {
+        /// All of it.
+        bytes: Bytes,
+        _place: Share,
+    },
+}
+
+/// What a client wants its connection to become.
+pub(crate) struct Upgrade {
+    /// The `Upgrade` header.
+    pub(crate) protocol: HeaderValue,
+    /// The client's side of it, once the server has agreed.
+    pub(crate) client: OnUpgrade,
 }
 
 impl Classified {
-    pub(crate) fn read(person: Arc<Person>, request: Request<Incoming>) -> Result<Self, Refusal> {
+    pub(crate) fn read(person: Arc<Person>, mut request: Request<Incoming>) -> Result<Self, Refusal> {
         if let Some(fault) = request.extensions().get::<Fault>() {
             return Err(Refusal::Framing(*fault));
         }
@@ -48,8 +78,22 @@ impl Classified {
             let protocol = String::from_utf8_lossy(protocol.as_bytes()).into_owned();
             return Err(Refusal::Upgrade { protocol });
         }
+        let upgrade = upgrade.map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
         let operation = operation(&info);
-        Ok(Self { person, request, info, target, operation, upgrade })
+        let facts = facts(&person, &info, &target);
+        let (head, body) = request.into_parts();
+        let body = Body::Streaming(body);
+        Ok(Self { person, head, body, info, target, operation, facts, upgrade })
+    }
+}
+
+impl Body {
+    /// What is known of it before it is forwarded.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Empty | Self::Streaming(_) => &[],
+            Self::Whole { bytes, .. } => bytes,
+        }
     }
 }
 
@@ -78,4 +122,20 @@ fn operation(info: &RequestInfo) -> Operation {
         namespace: info.namespace.clone(),
         name: info.name.clone(),
     }
+}
+
+/// What conditions of roles can look at beside the operation.
+fn facts(person: &Person, info: &RequestInfo, target: &str) -> Facts {
+    let mut facts = Facts { process: Some(Arc::clone(&person.connection.process)), ..Facts::default() };
+    if target.contains('?') {
+        let first = |key| query_values(target, key).into_iter().next();
+        facts.dry_run = first("dryRun").is_some_and(|value| !value.is_empty());
+        if matches!(info.subresource.as_str(), "exec" | "attach" | "log") {
+            facts.command = query_values(target, "command");
+            facts.container = first("container").unwrap_or_default();
+            facts.tty = query_flag(target, "tty");
+            facts.stdin = query_flag(target, "stdin");
+        }
+    }
+    facts
 }

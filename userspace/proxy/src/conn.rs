@@ -1,6 +1,7 @@
 //! The path of a connection, and of each request in it:
 //!
-//! accept ▶ attest ▶ terminate TLS ▶ identify ▶ classify ▶ decide ▶ open record ▶ credential ▶ forward ▶ mask ▶ record
+//! accept ▶ attest ▶ terminate TLS ▶ identify ▶ classify ▶ decide ▶ [hold] ▶ open record ▶ credential ▶ forward ▶ mask
+//! ▶ record
 //!
 //! Each stage consumes what the stage before it made: an unattested connection cannot be decided, and nothing is
 //! forwarded before its record is open.
@@ -20,10 +21,11 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::ResponseBody;
-use crate::caller::Caller;
+use crate::caller::{Caller, Person};
 use crate::classify::Classified;
 use crate::decide::Decided;
 use crate::forward::Credentialed;
+use crate::hold::Cleared;
 use crate::refusal::{Refused, Wording};
 use crate::terminate::{HEADER_TIMEOUT, Secured};
 use crate::wide::Wide;
@@ -69,7 +71,7 @@ pub(crate) async fn serve(
     let place = proxy.limits.place(uid).ok_or(ConnError::TooMany(uid))?;
     let secured = Secured::terminate(&proxy, attested).await?;
     let h2 = secured.speaks_h2();
-    let (io, caller) = Caller::identify(&proxy, secured, place, worker).await;
+    let (io, caller) = Caller::new(&proxy, secured, place, worker);
     let caller = Arc::new(caller);
     let hung_up = Arc::clone(&caller);
     tokio::select! {
@@ -142,24 +144,25 @@ async fn answer(
 ) -> Response<ResponseBody> {
     let uri = request.uri().clone();
     let retry_of = crate::denials::key(caller, &request);
-    match pipeline(proxy, caller, request).await {
-        Ok(response) => response,
-        Err(refused) => {
-            caller.refused(proxy, &refused, retry_of);
-            refused.refusal.response(wording(&uri))
-        }
-    }
+    let (person, answered) = match caller.person(request.headers()).await {
+        Ok(person) => (Some(Arc::clone(&person)), pipeline(proxy, person, request).await),
+        Err(refusal) => (None, Err(refusal.into())),
+    };
+    answered.unwrap_or_else(|refused| {
+        caller.refused(person.as_deref(), &refused, retry_of);
+        refused.refusal.response(wording(&uri))
+    })
 }
 
 async fn pipeline(
     proxy: &Arc<Proxy>,
-    caller: &Arc<Caller>,
+    person: Arc<Person>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let person = caller.person()?;
     let classified = Classified::read(person, request)?;
-    let decided = Decided::by_grant(proxy, classified)?;
-    let recorded = decided.open_record()?;
+    let decided = Decided::by_policy(proxy, classified)?;
+    let cleared = Cleared::wait(proxy, decided).await?;
+    let recorded = cleared.open_record()?;
     let credentialed = Credentialed::new(proxy, recorded).await?;
     forward::send(credentialed).await
 }

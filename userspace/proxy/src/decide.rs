@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use portcullis_access::{Allowed, Decision, DenialId, Denied, Facts, MaskLevel, Operation, Query, decide};
+use portcullis_access::{
+    Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, decide,
+};
 use portcullis_mask::Rules;
 use portcullis_record::{Action, Event, redact_query};
 
@@ -18,35 +20,39 @@ use crate::refusal::Refusal;
 pub(crate) struct Decided {
     pub(crate) classified: Classified,
     pub(crate) allowed: Allowed,
+    /// Who has to agree first.
+    pub(crate) review: Option<ReviewTerms>,
     /// What is to be masked in the answer.
     pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) lease: Lease,
 }
 
-/// A decided request whose record is open.
+/// A cleared request whose record is open.
 pub(crate) struct Recorded {
     pub(crate) decided: Decided,
+    /// That which was agreed to, where somebody had to.
+    pub(crate) hold: Option<Hold>,
     pub(crate) record: RequestRecord,
     pub(crate) audit_id: String,
 }
 
 impl Decided {
-    pub(crate) fn by_grant(proxy: &Proxy, classified: Classified) -> Result<Self, Refusal> {
+    pub(crate) fn by_policy(proxy: &Proxy, classified: Classified) -> Result<Self, Refusal> {
         let person = &classified.person;
         let snapshots = proxy.snapshots.clone();
         let snapshot = Arc::clone(&snapshots.borrow());
         let query = Query {
             subject: &person.subject,
-            target: &person.route.target.name,
+            target: &person.connection.route.target.name,
             operation: &classified.operation,
-            facts: Facts::NONE,
+            facts: &classified.facts,
         };
         let now = proxy.clock.now();
-        let allowed = match decide(&snapshot, &query, now) {
-            Decision::Allow(allowed) => allowed,
-            Decision::Review(review) => review.allowed,
+        let (allowed, review) = match decide(&snapshot, &query, now) {
+            Decision::Allow(allowed) => (allowed, None),
+            Decision::Review(review) => (review.allowed, Some(review.terms)),
             Decision::Deny(denied) => {
-                let command = &person.attestation.process.argv;
+                let command = &person.connection.attestation.process.argv;
                 let id = proxy.remembered.remember(&query, &denied, command, now);
                 let message = denied.message(&query, id.as_ref());
                 return Err(Refusal::Denied(Box::new(Denial {
@@ -58,35 +64,45 @@ impl Decided {
             }
         };
         let rules = match (allowed.obligations.mask, &classified.operation) {
-            (MaskLevel::Default, Operation::Resource { api_group, resource, .. }) => {
-                proxy.profile.for_resource(api_group, resource)
-            }
+            (MaskLevel::Default, operation) => masked(proxy, operation),
             _ => None,
         };
-        let lease = Lease::new(allowed.grant.clone(), snapshots, Arc::clone(&proxy.clock));
-        Ok(Self { classified, allowed, rules, lease })
+        let clock = Arc::clone(&proxy.clock);
+        let lease = Lease::new(allowed.grant.clone(), snapshots, clock, person.logged_out.clone());
+        Ok(Self { classified, allowed, review, rules, lease })
     }
+}
 
-    /// Opens the record of this request: once this returns, what was decided is evidence.
-    pub(crate) fn open_record(self) -> Result<Recorded, Refusal> {
-        let line = self.classified.person.line()?;
-        let number = line.session.next_request();
-        let mut decided = described(&self.classified);
+/// What is masked of the objects that `operation` is about, unless a role unmasks it.
+pub(crate) fn masked(proxy: &Proxy, operation: &Operation) -> Option<Arc<Rules>> {
+    match operation {
+        Operation::Resource { api_group, resource, .. } => proxy.profile.for_resource(api_group, resource),
+        _ => None,
+    }
+}
+
+impl Recorded {
+    /// Opens the record of a request, under the number that it has already where it was held.
+    pub(crate) fn open(decided: Decided, number: Option<u32>, hold: Option<Hold>) -> Result<Self, Refusal> {
+        let Decided { classified, allowed, .. } = &decided;
+        let line = classified.person.line()?;
+        let number = number.unwrap_or_else(|| line.session.next_request());
+        let mut event = described(classified);
         let audit_id = audit_id();
         if let Event::RequestDecided {
             request, connection, audit_id: id, decision, role, rule, grant, ..
-        } = &mut decided
+        } = &mut event
         {
             *request = number;
             *connection = line.connection;
             id.clone_from(&audit_id);
             *decision = Action::Allow;
-            *role = Some(self.allowed.role.to_string());
-            *rule = Some(self.allowed.rule);
-            *grant = self.allowed.grant.as_ref().map(ToString::to_string);
+            *role = Some(allowed.role.to_string());
+            *rule = Some(allowed.rule);
+            *grant = allowed.grant.as_ref().map(ToString::to_string);
         }
-        let record = RequestRecord::open(line.session, number, self.allowed.obligations.record, &decided)?;
-        Ok(Recorded { decided: self, record, audit_id })
+        let record = RequestRecord::open(line.session, number, allowed.obligations.record, &event)?;
+        Ok(Self { decided, hold, record, audit_id })
     }
 }
 
@@ -125,12 +141,12 @@ impl fmt::Display for Denial {
 
 /// What is asked for, as the event that says how it was decided: denied, until a grant says otherwise.
 fn described(classified: &Classified) -> Event {
-    let Classified { request, info, target, operation, .. } = classified;
+    let Classified { head, info, target, operation, .. } = classified;
     Event::RequestDecided {
         request: 0,
         connection: 0,
         audit_id: String::new(),
-        method: request.method().to_string(),
+        method: head.method.to_string(),
         path: redact_query(target),
         verb: operation.verb().to_owned(),
         api_group: info.api_group.clone(),

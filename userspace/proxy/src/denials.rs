@@ -29,8 +29,8 @@ pub(crate) fn key<B>(caller: &Caller, request: &Request<B>) -> Option<RetryKey> 
     let kubectl_session =
         request.headers().get("kubectl-session").and_then(|value| value.to_str().ok()).map(str::to_owned);
     Some(RetryKey {
-        pid: caller.attestation.pid.0,
-        start_time: caller.attestation.process.start_time,
+        pid: caller.attestation().pid.0,
+        start_time: caller.attestation().process.start_time,
         path_and_query: request.uri().path_and_query()?.to_string(),
         kubectl_session,
     })

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_access::{Allowed, GrantId};
-use portcullis_credential::OnBehalf;
+use portcullis_access::{Allowed, Hold};
 use portcullis_kube::{RequestInfo, query_values};
 use portcullis_mask::{BodyMasker, Rules};
 use portcullis_record::{Event, StreamKind};
@@ -17,13 +16,13 @@ use portcullis_record::{Event, StreamKind};
 use crate::Proxy;
 use crate::body::{BodyError, Ending, ProxiedBody, RequestBody, ResponseBody, RunningAccess};
 use crate::caller::Person;
-use crate::classify::Classified;
+use crate::classify::{Body, Classified, Upgrade};
 use crate::decide::{Decided, Recorded};
 use crate::lease::Lease;
 use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
 use crate::upstream::Pools;
-use crate::{headers, upgrade, writeback};
+use crate::{headers, present, upgrade};
 
 /// In the last five minutes of a grant, answers carry a warning that kubectl prints.
 const WARN_BEFORE: SignedDuration = SignedDuration::from_mins(5);
@@ -47,6 +46,7 @@ struct Exchange {
     /// Path and query.
     path: String,
     allowed: Allowed,
+    hold: Option<Hold>,
     rules: Option<Arc<Rules>>,
     lease: Lease,
     proxy: Arc<Proxy>,
@@ -55,8 +55,8 @@ struct Exchange {
 
 impl Credentialed {
     pub(crate) async fn new(proxy: &Arc<Proxy>, recorded: Recorded) -> Result<Self, Refused> {
-        let Recorded { decided, mut record, audit_id } = recorded;
-        let dressed = Self::dress(proxy, decided, &record, &audit_id).await;
+        let Recorded { decided, hold, mut record, audit_id } = recorded;
+        let dressed = Self::dress(proxy, decided, hold, &record, &audit_id).await;
         match dressed {
             Ok((request, pools, exchange, client)) => Ok(Self { request, pools, record, exchange, client }),
             Err(refusal) => {
@@ -69,69 +69,31 @@ impl Credentialed {
     async fn dress(
         proxy: &Arc<Proxy>,
         decided: Decided,
+        hold: Option<Hold>,
         record: &RequestRecord,
         audit_id: &str,
     ) -> Result<(Request<RequestBody>, Arc<Pools>, Exchange, Option<OnUpgrade>), Refusal> {
-        let Decided { classified, allowed, rules, lease } = decided;
-        let Classified { person, mut request, info, target: path, operation: _, upgrade } = classified;
-        let target = &person.route.target;
-        let uid = person.attestation.uid;
-        let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-        let (mut head, body) = request.into_parts();
-
-        headers::strip_request(&mut head.headers);
-        if rules.is_some() {
-            headers::narrow_accept(&mut head.headers)?;
-            headers::narrow_accept_encoding(&mut head.headers);
-        }
+        let Decided { classified, allowed, review: _, rules, lease } = decided;
+        let Classified { person, head, body, info, target: path, upgrade, .. } = classified;
+        let dressing = present::dress(&person, &allowed, head, rules.is_some());
+        let (mut head, pools) = lease.within(dressing).await.map_err(Refusal::Ended)??;
         headers::set_audit_id(&mut head.headers, audit_id)?;
-        if target.impersonate {
-            let grant = allowed.grant.as_ref().map(ToString::to_string);
-            let session = person.line()?.session;
-            let session = session.id().as_str();
-            headers::set_impersonation(&mut head.headers, &person.subject, grant.as_deref(), session)?;
-        }
-        let session = person.line()?.session;
-        let on_behalf = OnBehalf {
-            subject: &person.subject,
-            role: allowed.role.as_str(),
-            grant: allowed.grant.as_ref().map(GrantId::as_str),
-            expires: allowed.expires,
-            session: session.id().as_str(),
-            aws_role: None,
-            service_account: None,
-        };
-        let presenting =
-            target.upstream.credential(&on_behalf, &person.route.server_name, person.worker).await.map_err(
-                |source| Refusal::Credential { target: target.name.clone(), source: Box::new(source) },
-            )?;
-        if let Some(value) = presenting.credential.authorization() {
-            head.headers.insert(header::AUTHORIZATION, value);
-        }
-        let pools = person.pools(&presenting);
-        if let Some(protocol) = upgrade {
+        let client = upgrade.map(|Upgrade { protocol, client }| {
             headers::set_upgrade(&mut head.headers, protocol);
-        }
-        if head.version != Version::HTTP_2 {
-            head.version = Version::HTTP_11;
-        }
-        // The authority is where the client dialled; its own word for it could only disagree.
-        head.uri = upstream_uri(&head.uri, person.attestation.original_dst.0)?;
-        head.headers.remove(header::HOST);
-
-        let body = if rules.is_some() && is_write(&head.method) {
-            let _held = proxy.limits.held_write(uid).ok_or(Refusal::TooManyWrites)?;
-            let whole = lease.within(writeback::checked(&head, body)).await.map_err(Refusal::Ended)??;
-            RequestBody::whole(whole, record.received())
-        } else {
-            RequestBody::stream(body, record.received())
+            client
+        });
+        let body = match body {
+            Body::Empty => RequestBody::whole(Bytes::new(), record.received()),
+            Body::Streaming(body) => RequestBody::stream(body, record.received()),
+            Body::Whole { bytes, .. } => RequestBody::whole(bytes, record.received()),
         };
         let exchange = Exchange {
-            target: target.name.clone(),
+            target: person.connection.route.target.name.clone(),
             person: Arc::clone(&person),
             info,
             path,
             allowed,
+            hold,
             rules,
             lease,
             proxy: Arc::clone(proxy),
@@ -194,7 +156,7 @@ impl Exchange {
             return self.switch(response, record, client);
         }
         headers::strip_response(response.headers_mut());
-        self.warn_of_expiry(response.headers_mut());
+        self.warn(response.headers_mut());
 
         let masker = self.masker(&mut response)?;
         let long_running = self.info.is_long_running(&self.path);
@@ -212,7 +174,7 @@ impl Exchange {
         }
         let (head, body) = response.into_parts();
         let bodiless = http_body::Body::is_end_stream(&body);
-        let access = RunningAccess::new(self.lease, ending, self.person.hang_up.clone());
+        let access = RunningAccess::new(self.lease, ending, self.person.connection.hang_up.clone());
         let mut body = ProxiedBody::new(body, masker, record, access);
         if bodiless {
             body.finish_empty()?;
@@ -264,19 +226,23 @@ impl Exchange {
         }
     }
 
-    fn warn_of_expiry(&self, headers: &mut http::HeaderMap) {
+    /// What kubectl prints beside the answer (RFC 7234 §5.5, code 299).
+    fn warn(&self, headers: &mut http::HeaderMap) {
+        let mut warn = |text: String| {
+            if let Ok(value) = HeaderValue::from_str(&format!("299 portcullis \"{text}\"")) {
+                headers.append(header::WARNING, value);
+            }
+        };
+        if let Some(hold) = &self.hold {
+            let by: Vec<String> = hold.approvals.iter().map(|word| word.by.to_string()).collect();
+            let by = by.join(", ").replace(['"', '\\'], "");
+            warn(format!("held as {} until {by} agreed", hold.id));
+        }
         let (Some(grant), Some(expires)) = (&self.allowed.grant, self.allowed.expires) else { return };
         let left = expires.duration_since(self.now);
-        if left > WARN_BEFORE {
-            return;
-        }
-        let (minutes, seconds) = (left.as_secs() / 60, left.as_secs() % 60);
-        let warning = format!(
-            "299 portcullis \"grant {grant} (role {}) ends in {minutes}m{seconds:02}s\"",
-            self.allowed.role
-        );
-        if let Ok(value) = HeaderValue::from_str(&warning) {
-            headers.append(header::WARNING, value);
+        if left <= WARN_BEFORE {
+            let (minutes, seconds) = (left.as_secs() / 60, left.as_secs() % 60);
+            warn(format!("grant {grant} (role {}) ends in {minutes}m{seconds:02}s", self.allowed.role));
         }
     }
 
@@ -306,27 +272,12 @@ impl Exchange {
     }
 }
 
-fn is_write(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
-}
-
 fn has_body(response: &Response<Incoming>) -> bool {
     !http_body::Body::is_end_stream(response.body())
 }
 
 fn text_of(value: Option<&HeaderValue>) -> Option<String> {
     value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-}
-
-/// The same path at the address that the client dialled.
-fn upstream_uri(uri: &Uri, address: std::net::SocketAddr) -> Result<Uri, Refusal> {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    Uri::builder()
-        .scheme("https")
-        .authority(address.to_string())
-        .path_and_query(target)
-        .build()
-        .map_err(|error| Refusal::BodyUnreadable(error.to_string()))
 }
 
 /// Whether forwarding failed for the body that the client sends, and not for the server.

@@ -4,8 +4,11 @@
 //! hop-by-hop fields; the Kubernetes authenticating-proxy and impersonation headers); what goes upstream is what
 //! the gate itself puts there. For resources under a mask the `Accept` header is narrowed to what the masker reads.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use portcullis_identity::Subject;
+use zeroize::Zeroizing;
 
 use crate::refusal::Refusal;
 
@@ -41,12 +44,44 @@ pub(crate) fn impersonates(headers: &HeaderMap) -> bool {
 }
 
 /// Fields of which only one is meant, and of two each reader takes its own.
-const ONCE: [HeaderName; 5] =
-    [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::UPGRADE];
+const ONCE: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::UPGRADE,
+];
 
 /// A field that is there twice and means something only once (Law 6).
 pub(crate) fn repeated(headers: &HeaderMap) -> Option<HeaderName> {
     ONCE.into_iter().find(|name| headers.get_all(name).iter().nth(1).is_some())
+}
+
+/// The bearer token of the `Authorization` header (RFC 6750 §2.1) or of the WebSocket subprotocol.
+///
+/// # Errors
+/// When more than one is presented: each reader would believe another.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, Refusal> {
+    let from_authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(token.trim().to_owned()))
+    });
+    let from_protocol = protocols(headers)
+        .filter_map(|protocol| protocol.strip_prefix(BEARER_SUBPROTOCOL))
+        .map(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok().and_then(|token| String::from_utf8(token).ok()))
+        .map(|token| Zeroizing::new(token.unwrap_or_default())); // what cannot be decoded is a token that nobody knows
+    let mut tokens = from_authorization.chain(from_protocol).filter(|token| !token.is_empty());
+    match (tokens.next(), tokens.next()) {
+        (_, Some(_)) => Err(Refusal::Repeated(header::AUTHORIZATION)),
+        (token, None) => Ok(token),
+    }
+}
+
+/// The subprotocols that a WebSocket client offers.
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 /// Removes what must not go upstream. Fields named by `Connection` are hop-by-hop too.
@@ -80,12 +115,7 @@ fn strip_bearer_subprotocols(headers: &mut HeaderMap) {
     if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
         return;
     }
-    let kept: Vec<String> = headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+    let kept: Vec<String> = protocols(headers)
         .filter(|protocol| !protocol.is_empty() && !protocol.starts_with(BEARER_SUBPROTOCOL))
         .map(str::to_owned)
         .collect();
@@ -247,6 +277,19 @@ mod tests {
         let mut only = headers(&[("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.dG9r")]);
         strip_request(&mut only);
         assert!(only.is_empty());
+    }
+
+    #[test]
+    fn one_bearer_token_is_presented_or_none() {
+        let token =
+            |pairs: &[(&str, &str)]| bearer(&headers(pairs)).map(|token| token.map(|t| t.to_string()));
+        assert_eq!(token(&[("Authorization", "bearer a.b.c")]).unwrap().as_deref(), Some("a.b.c"));
+        assert_eq!(token(&[("Authorization", "Basic YTpi")]).unwrap(), None);
+        let protocol =
+            ("Sec-WebSocket-Protocol", "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.dG9r");
+        assert_eq!(token(&[protocol]).unwrap().as_deref(), Some("tok"));
+        assert!(token(&[protocol, ("Authorization", "Bearer x")]).is_err());
+        assert!(token(&[("Authorization", "Bearer x"), ("Authorization", "Bearer y")]).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use portcullis_access::{Clock, Ended, GrantId, Snapshot};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// The wall clock may be set while we wait: look at it again at least this often.
 const RECHECK: Duration = Duration::from_secs(5);
@@ -15,16 +16,19 @@ pub(crate) struct Lease {
     grant: Option<GrantId>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     clock: Arc<dyn Clock>,
+    logged_out: Option<CancellationToken>,
 }
 
 impl Lease {
-    /// A lease on `grant`; without one (discovery) it never ends.
+    /// A lease on `grant`, for as long as its holder is not `logged_out`; without a grant (discovery) nothing else
+    /// ends it.
     pub(crate) fn new(
         grant: Option<GrantId>,
         snapshots: watch::Receiver<Arc<Snapshot>>,
         clock: Arc<dyn Clock>,
+        logged_out: Option<CancellationToken>,
     ) -> Self {
-        Self { grant, snapshots, clock }
+        Self { grant, snapshots, clock, logged_out }
     }
 
     /// Does `work`, unless access ends before it is done.
@@ -41,12 +45,25 @@ impl Lease {
 
     /// How access ended, if it has.
     pub(crate) fn over(&self) -> Option<Ended> {
+        if self.logged_out.as_ref().is_some_and(CancellationToken::is_cancelled) {
+            return Some(Ended::LoggedOut);
+        }
         let grant = self.grant.as_ref()?;
         self.snapshots.borrow().grant_live(grant, self.clock.now()).err()
     }
 
     /// Waits until access ends and says why.
     pub(crate) async fn ended(mut self) -> Ended {
+        match self.logged_out.take() {
+            None => self.grant_ended().await,
+            Some(logged_out) => tokio::select! {
+                () = logged_out.cancelled() => Ended::LoggedOut,
+                ended = self.grant_ended() => ended,
+            },
+        }
+    }
+
+    async fn grant_ended(mut self) -> Ended {
         let Some(grant) = self.grant else { return std::future::pending().await };
         loop {
             let now = self.clock.now();

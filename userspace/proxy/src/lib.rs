@@ -12,10 +12,13 @@ mod decide;
 mod denials;
 mod forward;
 mod headers;
+mod hold;
 mod lease;
 mod limits;
 mod listen;
 mod patch;
+mod present;
+mod preview;
 mod record;
 mod refusal;
 mod target;
@@ -30,12 +33,13 @@ mod writeback;
 use std::sync::Arc;
 
 use portcullis_access::{Clock, Snapshot};
-use portcullis_identity::{Attestor, Source};
+use portcullis_identity::{Attestor, Identities};
 use portcullis_mask::{MaskKey, Profile};
 use portcullis_record::Recorder;
 use portcullis_tls::LeafIssuer;
 use tokio::sync::watch;
 
+pub use hold::Holds;
 pub use limits::Limits;
 pub use listen::{Counts, listen};
 pub use target::{Routing, Target};
@@ -46,14 +50,16 @@ pub use worker::Workers;
 pub struct Proxy {
     /// Asks the kernel who connected.
     pub attestor: Arc<dyn Attestor>,
-    /// Asked in turn who the person is.
-    pub sources: Vec<Arc<dyn Source>>,
+    /// Asked who the person is.
+    pub identities: Arc<Identities>,
     /// Where intercepted addresses lead.
     pub routing: Arc<dyn Routing>,
     /// Leaves for the client's side of TLS.
     pub leaves: LeafIssuer,
     /// Roles and live grants; the request path reads nothing else (Law 7).
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Where a request waits for a person's word.
+    pub holds: Holds,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where evidence goes.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::HeaderName;
 use http::{HeaderValue, Response, StatusCode, header};
-use portcullis_access::Ended;
+use portcullis_access::{AccessError, Ended, Hold, HoldId, HoldState, format_duration};
 use portcullis_credential::CredentialError;
 use portcullis_kube::{Ambiguity, ClassifyError, Status};
 use portcullis_mask::MaskError;
@@ -58,6 +58,14 @@ pub(crate) enum Refusal {
         "portcullis: refused: a patch of type {content_type:?} cannot be checked for what it does to masked values"
     )]
     PatchType { content_type: String },
+    #[error("portcullis: refused: {}", held(.0))]
+    Held(Box<Hold>),
+    #[error("portcullis: refused: the request needs somebody's agreement and cannot wait for it: {0}")]
+    NotHeld(Box<AccessError>),
+    #[error("portcullis: refused: held request {id} is not known any more: try again")]
+    HoldLost { id: HoldId },
+    #[error("portcullis: refused: only what a grant allows can be held")]
+    HoldWithoutGrant,
     #[error("portcullis: access ended: {0}")]
     Ended(Ended),
     #[error("portcullis: refused: the body of the request could not be read: {0}")]
@@ -132,6 +140,10 @@ impl Refusal {
             Self::Stranger(Stranger::OverLimit { .. }) | Self::TooManyWrites => StatusCode::TOO_MANY_REQUESTS,
             Self::Stranger(Stranger::Unidentified(_))
             | Self::Denied(_)
+            | Self::Held(_)
+            | Self::NotHeld(_)
+            | Self::HoldLost { .. }
+            | Self::HoldWithoutGrant
             | Self::Ended(_)
             | Self::Probe { .. }
             | Self::Impersonation
@@ -181,5 +193,22 @@ impl Refusal {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
         response
+    }
+}
+
+/// Why a request that waited does not go on.
+fn held(hold: &Hold) -> String {
+    let Hold { id, operation, target, state, .. } = hold;
+    let what = format!("{operation} of target {target} (held as {id})");
+    let comment = hold.refusal.as_ref().and_then(|word| word.comment.as_ref());
+    let comment = comment.map_or(String::new(), |comment| format!(": {comment}"));
+    match (state, &hold.refusal) {
+        (HoldState::Denied, Some(word)) => format!("{} did not agree to {what}{comment}", word.by),
+        (HoldState::Expired, _) => format!(
+            "nobody agreed to {what} within {}. Run the command again to ask again",
+            format_duration(hold.terms.wait)
+        ),
+        (HoldState::Cancelled, Some(word)) => format!("{what} was withdrawn by {}{comment}", word.by),
+        (state, _) => format!("{what} is {state}. Run the command again to ask again"),
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portcullis_identity::OriginalDst;
+use portcullis_identity::{Accepted, OriginalDst};
 use portcullis_tls::{Name, TargetNames};
 use rustls_pki_types::ServerName;
 
@@ -21,6 +21,8 @@ pub struct Target {
     pub upstream: Upstream,
     /// Present the engineer by impersonation on top of the credential.
     pub impersonate: bool,
+    /// How engineers have to be identified here.
+    pub accepted: Accepted,
 }
 
 impl Target {

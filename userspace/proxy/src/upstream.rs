@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
@@ -42,7 +42,12 @@ const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 pub struct Upstream {
     source: Box<dyn Source>,
     tls: UpstreamTls,
-    pools: Mutex<HashMap<(CredentialId, ServerName<'static>, WorkerId), Arc<Pools>>>,
+    pools: Mutex<HashMap<(CredentialId, ServerName<'static>, WorkerId), Pooled>>,
+}
+
+struct Pooled {
+    pools: Arc<Pools>,
+    used: Instant,
 }
 
 impl Upstream {
@@ -66,13 +71,15 @@ impl Upstream {
         let id = credential.id();
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (id, server_name.clone(), worker);
-        if let Some(pools) = pools.get(&key) {
-            return Ok(Presenting { credential, pools: Arc::clone(pools) });
+        let now = Instant::now();
+        if let Some(found) = pools.get_mut(&key) {
+            found.used = now;
+            return Ok(Presenting { credential, pools: Arc::clone(&found.pools) });
         }
-        // A rotated credential retires the pools of the one before; requests under way keep theirs.
-        pools.retain(|(pooled, ..), _| *pooled == key.0);
+        // Engineers go and credentials are rotated: what nobody asks for any more has no connection left to keep.
+        pools.retain(|_, pooled| now.duration_since(pooled.used) < IDLE_TIMEOUT);
         let fresh = Arc::new(Pools::new(&self.tls, &credential, server_name)?);
-        pools.insert(key, Arc::clone(&fresh));
+        pools.insert(key, Pooled { pools: Arc::clone(&fresh), used: now });
         Ok(Presenting { credential, pools: fresh })
     }
 }

@@ -16,28 +16,31 @@ const LIMIT: usize = 3 * 1024 * 1024;
 /// How long a client may take to send it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the body of a write to a masked resource and returns it when it neither carries a masked value nor asks the
-/// API server to. This is the one body that is held whole: half a write must not go up before its end is known to be
-/// clean.
-pub(crate) async fn checked(head: &request::Parts, body: Incoming) -> Result<Bytes, Refusal> {
+/// Passes a write to a masked resource when it neither carries a masked value nor asks the API server to.
+pub(crate) fn check(head: &request::Parts, whole: &[u8]) -> Result<(), Refusal> {
     if let Some(coding) = head.headers.get(header::CONTENT_ENCODING)
         && coding != "identity"
     {
         return Err(Refusal::BodyCoding(String::from_utf8_lossy(coding.as_bytes()).into_owned()));
     }
-    let whole = tokio::time::timeout(TIMEOUT, whole(body))
-        .await
-        .map_err(|_| Refusal::BodyUnreadable(format!("it did not come in {TIMEOUT:?}")))??;
     if head.method == Method::PATCH {
-        patch::checked(&head.headers, &whole)?;
+        patch::checked(&head.headers, whole)?;
     }
-    match PlaceholderGuard::find(&whole) {
+    match PlaceholderGuard::find(whole) {
         Some(found) => Err(Refusal::WriteBack(found.to_string())),
-        None => Ok(whole),
+        None => Ok(()),
     }
 }
 
-async fn whole(mut body: Incoming) -> Result<Bytes, Refusal> {
+/// Reads the body of a write. Half of one must not go up before its end is known to be clean, and nobody can agree to a
+/// write of which half is still to come.
+pub(crate) async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
+    tokio::time::timeout(TIMEOUT, collected(body))
+        .await
+        .map_err(|_| Refusal::BodyUnreadable(format!("it did not come in {TIMEOUT:?}")))?
+}
+
+async fn collected(mut body: Incoming) -> Result<Bytes, Refusal> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::BodyUnreadable(error.to_string()))?;

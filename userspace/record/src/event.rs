@@ -91,6 +91,49 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         denial: Option<String>,
     },
+    /// A request is to wait for a person's word. Nothing of it has gone to the target; what a write would change may
+    /// be asked of it from now on (a dry run).
+    HoldBegun {
+        /// The request's number.
+        request: u32,
+        /// The connection that it came on.
+        connection: u32,
+        /// The HTTP method.
+        method: String,
+        /// Path and query, through [`redact_query`](crate::redact_query).
+        path: String,
+        /// The role that holds it.
+        role: String,
+        /// Which of its rules, counted from zero.
+        rule: usize,
+    },
+    /// It waits.
+    Held {
+        /// The request's number.
+        request: u32,
+        /// The id under which it is decided.
+        hold: String,
+        /// SHA-256 over verb, request target and body, in hexadecimal.
+        digest: String,
+        /// What it would change, masked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        diff: Option<String>,
+    },
+    /// It waits no longer.
+    HoldEnded {
+        /// The request's number.
+        request: u32,
+        /// The id under which it was decided.
+        hold: String,
+        /// `approved`, `denied`, `expired`, `cancelled`.
+        outcome: String,
+        /// Who decided it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        by: Vec<String>,
+        /// What they said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
+    },
     /// The answer to a request began.
     ResponseStarted {
         /// The request's number.

@@ -146,6 +146,25 @@ fn describe(event: &Event) -> String {
             format!("connection {connection} closed{}", because(error.as_deref()))
         }
         Event::RequestDecided { .. } => describe_decision(event),
+        Event::HoldBegun { request, method, path, role, rule, .. } => {
+            format!(
+                "#{request} {} {} is to be reviewed: role {}, rule {rule}",
+                Safe(method),
+                Safe(path),
+                Safe(role)
+            )
+        }
+        Event::Held { request, hold, diff, .. } => {
+            let diff: String = diff
+                .as_deref()
+                .map(|diff| diff.lines().map(|line| format!("\n    {}", Safe(line))).collect())
+                .unwrap_or_default();
+            format!("#{request} waits as {}{diff}", Safe(hold))
+        }
+        Event::HoldEnded { request, hold, outcome, by, comment } => {
+            let by = if by.is_empty() { String::new() } else { format!(" by {}", Safe(&by.join(", "))) };
+            format!("#{request} {} {}{by}{}", Safe(hold), Safe(outcome), because(comment.as_deref()))
+        }
         Event::ResponseStarted { request, status, content_type, masked } => {
             let masked = if *masked { ", masked" } else { "" };
             format!("#{request} answer {status} {}{masked}", Safe(content_type.as_deref().unwrap_or("")))

@@ -2,10 +2,12 @@
 //! is whom the kernel says (`SO_PEERCRED`), never what the line says.
 
 mod client;
+mod commands;
 mod server;
 
 pub(crate) use client::ask;
-pub(crate) use server::{Control, listen, serve};
+pub(crate) use commands::Commands;
+pub(crate) use server::{listen, serve};
 
 use portcullis_access::{DenialId, GrantId, Operation, RequestId, RoleName, Selection};
 use serde::{Deserialize, Serialize};

@@ -47,15 +47,15 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
 
     let parts = Parts::assemble(&config)?;
-    let commands = control::listen(socket)?;
-    let Parts { proxy, listeners, access, control, routes } = parts;
+    let listening_to_commands = control::listen(socket)?;
+    let Parts { proxy, listeners, access, commands, routes } = parts;
     let reloader = Reloader::new(config_path, config, Arc::clone(&access), routes);
 
     let workers =
         std::thread::available_parallelism().and_then(Workers::start).context("cannot start workers")?;
     let drain = CancellationToken::new();
     let connections = TaskTracker::new();
-    tokio::spawn(control::serve(commands, Arc::new(control)));
+    tokio::spawn(control::serve(listening_to_commands, Arc::new(commands)));
     tokio::spawn(tick(Arc::clone(&access), Arc::clone(&proxy)));
     let listening = portcullis_proxy::listen(
         Arc::clone(&proxy),

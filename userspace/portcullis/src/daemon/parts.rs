@@ -8,24 +8,24 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use listenfd::ListenFd;
 use portcullis_access::{Access, SystemClock, load_roles};
-use portcullis_identity::{Nss, UnixSource};
+use portcullis_identity::{Identities, Nss, UnixSource};
 use portcullis_intercept::Listeners;
 use portcullis_intercept::gate::{self, Gate};
 use portcullis_mask::{MaskKey, Profile};
-use portcullis_proxy::{Counts, Denials, Limits, Proxy, Target, Upstream};
+use portcullis_proxy::{Counts, Denials, Holds, Limits, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
 
 use super::sync::{ByName, Routes};
 use crate::config::Config;
-use crate::control::{Control, TrustAnchor};
+use crate::control::{Commands, TrustAnchor};
 
 /// Everything the daemon runs.
 pub(super) struct Parts {
     pub(super) proxy: Arc<Proxy>,
     pub(super) listeners: Listeners,
     pub(super) access: Arc<Access>,
-    pub(super) control: Control,
+    pub(super) commands: Commands,
     pub(super) routes: Arc<Routes>,
 }
 
@@ -45,15 +45,17 @@ impl Parts {
         let access = Access::open(config.access.clone(), roles, Arc::new(SystemClock)).context("access")?;
         let access = Arc::new(access);
         let unix = Arc::new(UnixSource::new(config.unix.clone(), Arc::new(Nss)).context("identity.unix")?);
+        let identities = Arc::new(Identities::new(unix));
         let listeners = listeners(config)?;
         let routes = Arc::new(Routes::start(config, targets, exemptions, targets_of(config)?));
         let remembered = Arc::new(portcullis_access::Denials::default());
         let proxy = Proxy {
             attestor: Arc::new(attestor),
-            sources: vec![Arc::clone(&unix) as _],
+            identities: Arc::clone(&identities),
             routing: Arc::clone(&routes) as _,
             leaves: LeafIssuer::new(ca, Arc::new(Timestamp::now))?,
             snapshots: access.subscribe(),
+            holds: Holds::new(Arc::clone(&access), hostname()?),
             clock: Arc::new(SystemClock),
             recorder,
             profile: Profile::default(),
@@ -66,7 +68,7 @@ impl Parts {
         Ok(Self {
             proxy: Arc::new(proxy),
             listeners,
-            control: Control::new(Arc::clone(&access), unix, trust, remembered),
+            commands: Commands::new(Arc::clone(&access), identities, trust, remembered),
             access,
             routes,
         })
@@ -89,6 +91,7 @@ pub(super) fn targets_of(config: &Config) -> Result<ByName> {
                 server_name: target.tls_server_name.clone(),
                 upstream: Upstream::new(source, tls),
                 impersonate: target.impersonate,
+                accepted: target.accepted.clone(),
             };
             Ok((target.name.clone(), Arc::new(made)))
         })
@@ -130,6 +133,12 @@ fn interception_ca(config: &Config) -> Result<InterceptionCa> {
         }
     }
     Ok(ca)
+}
+
+/// What tells this bastion from another.
+fn hostname() -> Result<String> {
+    let name = nix::unistd::gethostname().context("the host's name")?;
+    name.into_string().map_err(|name| anyhow::anyhow!("the host's name {name:?} is no text"))
 }
 
 /// Makes the folder of our keys, and refuses one in which somebody else could put theirs.

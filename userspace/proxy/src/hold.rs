@@ -1,0 +1,232 @@
+//! Where a rule says so, a request waits here until a person has agreed to it: to this very request, once.
+//!
+//! kubectl just takes longer. What is agreed to is a digest over verb, request target and body, so the body of a held
+//! write is read whole first. The approval is used up before anything is forwarded, in the store, so that of two
+//! requests that share it, on whichever bastion, one goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use portcullis_access::{Access, AccessError, Hold, HoldId, HoldState, NewHold, ReviewTerms, Snapshot};
+use portcullis_identity::Subject;
+use portcullis_record::{Event, redact_query};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::Proxy;
+use crate::classify::{Body, Classified};
+use crate::decide::{Decided, Recorded};
+use crate::lease::Lease;
+use crate::refusal::{Refusal, Refused};
+use crate::{preview, writeback};
+
+/// How long an approval can be used after it was given: the request waits for it, so this is for a client that comes
+/// back.
+const SPEND_WITHIN: Duration = Duration::from_secs(30);
+/// How long a hold outlives its client, which may be trying another way.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The desk at which requests wait.
+pub struct Holds {
+    access: Arc<Access>,
+    /// Tells this bastion's processes from another's.
+    host: String,
+}
+
+/// A decided request that nobody has to agree to any more.
+pub(crate) struct Cleared {
+    decided: Decided,
+    /// The number and the hold of one that had to wait.
+    held: Option<(u32, Hold)>,
+}
+
+impl Cleared {
+    /// Waits where the decision says so.
+    pub(crate) async fn wait(proxy: &Arc<Proxy>, mut decided: Decided) -> Result<Self, Refused> {
+        read_whole(proxy, &mut decided).await?;
+        let Some(terms) = decided.review.take() else { return Ok(Self { decided, held: None }) };
+        let line = decided.classified.person.line()?;
+        let number = line.session.next_request();
+        line.session.event(&Event::HoldBegun {
+            request: number,
+            connection: line.connection,
+            method: decided.classified.head.method.to_string(),
+            path: redact_query(&decided.classified.target),
+            role: decided.allowed.role.to_string(),
+            rule: decided.allowed.rule,
+        })?;
+        let held = Self::held(proxy, &decided, terms, number).await;
+        let hold = held.map_err(|refusal| refusal.of(number))?;
+        Ok(Self { decided, held: Some((number, hold)) })
+    }
+
+    async fn held(
+        proxy: &Arc<Proxy>,
+        decided: &Decided,
+        terms: ReviewTerms,
+        number: u32,
+    ) -> Result<Hold, Refusal> {
+        let Decided { classified, allowed, lease, .. } = decided;
+        let person = &classified.person;
+        // Discovery is never held, and whatever else is allowed is allowed by a grant.
+        let grant = allowed.grant.clone().ok_or(Refusal::HoldWithoutGrant)?;
+        let diff = lease.within(preview::of(proxy, decided)).await.map_err(Refusal::Ended)?;
+        let attestation = &person.connection.attestation;
+        let new = NewHold {
+            target: person.connection.route.target.name.clone(),
+            operation: classified.operation.clone(),
+            role: allowed.role.clone(),
+            rule: allowed.rule,
+            grant,
+            terms,
+            digest: digest(classified),
+            client: format!("{}/{}/{}", proxy.holds.host, attestation.pid, attestation.process.start_time),
+            command: attestation.process.argv.clone(),
+            diff,
+            spend_within: SPEND_WITHIN,
+        };
+        let hold = proxy.holds.begin(Arc::clone(&person.subject), new).await?;
+        let session = person.line()?.session;
+        session.event(&Event::Held {
+            request: number,
+            hold: hold.id.to_string(),
+            digest: hold.digest.clone(),
+            diff: hold.diff.clone(),
+        })?;
+        tracing::info!(subject = %person.subject, hold = %hold.id, operation = %hold.operation, "held");
+        let hold = proxy.holds.decided(hold, lease, proxy.snapshots.clone()).await?;
+        session.event(&outcome(number, &hold))?;
+        match hold.state {
+            HoldState::Approved => proxy.holds.spend(hold.id).await,
+            _ => Err(Refusal::Held(Box::new(hold))),
+        }
+    }
+
+    /// Opens the record of this request: once this returns, what was decided is evidence.
+    pub(crate) fn open_record(self) -> Result<Recorded, Refusal> {
+        let (number, hold) = self.held.unzip();
+        Recorded::open(self.decided, number, hold)
+    }
+}
+
+impl Holds {
+    /// A desk that keeps what waits in `access`; `host` names this bastion.
+    #[must_use]
+    pub fn new(access: Arc<Access>, host: String) -> Self {
+        Self { access, host }
+    }
+
+    async fn begin(&self, subject: Arc<Subject>, new: NewHold) -> Result<Hold, Refusal> {
+        let access = Arc::clone(&self.access);
+        blocking(move || access.hold(&subject, &new)).await
+    }
+
+    async fn spend(&self, id: HoldId) -> Result<Hold, Refusal> {
+        let access = Arc::clone(&self.access);
+        blocking(move || access.spend(&id)).await
+    }
+
+    /// The hold once it waits no longer.
+    async fn decided(
+        &self,
+        hold: Hold,
+        lease: &Lease,
+        mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    ) -> Result<Hold, Refusal> {
+        if hold.state != HoldState::Pending {
+            return Ok(hold);
+        }
+        let mut waiting = Waiting { access: Some(&self.access), id: &hold.id };
+        let decided = async {
+            loop {
+                let found = snapshots.borrow_and_update().hold(&hold.id).cloned();
+                match found {
+                    Some(found) if found.state == HoldState::Pending => {}
+                    Some(found) => return Ok(found),
+                    None => return Err(Refusal::HoldLost { id: hold.id.clone() }),
+                }
+                if snapshots.changed().await.is_err() {
+                    return Err(Refusal::HoldLost { id: hold.id.clone() });
+                }
+            }
+        };
+        let decided = lease.within(decided).await.map_err(Refusal::Ended)??;
+        waiting.access = None;
+        Ok(decided)
+    }
+}
+
+/// Somebody waits for a hold. Dropped when the client goes away or its access ends.
+struct Waiting<'a> {
+    /// Until it is decided.
+    access: Option<&'a Arc<Access>>,
+    id: &'a HoldId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(access) = self.access.map(Arc::clone) else { return };
+        let id = self.id.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = access.abandon(&id, GRACE) {
+                tracing::warn!(%error, hold = %id, "a hold whose client went away could not be ended");
+            }
+        });
+    }
+}
+
+/// Reads the body of a write that has to be known whole: one that is held, and one to a masked resource.
+async fn read_whole(proxy: &Proxy, decided: &mut Decided) -> Result<(), Refusal> {
+    let Decided { classified, review, rules, lease, .. } = decided;
+    let Classified { head, body, upgrade, .. } = classified;
+    if !is_write(&head.method) || rules.is_none() && review.is_none() || upgrade.is_some() {
+        return Ok(());
+    }
+    let Body::Streaming(streaming) = std::mem::take(body) else { return Ok(()) };
+    let uid = classified.person.connection.attestation.uid;
+    let share = proxy.limits.held_write(uid).ok_or(Refusal::TooManyWrites)?;
+    let whole = lease.within(writeback::whole(streaming)).await.map_err(Refusal::Ended)??;
+    if rules.is_some() {
+        writeback::check(head, &whole)?;
+    }
+    *body = Body::Whole { bytes: whole, _place: share };
+    Ok(())
+}
+
+fn is_write(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
+}
+
+/// What is agreed to. The verb and not the method: an exec is the same over WebSocket (GET) and SPDY (POST).
+fn digest(classified: &Classified) -> String {
+    let digest = Sha256::new()
+        .chain_update(classified.operation.authorised_as())
+        .chain_update([0])
+        .chain_update(&classified.target)
+        .chain_update([0])
+        .chain_update(classified.body.bytes())
+        .finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn outcome(request: u32, hold: &Hold) -> Event {
+    let words = hold.refusal.iter().chain(&hold.approvals);
+    Event::HoldEnded {
+        request,
+        hold: hold.id.to_string(),
+        outcome: hold.state.to_string(),
+        by: words.clone().map(|word| word.by.to_string()).collect(),
+        comment: words.filter_map(|word| word.comment.clone()).next(),
+    }
+}
+
+/// The store blocks; connections must not.
+async fn blocking(
+    work: impl FnOnce() -> Result<Hold, AccessError> + Send + 'static,
+) -> Result<Hold, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| Refusal::NotHeld(Box::new(error))),
+        Err(_) => Err(Refusal::NotHeld(Box::new(AccessError::Contended))),
+    }
+}

@@ -1,0 +1,79 @@
+//! As whom a request goes to the target: what the client presented stays here, and the gate's own credential for this
+//! engineer takes its place.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Uri, Version, header};
+use portcullis_access::{Allowed, GrantId, PresentAs};
+use portcullis_credential::OnBehalf;
+
+use crate::caller::Person;
+use crate::headers;
+use crate::refusal::Refusal;
+use crate::upstream::Pools;
+
+/// The head as it goes up, and the connections that may carry it. Of `masked` objects only such forms are asked for as
+/// the masker reads.
+pub(crate) async fn dress(
+    person: &Person,
+    allowed: &Allowed,
+    mut head: Parts,
+    masked: bool,
+) -> Result<(Parts, Arc<Pools>), Refusal> {
+    let connection = &*person.connection;
+    let target = &connection.route.target;
+    headers::strip_request(&mut head.headers);
+    if masked {
+        headers::narrow_accept(&mut head.headers)?;
+        headers::narrow_accept_encoding(&mut head.headers);
+    }
+    let session = person.line()?.session;
+    let session = session.id().as_str();
+    let grant = allowed.grant.as_ref().map(GrantId::as_str);
+    if target.impersonate || allowed.present_as == PresentAs::Impersonate {
+        headers::set_impersonation(&mut head.headers, &person.subject, grant, session)?;
+    }
+    let on_behalf = OnBehalf {
+        subject: &person.subject,
+        role: allowed.role.as_str(),
+        grant,
+        expires: allowed.expires,
+        session,
+        aws_role: match &allowed.present_as {
+            PresentAs::AwsRole(arn) => Some(arn),
+            _ => None,
+        },
+        service_account: match &allowed.present_as {
+            PresentAs::ServiceAccount { namespace, name } => Some((namespace, name)),
+            _ => None,
+        },
+    };
+    let presenting = target
+        .upstream
+        .credential(&on_behalf, &connection.route.server_name, connection.worker)
+        .await
+        .map_err(|source| Refusal::Credential { target: target.name.clone(), source: Box::new(source) })?;
+    if let Some(value) = presenting.credential.authorization() {
+        head.headers.insert(header::AUTHORIZATION, value);
+    }
+    if head.version != Version::HTTP_2 {
+        head.version = Version::HTTP_11;
+    }
+    // The authority is where the client dialled; its own word for it could only disagree.
+    head.uri = upstream_uri(&head.uri, connection.attestation.original_dst.0)?;
+    head.headers.remove(header::HOST);
+    Ok((head, person.pools(&presenting)))
+}
+
+/// The same path at the address that the client dialled.
+fn upstream_uri(uri: &Uri, address: SocketAddr) -> Result<Uri, Refusal> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    Uri::builder()
+        .scheme("https")
+        .authority(address.to_string())
+        .path_and_query(target)
+        .build()
+        .map_err(|error| Refusal::BodyUnreadable(error.to_string()))
+}
