@@ -45,6 +45,10 @@ pub(crate) enum Verb {
     /// Make a kubeconfig trust the gate, or stop trusting it
     #[command(subcommand)]
     Trust(TrustVerb),
+    /// Log in at the identity provider
+    Login(LoginArgs),
+    /// End your login; streams that run under it are cut
+    Logout,
     /// Say who the gate takes you for
     Whoami,
     /// Ask for a role for some time
@@ -98,6 +102,16 @@ pub(crate) struct TrustArgs {
     /// The kubeconfig [default: the files of $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The provider, by its name in the configuration [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) issuer: Option<String>,
+    /// Log in with a browser on this host, instead of a code that is typed on any device
+    #[arg(long)]
+    pub(crate) browser: bool,
 }
 
 #[derive(Debug, Args)]

@@ -23,6 +23,14 @@ pub(crate) fn data<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T
     }
 }
 
+/// As [`data`], with the JSON on one line: for a command that prints several, one after the other.
+pub(crate) fn step<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+    match format {
+        Format::Json => stdout(&serde_json::to_string(value).context("cannot print as JSON")?),
+        Format::Text => stdout(text(value).trim_end()),
+    }
+}
+
 /// Prints a line to standard output. A closed pipe (`| head`) ends the command quietly, as it does for ls.
 pub(crate) fn stdout(line: &str) -> Result<()> {
     match writeln!(std::io::stdout().lock(), "{line}") {

@@ -9,14 +9,40 @@ pub(crate) use client::ask;
 pub(crate) use commands::Commands;
 pub(crate) use server::{listen, serve};
 
+use std::fmt;
+
+use jiff::Timestamp;
 use portcullis_access::{DenialId, GrantId, Operation, RequestId, RoleName, Selection};
+use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// A line from a command.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub(crate) enum Ask {
     WhoAmI,
+    /// Begin a login whose code the person types at the provider, on any device.
+    LoginDevice {
+        /// By name; else the first one that is configured.
+        issuer: Option<String>,
+    },
+    /// Begin a login in a browser on this host, which comes back to this port of the loopback address.
+    LoginBrowser {
+        issuer: Option<String>,
+        port: u16,
+    },
+    /// Ask how a device login goes; the answer takes some seconds where it still waits.
+    LoginWait {
+        login: String,
+    },
+    /// What the browser came back with.
+    LoginFinish {
+        login: String,
+        code: Code,
+        state: String,
+    },
+    Logout,
     /// What `trust install` needs: the CA and what the targets are called.
     Trust,
     Request {
@@ -63,6 +89,50 @@ pub(crate) enum Ask {
         target: String,
         operation: Operation,
     },
+}
+
+/// An authorization code; good for a token until it is used, so it is not shown.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Code(pub(crate) Zeroizing<String>);
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// Where a person goes to log in on another device (RFC 8628 §3.2).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeviceLogin {
+    /// Names the login to the daemon.
+    pub(crate) login: String,
+    pub(crate) verification_uri: String,
+    /// The same with the code in it.
+    pub(crate) verification_uri_complete: Option<String>,
+    pub(crate) user_code: String,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Where a browser goes to log in.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BrowserLogin {
+    /// Names the login to the daemon.
+    pub(crate) login: String,
+    pub(crate) authorization_uri: String,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Who somebody is, and until when that is known.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Whoami {
+    #[serde(flatten)]
+    pub(crate) subject: Subject,
+    /// Nothing where it does not run out.
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// What would be decided.

@@ -5,20 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use portcullis_access::{Attempt, Grant, Request, RequestState, Selection, format_duration};
-use portcullis_identity::Subject;
 
 use crate::cli::{DecideArgs, ExtendArgs, ListArgs, RequestArgs, RevokeArgs};
 use crate::control::{Ask, ask};
 use crate::print::{self, Format};
-
-pub(crate) fn whoami(socket: &Path, format: Format) -> Result<()> {
-    let subject: Subject = ask(socket, &Ask::WhoAmI)?;
-    print::data(format, &subject, |subject| {
-        let groups: Vec<&str> = subject.groups.iter().map(String::as_str).collect();
-        let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
-        format!("{} ({} {}), groups: {groups}", subject.name, subject.issuer, subject.id)
-    })
-}
 
 pub(crate) fn request(args: RequestArgs, socket: &Path, format: Format) -> Result<()> {
     let RequestArgs { from, role, target, duration, reason } = args;

@@ -3,6 +3,7 @@
 mod access;
 mod doctor;
 mod gate;
+mod login;
 mod mask;
 mod policy;
 mod sessions;
@@ -20,7 +21,9 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Run => daemon::run(&config, &socket),
         Verb::Gate(verb) => gate::run(&verb, &config, output),
         Verb::Trust(verb) => trust::run(&verb, &socket, output),
-        Verb::Whoami => access::whoami(&socket, output),
+        Verb::Login(args) => login::login(args, &socket, output),
+        Verb::Logout => login::logout(&socket, output),
+        Verb::Whoami => login::whoami(&socket, output),
         Verb::Request(args) => access::request(args, &socket, output),
         Verb::Requests(args) => access::requests(&args, &socket, output),
         Verb::Approve(args) => access::approve(args, &socket, output),
