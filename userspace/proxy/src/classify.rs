@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use portcullis_access::{Facts, Operation};
@@ -80,7 +81,7 @@ impl Classified {
         }
         let upgrade = upgrade.map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
         let operation = operation(&info);
-        let facts = facts(&person, &info, &target);
+        let facts = facts(&person, &info, &target, request.body().is_end_stream());
         let (head, body) = request.into_parts();
         let body = Body::Streaming(body);
         Ok(Self { person, head, body, info, target, operation, facts, upgrade })
@@ -125,11 +126,14 @@ fn operation(info: &RequestInfo) -> Operation {
 }
 
 /// What conditions of roles can look at beside the operation.
-fn facts(person: &Person, info: &RequestInfo, target: &str) -> Facts {
+fn facts(person: &Person, info: &RequestInfo, target: &str, bodiless: bool) -> Facts {
     let mut facts = Facts { process: Some(Arc::clone(&person.connection.process)), ..Facts::default() };
     if target.contains('?') {
         let first = |key| query_values(target, key).into_iter().next();
-        facts.dry_run = first("dryRun").is_some_and(|value| !value.is_empty());
+        // The options of a delete are read from its body where it has one, and the query counts for nothing then
+        // (apiserver, handlers/delete.go).
+        let counts = bodiless || !info.verb.starts_with("delete");
+        facts.dry_run = counts && query_values(target, "dryRun") == ["All"];
         if matches!(info.subresource.as_str(), "exec" | "attach" | "log") {
             facts.command = query_values(target, "command");
             facts.container = first("container").unwrap_or_default();

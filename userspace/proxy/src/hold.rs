@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderValue, Method, header};
 use portcullis_access::{Access, AccessError, Hold, HoldId, HoldState, NewHold, ReviewTerms, Snapshot};
 use portcullis_identity::Subject;
 use portcullis_record::{Event, redact_query};
@@ -198,15 +198,23 @@ fn is_write(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
 }
 
-/// What is agreed to. The verb and not the method: an exec is the same over WebSocket (GET) and SPDY (POST).
+/// What is agreed to: also what kind of body it is, since the same bytes are one thing as a merge patch and another as
+/// a JSON patch. The verb and not the method: an exec is the same over WebSocket (GET) and SPDY (POST).
 fn digest(classified: &Classified) -> String {
-    let digest = Sha256::new()
-        .chain_update(classified.operation.authorised_as())
-        .chain_update([0])
-        .chain_update(&classified.target)
-        .chain_update([0])
-        .chain_update(classified.body.bytes())
-        .finalize();
+    let header = |name| classified.head.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
+    let parts = [
+        classified.operation.authorised_as().as_bytes(),
+        classified.target.as_bytes(),
+        header(header::CONTENT_TYPE),
+        header(header::CONTENT_ENCODING),
+        classified.body.bytes(),
+    ];
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    let digest = digest.finalize();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -62,15 +62,23 @@ enum Unseen {
     Because(String),
 }
 
+/// Whether the API server itself serves a group and so takes a dry run for one. What stands behind an aggregated API
+/// might not know the word, and write.
+fn knows_dry_run(api_group: &str) -> bool {
+    let built_in = ["", "apps", "autoscaling", "batch", "policy"].contains(&api_group);
+    built_in || api_group.ends_with(".k8s.io") && !api_group.ends_with("metrics.k8s.io")
+}
+
 /// The verb, if it writes one object by itself. Of subresources only those are objects; the others act (`exec`,
 /// `eviction`, `binding`) or hand out credentials (`token`).
 fn previewed(decided: &Decided) -> Option<&str> {
     let Classified { operation, facts, upgrade, .. } = &decided.classified;
     match operation {
-        Operation::Resource { verb, subresource, name, .. } => {
+        Operation::Resource { verb, api_group, subresource, name, .. } => {
             let writes = match verb.as_str() {
-                "create" => subresource.is_empty(),
-                "update" | "patch" | "delete" => !name.is_empty(),
+                "create" => subresource.is_empty() && knows_dry_run(api_group),
+                "update" | "patch" => !name.is_empty() && knows_dry_run(api_group),
+                "delete" => !name.is_empty(),
                 _ => false,
             };
             let object = matches!(subresource.as_str(), "" | "status" | "scale");
