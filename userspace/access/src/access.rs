@@ -3,118 +3,52 @@
 //! All functions block on the store and are meant for a blocking thread. Nothing is told to anybody, and no
 //! snapshot shows it, before the store has made it durable.
 
+mod acts;
+mod holds;
+mod lists;
+mod sharing;
+
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::{Timestamp, TimestampRound, Unit};
 use portcullis_identity::Subject;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+pub use acts::{Decided, NewRequest, Selection};
+pub use lists::{GrantFilter, RequestFilter};
+pub use sharing::Wakes;
 
 use crate::lifecycle::{self, Act};
 use crate::role::RoleSet;
 use crate::snapshot::Snapshot;
 use crate::state::{REMEMBERED, State, before};
-use crate::store::{Applied, Change, Event, SqliteStore, Store};
-use crate::{
-    AccessConfig, AccessError, Attempt, Clock, Grant, GrantId, Hold, HoldId, NewHold, Person, Request,
-    RequestId, RequestState, RoleName,
-};
+use crate::store::{Applied, Change, PostgresStore, SqliteStore, Store};
+use crate::{AccessConfig, AccessError, Clock, Grant, GrantId, Request, RequestId, RequestState, StoreConfig};
 
 /// How often a change is tried when others write at the same time or an id is taken.
 const ATTEMPTS: u32 = 16;
-/// How many rows a list shows.
-const LISTED: u32 = 1000;
 
-/// Requests, approvals and grants.
+/// Requests, approvals, grants and holds.
 pub struct Access {
     config: AccessConfig,
     clock: Arc<dyn Clock>,
     store: Arc<dyn Store>,
     state: Mutex<State>,
     published: watch::Sender<Arc<Snapshot>>,
-}
-
-/// What someone asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRequest {
-    /// The role.
-    pub role: RoleName,
-    /// The target; not needed when the role covers only one.
-    pub target: Option<String>,
-    /// For how long, from the last approval on.
-    pub duration: Duration,
-    /// Why, in one line.
-    pub reason: String,
-    /// What was denied, when that is what it is about.
-    pub denied: Option<Attempt>,
-}
-
-/// Which requests to list.
-#[derive(Debug, Clone, Default)]
-pub struct RequestFilter {
-    /// Only those in this state.
-    pub state: Option<RequestState>,
-    /// Only those of this person.
-    pub subject: Option<Person>,
-}
-
-/// Which grants to list.
-#[derive(Debug, Clone, Default)]
-pub struct GrantFilter {
-    /// Only those that give access now.
-    pub live: bool,
-    /// Only those of this person.
-    pub subject: Option<Person>,
-}
-
-/// Which grants to revoke: those that fit all that is given.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Selection {
-    /// Held by whom, by name.
-    pub subject: Option<String>,
-    /// Of which role.
-    pub role: Option<RoleName>,
-    /// On which target.
-    pub target: Option<String>,
-}
-
-impl Selection {
-    /// Whether it selects every grant there is.
-    #[must_use]
-    pub fn is_all(&self) -> bool {
-        *self == Self::default()
-    }
-
-    pub(crate) fn includes(&self, grant: &Grant) -> bool {
-        self.subject.as_ref().is_none_or(|name| grant.subject.name == *name)
-            && self.role.as_ref().is_none_or(|role| grant.role == *role)
-            && self.target.as_ref().is_none_or(|target| grant.target == *target)
-    }
-}
-
-/// `of role look, held by alice, on target demo`
-impl fmt::Display for Selection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            self.role.as_ref().map(|role| format!("of role {role}")),
-            self.subject.as_ref().map(|name| format!("held by {name:?}")),
-            self.target.as_ref().map(|target| format!("on target {target:?}")),
-        ];
-        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
-    }
+    revisions: watch::Sender<u64>,
 }
 
 impl Access {
-    /// Opens the SQLite store that `config` names and takes up what is live in it.
+    /// Opens the store that `config` names and takes up what is live in it.
     ///
     /// # Errors
     /// [`AccessError::Store`], [`AccessError::BadPath`].
     pub fn open(config: AccessConfig, roles: RoleSet, clock: Arc<dyn Clock>) -> Result<Self, AccessError> {
-        let store = Arc::new(SqliteStore::open(&config.store)?);
+        let store: Arc<dyn Store> = match &config.store {
+            StoreConfig::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
+            StoreConfig::Postgres(postgres) => Arc::new(PostgresStore::open(postgres)?),
+        };
         Self::with_store(config, roles, clock, store)
     }
 
@@ -129,17 +63,12 @@ impl Access {
         store: Arc<dyn Store>,
     ) -> Result<Self, AccessError> {
         let now = whole_millis(clock.now());
-        let mut state = State {
-            revision: 0,
-            roles: Arc::new(roles),
-            targets: config.targets.iter().cloned().collect(),
-            open_paths: config.discovery.compile().map_err(AccessError::BadPath)?.into(),
-            requests: Default::default(),
-            grants: Default::default(),
-        };
-        state.replace(store.load(before(now, REMEMBERED))?);
-        let (published, _) = watch::channel(Arc::new(state.snapshot(now, config.max_snapshot_age)));
-        let access = Self { config, clock, store, state: Mutex::new(state), published };
+        let open_paths = config.discovery.compile().map_err(AccessError::BadPath)?.into();
+        let mut state = State::new(Arc::new(roles), config.targets.iter().cloned().collect(), open_paths);
+        state.replace(store.load(before(now, REMEMBERED))?, now);
+        let (published, _) = watch::channel(Arc::new(Snapshot::of(&state, now, config.max_snapshot_age)));
+        let (revisions, _) = watch::channel(state.revision);
+        let access = Self { config, clock, store, state: Mutex::new(state), published, revisions };
         access.refresh()?;
         Ok(access)
     }
@@ -165,7 +94,8 @@ impl Access {
         let mut state = self.lock();
         let now = self.now();
         self.catch_up(&mut state, now)?;
-        if state.next_end().is_some_and(|end| end <= now) {
+        state.forget(now);
+        if state.due(now).next().is_some() {
             self.change(&mut state, |state, now| Ok((lifecycle::end_what_is_over(state, now), ())))?;
         }
         self.published.borrow().confirm(now);
@@ -176,6 +106,7 @@ impl Access {
     pub fn reload_roles(&self, roles: RoleSet) {
         let mut state = self.lock();
         state.roles = Arc::new(roles);
+        state.index_anew();
         let confirmed_at = self.snapshot().confirmed_at();
         self.publish(&state, confirmed_at);
     }
@@ -184,191 +115,9 @@ impl Access {
     pub fn reload_targets(&self, targets: BTreeSet<String>) {
         let mut state = self.lock();
         state.targets = targets.into_iter().collect();
+        state.index_anew();
         let confirmed_at = self.snapshot().confirmed_at();
         self.publish(&state, confirmed_at);
-    }
-
-    /// Asks for a role. Where the role needs no approval, the request comes back approved and its grant is live.
-    ///
-    /// # Errors
-    /// [`AccessError::NoSuchRole`], [`AccessError::NotEligible`], [`AccessError::TargetNotCovered`],
-    /// [`AccessError::TargetNeeded`], [`AccessError::TooLong`], [`AccessError::BadText`],
-    /// [`AccessError::TooManyOpen`], [`AccessError::Store`].
-    pub fn request(&self, subject: &Subject, new: &NewRequest) -> Result<Request, AccessError> {
-        self.act(subject, |act| act.request(new))
-    }
-
-    /// Asks to hold a grant for longer. The terms are those of a new request, approvals included; once approved,
-    /// the grant's end moves by `duration`, to no more than the role's longest duration from that moment.
-    ///
-    /// # Errors
-    /// As [`Access::request`], and [`AccessError::NoSuchGrant`], [`AccessError::NotHolder`],
-    /// [`AccessError::GrantEnded`].
-    pub fn extend(
-        &self,
-        subject: &Subject,
-        grant: &GrantId,
-        duration: Duration,
-        reason: &str,
-    ) -> Result<Request, AccessError> {
-        self.act(subject, |act| act.extend(&self.known_grant(act.state, grant)?, duration, reason))
-    }
-
-    /// Approves a request. With the last approval that it needs, its grant begins.
-    ///
-    /// # Errors
-    /// [`AccessError::NoSuchRequest`], [`AccessError::NotPending`], [`AccessError::SelfApproval`],
-    /// [`AccessError::NotApprover`], [`AccessError::AlreadyApproved`], [`AccessError::TooLong`],
-    /// [`AccessError::GrantEnded`], [`AccessError::Store`].
-    pub fn approve(&self, subject: &Subject, id: &RequestId, comment: &str) -> Result<Request, AccessError> {
-        self.act(subject, |act| act.approve(self.pending(act.state, id, act.now)?, comment))
-    }
-
-    /// Denies a request; its own requester withdraws it.
-    ///
-    /// # Errors
-    /// [`AccessError::NoSuchRequest`], [`AccessError::NotPending`], [`AccessError::NotApprover`],
-    /// [`AccessError::Store`].
-    pub fn deny(&self, subject: &Subject, id: &RequestId, comment: &str) -> Result<Request, AccessError> {
-        self.act(subject, |act| act.deny(self.pending(act.state, id, act.now)?, comment))
-    }
-
-    /// Ends a grant now: by its holder, an approver of its role, or an administrator.
-    ///
-    /// # Errors
-    /// [`AccessError::NoSuchGrant`], [`AccessError::GrantEnded`], [`AccessError::MayNotRevoke`],
-    /// [`AccessError::BadText`], [`AccessError::Store`].
-    pub fn revoke(&self, subject: &Subject, id: &GrantId, reason: &str) -> Result<Grant, AccessError> {
-        self.act(subject, |act| act.revoke(&self.known_grant(act.state, id)?, reason))
-    }
-
-    /// Ends all live grants that `selection` includes, or none: everything of it when nothing is selected by, which
-    /// only administrators may. Returns what was ended.
-    ///
-    /// # Errors
-    /// [`AccessError::NothingSelected`], [`AccessError::MayNotRevokeAll`], [`AccessError::NotAdmin`],
-    /// [`AccessError::BadText`], [`AccessError::Store`].
-    pub fn revoke_all(
-        &self,
-        subject: &Subject,
-        selection: &Selection,
-        reason: &str,
-    ) -> Result<Vec<Grant>, AccessError> {
-        self.act(subject, |act| act.revoke_all(selection, reason))
-    }
-
-    /// Makes a request wait for people's word. A retry of the same action (subject, target, client and digest) joins
-    /// the hold that waits already, or gets the one that was just decided.
-    ///
-    /// # Errors
-    /// [`AccessError::TooManyOpen`], [`AccessError::Store`].
-    pub fn hold(&self, _subject: &Subject, _new: &NewHold) -> Result<Hold, AccessError> {
-        Err(AccessError::Contended)
-    }
-
-    /// Uses an approval up. Of two who try, on whichever bastion, one succeeds.
-    ///
-    /// # Errors
-    /// [`AccessError::NoSuchHold`], [`AccessError::Store`].
-    pub fn spend(&self, id: &HoldId) -> Result<Hold, AccessError> {
-        Err(AccessError::NoSuchHold(id.clone()))
-    }
-
-    /// The client went away: its hold waits no longer than `grace` for it to come back.
-    ///
-    /// # Errors
-    /// [`AccessError::NoSuchHold`], [`AccessError::Store`].
-    pub fn abandon(&self, id: &HoldId, _grace: Duration) -> Result<(), AccessError> {
-        Err(AccessError::NoSuchHold(id.clone()))
-    }
-
-    /// Agrees to a held request.
-    ///
-    /// # Errors
-    /// As [`Access::approve`], for a hold.
-    pub fn approve_hold(&self, _subject: &Subject, id: &HoldId, _comment: &str) -> Result<Hold, AccessError> {
-        Err(AccessError::NoSuchHold(id.clone()))
-    }
-
-    /// Says no to a held request; its own requester withdraws it.
-    ///
-    /// # Errors
-    /// As [`Access::deny`], for a hold.
-    pub fn deny_hold(&self, _subject: &Subject, id: &HoldId, _comment: &str) -> Result<Hold, AccessError> {
-        Err(AccessError::NoSuchHold(id.clone()))
-    }
-
-    /// Held requests that wait, the newest first; with `all`, at most 1000 of any state.
-    ///
-    /// # Errors
-    /// [`AccessError::Store`].
-    pub fn holds(&self, _all: bool) -> Result<Vec<Hold>, AccessError> {
-        Ok(Vec::new())
-    }
-
-    /// Requests, the newest first, at most 1000.
-    ///
-    /// # Errors
-    /// [`AccessError::Store`].
-    pub fn requests(&self, filter: &RequestFilter) -> Result<Vec<Request>, AccessError> {
-        let mut requests: Vec<Request> = match filter.state {
-            Some(RequestState::Pending) => {
-                let state = self.lock();
-                let now = self.now();
-                let waiting = state.requests.values().filter(|request| now < request.expires_at);
-                waiting.map(|request| request.as_ref().clone()).collect()
-            }
-            _ => self.store.requests(LISTED)?,
-        };
-        requests.sort_by_key(|request| std::cmp::Reverse(request.created_at));
-        requests.retain(|request| {
-            filter.state.is_none_or(|state| request.state == state)
-                && filter.subject.as_ref().is_none_or(|person| request.subject == *person)
-        });
-        Ok(requests)
-    }
-
-    /// Grants, the newest first, at most 1000 unless only live ones are asked for.
-    ///
-    /// # Errors
-    /// [`AccessError::Store`].
-    pub fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>, AccessError> {
-        let mut grants: Vec<Grant> = if filter.live {
-            let snapshot = self.snapshot();
-            let now = self.now();
-            let state = self.lock();
-            let live = state.grants.values().filter(|grant| snapshot.grant_live(&grant.id, now).is_ok());
-            live.map(|grant| grant.as_ref().clone()).collect()
-        } else {
-            self.store.grants(LISTED)?
-        };
-        grants.sort_by_key(|grant| std::cmp::Reverse(grant.starts_at));
-        grants.retain(|grant| filter.subject.as_ref().is_none_or(|person| grant.subject == *person));
-        Ok(grants)
-    }
-
-    /// A request of any state.
-    ///
-    /// # Errors
-    /// [`AccessError::NoSuchRequest`], [`AccessError::Store`].
-    pub fn find_request(&self, id: &RequestId) -> Result<Request, AccessError> {
-        self.store.request(id)?.ok_or_else(|| AccessError::NoSuchRequest(id.clone()))
-    }
-
-    /// A grant, live or ended.
-    ///
-    /// # Errors
-    /// [`AccessError::NoSuchGrant`], [`AccessError::Store`].
-    pub fn find_grant(&self, id: &GrantId) -> Result<Grant, AccessError> {
-        self.store.grant(id)?.ok_or_else(|| AccessError::NoSuchGrant(id.clone()))
-    }
-
-    /// What was done after event number `after`, oldest first: who asked, approved, revoked, and why.
-    ///
-    /// # Errors
-    /// [`AccessError::Store`].
-    pub fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, AccessError> {
-        self.store.events(after, limit)
     }
 
     /// Something that a person does.
@@ -390,6 +139,16 @@ impl Access {
         })
     }
 
+    /// Something that happens by nobody's word.
+    fn by_itself<T>(
+        &self,
+        decide: impl FnMut(&State, Timestamp) -> Result<(Change, T), AccessError>,
+    ) -> Result<T, AccessError> {
+        let mut state = self.lock();
+        self.catch_up(&mut state, self.now())?;
+        self.change(&mut state, decide)
+    }
+
     /// Decides upon a change, makes it durable, publishes it; decides anew when someone else wrote first.
     fn change<T>(
         &self,
@@ -399,14 +158,18 @@ impl Access {
         for _ in 0..ATTEMPTS {
             let now = self.now();
             let (change, outcome) = decide(state, now)?;
+            if change.events.is_empty() {
+                return Ok(outcome);
+            }
             match self.store.apply(state.revision, &change)? {
                 Applied::Done(revision) => {
                     state.absorb(change, revision, now);
                     self.publish(state, now);
                     return Ok(outcome);
                 }
-                Applied::Conflict => self.reload(state, now)?,
+                Applied::Conflict => self.catch_up(state, now)?,
                 Applied::IdTaken => {}
+                Applied::TokenUsed => return Err(AccessError::AlreadyUsed),
             }
         }
         Err(AccessError::Contended)
@@ -414,17 +177,23 @@ impl Access {
 
     /// Takes over what others wrote since.
     fn catch_up(&self, state: &mut State, now: Timestamp) -> Result<(), AccessError> {
-        if self.store.revision()? == state.revision { Ok(()) } else { self.reload(state, now) }
-    }
-
-    fn reload(&self, state: &mut State, now: Timestamp) -> Result<(), AccessError> {
-        state.replace(self.store.load(before(now, REMEMBERED))?);
+        match self.store.since(state.revision)? {
+            Some(live) if live.revision == state.revision => return Ok(()),
+            Some(live) => state.take_over(live, now),
+            None => state.replace(self.store.load(before(now, REMEMBERED))?, now),
+        }
         self.publish(state, now);
         Ok(())
     }
 
     fn publish(&self, state: &State, confirmed_at: Timestamp) {
-        self.published.send_replace(Arc::new(state.snapshot(confirmed_at, self.config.max_snapshot_age)));
+        let snapshot = Snapshot::of(state, confirmed_at, self.config.max_snapshot_age);
+        self.published.send_replace(Arc::new(snapshot));
+        self.revisions.send_if_modified(|revision| {
+            let moved = *revision != state.revision;
+            *revision = state.revision;
+            moved
+        });
     }
 
     fn pending(&self, state: &State, id: &RequestId, now: Timestamp) -> Result<Request, AccessError> {

@@ -12,7 +12,7 @@ use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
 
 use crate::state::before;
-use crate::{AccessError, DenialId, Denied, Facts, Operation, Person, Query, RoleName};
+use crate::{AccessError, DenialId, Denied, Operation, Person, Query, RoleName};
 
 /// How long a denial can be asked from.
 const KEPT: Duration = Duration::from_secs(3600);
@@ -162,7 +162,7 @@ fn size(operation: &Operation) -> usize {
 }
 
 /// The command line up to [`LONGEST_COMMAND`] characters, with `…` for the rest.
-fn shortened(command: &[String]) -> Vec<String> {
+pub(crate) fn shortened(command: &[String]) -> Vec<String> {
     let mut left = LONGEST_COMMAND;
     let mut short = Vec::new();
     for word in command {
@@ -183,7 +183,7 @@ fn shortened(command: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::testing::*;
-    use crate::{Decision, Snapshot, decide};
+    use crate::{Decision, Facts, Snapshot, decide};
 
     const PODS: &str = "apiGroups: [''], resources: [pods], verbs: ['*']";
 

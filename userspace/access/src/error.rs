@@ -4,8 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::{
-    DenialId, Ended, Grant, GrantId, HoldId, Operation, RequestId, RequestState, RoleName, format_duration,
+    Decidable, DenialId, Ended, Grant, GrantId, HoldId, HoldState, Operation, RequestId, RequestState,
+    RoleName, format_duration,
 };
 
 /// What was refused or failed, and why.
@@ -68,9 +71,68 @@ pub enum AccessError {
     /// Not the id of a hold.
     #[error("{0:?} is not the id of a held request; those look like h-7f3a9c")]
     BadHoldId(String),
+    /// Neither the id of a request nor of a hold.
+    #[error(
+        "{0:?} is neither a request nor a held request; those look like r-7f3a9c and h-7f3a9c"
+    )]
+    BadDecidable(String),
     /// There is no such hold.
     #[error("no request is held as {0}")]
     NoSuchHold(HoldId),
+    /// The hold was decided before.
+    #[error("held request {id} no longer waits: it is {state}")]
+    NotHeld {
+        /// The hold.
+        id: HoldId,
+        /// What it is now.
+        state: HoldState,
+    },
+    /// The hold was not approved, so there is nothing to spend.
+    #[error("held request {id} may not go on: it is {state}")]
+    NotSpendable {
+        /// The hold.
+        id: HoldId,
+        /// What it is now.
+        state: HoldState,
+    },
+    /// Not in a group that the hold's rule names.
+    #[error("{who} may not decide about {id}: {approvers} may")]
+    NotReviewer {
+        /// Who tried.
+        who: String,
+        /// The hold.
+        id: HoldId,
+        /// Who may.
+        approvers: String,
+    },
+    /// One person has too many requests waiting.
+    #[error("{who} already has {held} requests held for approval; wait until one of them is decided")]
+    TooManyHeld {
+        /// Who.
+        who: String,
+        /// How many.
+        held: usize,
+    },
+    /// All people together have too many requests waiting.
+    #[error("{0} requests are held for approval already, and no more can be; try again later")]
+    HoldsFull(usize),
+    /// A link or button that was used before.
+    #[error("this approval link or button was used already; each works once")]
+    AlreadyUsed,
+    /// A link or button whose time is over.
+    #[error("this approval link or button was good until {0:.0}; decide with `portcullis approve` or `deny`")]
+    NoLongerGood(Timestamp),
+    /// Not the id of a link or button.
+    #[error("the id of a single-use approval must have 1 to 128 characters")]
+    BadToken,
+    /// A start that is over, or too far ahead.
+    #[error("a grant can be asked for ahead of time to begin until {latest:.0}, and not before now: not at {at:.0}")]
+    BadStart {
+        /// What was asked for.
+        at: Timestamp,
+        /// The latest possible.
+        latest: Timestamp,
+    },
     /// Not the id of a denial.
     #[error("{0:?} is not the id of a denial; those look like d-7f3a9c")]
     BadDenialId(String),
@@ -166,16 +228,16 @@ pub enum AccessError {
     SelfApproval {
         /// Requester and would-be approver.
         who: String,
-        /// The request.
-        id: RequestId,
+        /// The request, or the held request.
+        id: Decidable,
     },
     /// One approver counts once.
     #[error("{who} has approved {id} already; it needs another person")]
     AlreadyApproved {
         /// The approver.
         who: String,
-        /// The request.
-        id: RequestId,
+        /// The request, or the held request.
+        id: Decidable,
     },
     /// Not in an approver group of the role.
     #[error("{who} may not decide requests for role {role}: its approvers are {approvers}")]
@@ -198,6 +260,14 @@ pub enum AccessError {
         id: GrantId,
         /// How.
         ended: Box<Ended>,
+    },
+    /// The grant is still to begin.
+    #[error("grant {id} begins at {at:.0}")]
+    NotBegun {
+        /// The grant.
+        id: GrantId,
+        /// When.
+        at: Timestamp,
     },
     /// Neither holder nor approver nor administrator.
     #[error("{who} may not revoke {id}: its holder, the approvers of role {role} and administrators may")]
@@ -242,10 +312,10 @@ pub enum AccessError {
     },
 
     /// The store cannot be opened or used.
-    #[error("the grant store {} {what}", path.display())]
+    #[error("the grant store {store} {what}")]
     Store {
-        /// The database file.
-        path: PathBuf,
+        /// The database file, or the server and database.
+        store: String,
         /// What is wrong, with the database's own words.
         what: String,
     },

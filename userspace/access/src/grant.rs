@@ -20,9 +20,12 @@ pub struct Request {
     pub role: RoleName,
     /// On which target.
     pub target: String,
-    /// For how long, from the last approval on.
+    /// For how long, from the last approval on, or from `starts_at` where that is later.
     #[serde(with = "duration::text")]
     pub duration: Duration,
+    /// Before when its window does not open, where it was asked for ahead of time.
+    #[serde(default)]
+    pub starts_at: Option<Timestamp>,
     /// Why.
     pub reason: String,
     /// The grant that it would extend, when it is about one.
@@ -44,6 +47,9 @@ pub struct Request {
     /// What was denied, when it was made from a denial.
     #[serde(default)]
     pub denied: Option<Attempt>,
+    /// Whether it was made in an emergency, past the usual approvals.
+    #[serde(default)]
+    pub emergency: bool,
 }
 
 /// One person's word on a request.
@@ -64,7 +70,7 @@ pub struct Approval {
 pub enum RequestState {
     /// It waits for approvals.
     Pending,
-    /// All approvals are there; its grant began.
+    /// All approvals are there; its grant began, or begins when it was asked for.
     Approved,
     /// An approver said no.
     Denied,
@@ -72,6 +78,8 @@ pub enum RequestState {
     Cancelled,
     /// Nobody decided it in time.
     Expired,
+    /// It was approved, and somebody has ended its grant since.
+    Revoked,
 }
 
 impl RequestState {
@@ -84,6 +92,7 @@ impl RequestState {
             RequestState::Denied => "denied",
             RequestState::Cancelled => "cancelled",
             RequestState::Expired => "expired",
+            RequestState::Revoked => "revoked",
         }
     }
 }
@@ -112,12 +121,29 @@ pub struct Grant {
     pub reason: String,
     /// Who approved it, extensions included.
     pub approved_by: Vec<Person>,
-    /// When it became usable: at the last approval.
+    /// When it becomes usable: at the last approval, or later where that was asked for.
     pub starts_at: Timestamp,
     /// When it ends by itself. That moment is no longer covered.
     pub expires_at: Timestamp,
     /// How it ended, once it has.
     pub ended: Option<Ended>,
+    /// Whether it was given in an emergency, past the usual approvals.
+    #[serde(default)]
+    pub emergency: bool,
+}
+
+impl Grant {
+    /// Whether its window is still to open.
+    #[must_use]
+    pub fn is_scheduled(&self, now: Timestamp) -> bool {
+        self.ended.is_none() && now < self.starts_at
+    }
+
+    /// How it has ended at `now`, on record or by its time; a grant that is still to begin has not.
+    pub(crate) fn over(&self, now: Timestamp) -> Option<Ended> {
+        let expired = (now >= self.expires_at).then_some(Ended::Expired { at: self.expires_at });
+        self.ended.clone().or(expired)
+    }
 }
 
 /// How access ended, or why a grant gives none.
@@ -150,6 +176,11 @@ pub enum Ended {
         /// For how long.
         seconds: u64,
     },
+    /// It is still to begin.
+    Scheduled {
+        /// When it does.
+        at: Timestamp,
+    },
     /// It never was, or ended long ago.
     Unknown,
 }
@@ -164,6 +195,7 @@ impl fmt::Display for Ended {
             Ended::Unconfirmed { seconds } => {
                 write!(f, "the grant store has not answered for {seconds} seconds")
             }
+            Ended::Scheduled { at } => write!(f, "begins at {at:.0}"),
             Ended::Unknown => f.write_str("no such grant is live"),
         }
     }
@@ -173,7 +205,7 @@ impl Ended {
     /// When, where that is known.
     pub(crate) fn at(&self) -> Option<Timestamp> {
         match self {
-            Ended::Expired { at } | Ended::Revoked { at, .. } => Some(*at),
+            Ended::Expired { at } | Ended::Revoked { at, .. } | Ended::Scheduled { at } => Some(*at),
             Ended::RoleWithdrawn { .. } | Ended::LoggedOut | Ended::Unconfirmed { .. } | Ended::Unknown => {
                 None
             }

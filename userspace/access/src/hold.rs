@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::role::ReviewTerms;
-use crate::{Approval, GrantId, HoldId, Operation, Person, RoleName};
+use crate::{Approval, GrantId, HoldId, Operation, Person, RoleName, duration};
 
 /// A request to a target that waits. It is kept in the store, so that it can be decided on any bastion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,19 @@ pub struct Hold {
     pub decided_at: Option<Timestamp>,
     /// Who said no, and what they said.
     pub refusal: Option<Approval>,
+    /// How long an approval can be spent after it was given.
+    #[serde(with = "duration::text")]
+    pub spend_within: Duration,
+    /// Whether its client went away, and has not come back yet.
+    pub abandoned: bool,
+}
+
+impl Hold {
+    /// Whether it waits, or was agreed to and not used yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, HoldState::Pending | HoldState::Approved)
+    }
 }
 
 /// Where a hold stands.
@@ -61,9 +74,9 @@ pub enum HoldState {
     Approved,
     /// Someone said no.
     Denied,
-    /// The client went away, or withdrew it.
+    /// The client went away, its requester withdrew it, or its grant ended.
     Cancelled,
-    /// Nobody decided in time.
+    /// Nobody decided in time, or the approval was not used in time.
     Expired,
     /// The request went on: the approval is used up.
     Spent,
@@ -72,7 +85,7 @@ pub enum HoldState {
 impl HoldState {
     /// The word for it, as serialised.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             HoldState::Pending => "pending",
             HoldState::Approved => "approved",

@@ -135,6 +135,61 @@ short_id! {
     /// Names a held request: `h-7f3a9c`.
     HoldId, "h", BadHoldId
 }
+/// What an approver decides about, by its id: `r-7f3a9c` or `h-7f3a9c`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Decidable {
+    /// A request for a role.
+    Request(RequestId),
+    /// One request to a target that waits.
+    Hold(HoldId),
+}
+
+impl TryFrom<String> for Decidable {
+    type Error = AccessError;
+
+    fn try_from(id: String) -> Result<Self, AccessError> {
+        id.parse()
+    }
+}
+
+impl FromStr for Decidable {
+    type Err = AccessError;
+
+    fn from_str(id: &str) -> Result<Self, AccessError> {
+        let request = id.parse().map(Decidable::Request);
+        let hold = || id.parse().map(Decidable::Hold);
+        request.or_else(|_| hold()).map_err(|_: AccessError| AccessError::BadDecidable(id.to_owned()))
+    }
+}
+
+impl From<Decidable> for String {
+    fn from(what: Decidable) -> String {
+        what.to_string()
+    }
+}
+
+impl From<RequestId> for Decidable {
+    fn from(id: RequestId) -> Self {
+        Decidable::Request(id)
+    }
+}
+
+impl From<HoldId> for Decidable {
+    fn from(id: HoldId) -> Self {
+        Decidable::Hold(id)
+    }
+}
+
+impl fmt::Display for Decidable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Decidable::Request(id) => id.fmt(f),
+            Decidable::Hold(id) => id.fmt(f),
+        }
+    }
+}
+
 short_id! {
     /// Names a denial that can be asked from: `d-7f3a9c`.
     DenialId, "d", BadDenialId
@@ -151,6 +206,15 @@ mod tests {
         for bad in ["", "r-", "r-12345", "r-1234567", "r-12345G", "g-123456", "r-12345 "] {
             assert!(bad.parse::<RequestId>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_decided_about_is_told_by_its_id() {
+        assert!(matches!("r-7f3a9c".parse(), Ok(Decidable::Request(_))));
+        assert!(matches!("h-7f3a9c".parse(), Ok(Decidable::Hold(_))));
+        assert_eq!("h-7f3a9c".parse::<Decidable>().unwrap().to_string(), "h-7f3a9c");
+        let error = "g-7f3a9c".parse::<Decidable>().unwrap_err().to_string();
+        assert!(error.starts_with("\"g-7f3a9c\" is neither a request nor"), "{error}");
     }
 
     #[test]

@@ -17,7 +17,9 @@ mod error;
 mod explain;
 mod grant;
 mod hold;
+mod holding;
 mod id;
+mod index;
 mod lifecycle;
 mod load;
 mod manifest;
@@ -35,9 +37,9 @@ mod store;
 #[cfg(test)]
 mod testing;
 
-pub use access::{Access, GrantFilter, NewRequest, RequestFilter, Selection};
+pub use access::{Access, Decided, GrantFilter, NewRequest, RequestFilter, Selection, Wakes};
 pub use clock::{Clock, SystemClock};
-pub use config::AccessConfig;
+pub use config::{AccessConfig, PostgresConfig, StoreConfig};
 pub use decide::{Allowed, Decision, Denied, DenyReason, Review, RuleRef, decide};
 pub use denials::{Attempt, Denial, Denials};
 pub use discovery::{DISCOVERY_ROLE, DiscoveryPolicy};
@@ -46,7 +48,7 @@ pub use error::AccessError;
 pub use explain::{Explanation, RuleAt, Verdict};
 pub use grant::{Approval, Ended, Grant, Request, RequestState};
 pub use hold::{Hold, HoldState, NewHold};
-pub use id::{DenialId, GrantId, HoldId, RequestId, RoleName};
+pub use id::{Decidable, DenialId, GrantId, HoldId, RequestId, RoleName};
 pub use load::{load_roles, parse_roles, read_yaml};
 pub use operation::{Caller, Facts, Operation, Query};
 pub use person::Person;
@@ -56,4 +58,4 @@ pub use role::{
 };
 pub use rule::{Action, Rule};
 pub use snapshot::Snapshot;
-pub use store::{Applied, Change, Event, EventAction, Live, SqliteStore, Store};
+pub use store::{Applied, Change, Event, EventAction, Live, PostgresStore, SqliteStore, Store, Token};

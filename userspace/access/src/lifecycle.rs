@@ -9,7 +9,8 @@ use portcullis_identity::Subject;
 use crate::access::{NewRequest, Selection};
 use crate::grant::{Approval, Ended, Grant, Request, RequestState};
 use crate::role::Role;
-use crate::state::{State, after};
+use crate::holding;
+use crate::state::{Key, State, after};
 use crate::store::{Change, Event, EventAction};
 use crate::{AccessError, Attempt, GrantId, Person, RequestId};
 
@@ -17,6 +18,8 @@ use crate::{AccessError, Attempt, GrantId, Person, RequestId};
 const MAX_OPEN: usize = 50;
 /// The longest reason or comment, in characters.
 const MAX_TEXT: usize = 500;
+/// How far ahead of its start a grant can be asked for.
+const FURTHEST_START: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Someone acts upon the state.
 pub(crate) struct Act<'a> {
@@ -27,7 +30,7 @@ pub(crate) struct Act<'a> {
     pub(crate) admins: &'a BTreeSet<String>,
 }
 
-type Outcome<T> = Result<(Change, T), AccessError>;
+pub(crate) type Outcome<T> = Result<(Change, T), AccessError>;
 
 impl Act<'_> {
     pub(crate) fn request(&self, new: &NewRequest) -> Outcome<Request> {
@@ -39,7 +42,7 @@ impl Act<'_> {
             let operation = Box::new(operation.clone());
             return Err(AccessError::NoLongerCovers { role: role.name.clone(), operation });
         }
-        let (mut change, mut request) = self.submit(role, target, new.duration, &new.reason, None)?;
+        let (mut change, mut request) = self.submit(role, target, new.duration, &new.reason, None, new.starts_at)?;
         request.denied.clone_from(&new.denied);
         change.new_request = Some(request.clone());
         Ok((change, request))
@@ -52,18 +55,18 @@ impl Act<'_> {
         self.still_live(grant)?;
         let role = self.state.role(&grant.role)?;
         let target = self.state.target(role, Some(&grant.target))?;
-        self.submit(role, target, duration, reason, Some(grant.id.clone()))
+        self.submit(role, target, duration, reason, Some(grant.id.clone()), None)
     }
 
     pub(crate) fn approve(&self, mut request: Request, comment: &str) -> Outcome<Request> {
         let role = self.state.role(&request.role)?;
         let who = || self.subject.name.clone();
         if request.subject.may_be(self.subject) {
-            return Err(AccessError::SelfApproval { who: who(), id: request.id });
+            return Err(AccessError::SelfApproval { who: who(), id: request.id.into() });
         }
         self.must_be_approver(role)?;
         if request.approvals.iter().any(|approval| approval.by.may_be(self.subject)) {
-            return Err(AccessError::AlreadyApproved { who: who(), id: request.id });
+            return Err(AccessError::AlreadyApproved { who: who(), id: request.id.into() });
         }
         let approval = self.word(comment)?;
         let mut change = Change::default();
@@ -148,6 +151,8 @@ impl Act<'_> {
         let by = Person::from(self.subject);
         let ended = Ended::Revoked { at: self.now, by, reason: reason.clone() };
         let grant = Grant { ended: Some(ended), ..grant.clone() };
+        holding::cancel_all_of(self.state, &grant, self.now, Some(self.subject), change);
+        change.revoked.push(grant.request.clone());
         change.events.push(grant_event(
             &grant,
             EventAction::Revoked,
@@ -167,6 +172,7 @@ impl Act<'_> {
         duration: Duration,
         reason: &str,
         extends: Option<GrantId>,
+        starts_at: Option<Timestamp>,
     ) -> Outcome<Request> {
         if !role.is_eligible(self.subject) {
             return Err(AccessError::NotEligible {
@@ -186,16 +192,18 @@ impl Act<'_> {
             role: role.name.clone(),
             target,
             duration,
+            starts_at: self.start(starts_at)?,
             reason: line("reason", reason)?,
             extends,
             state: RequestState::Pending,
             created_at: self.now,
-            expires_at: after(self.now, self.pending_for),
+            expires_at: self.pending_until(starts_at, duration),
             approvals: Vec::new(),
             decided_at: None,
             refusal: None,
             grant: None,
             denied: None,
+            emergency: false,
         };
         let mut change = Change::default();
         change.events.push(self.event(&request, EventAction::Requested, Some(request.reason.clone())));
@@ -206,12 +214,29 @@ impl Act<'_> {
         Ok((change, request))
     }
 
-    /// The request has all it needs: its window opens now, or the window that it extends grows.
+    /// A start ahead of time, if it is one.
+    fn start(&self, asked: Option<Timestamp>) -> Result<Option<Timestamp>, AccessError> {
+        let latest = after(self.now, FURTHEST_START);
+        match asked {
+            Some(at) if at < self.now || at > latest => Err(AccessError::BadStart { at, latest }),
+            asked => Ok(asked),
+        }
+    }
+
+    /// Until when a request can be approved: `pendingFor` from now, or from its start where that is later, but not past
+    /// the window that was asked for.
+    fn pending_until(&self, starts_at: Option<Timestamp>, duration: Duration) -> Timestamp {
+        let start = starts_at.map(|start| after(start, self.pending_for).min(after(start, duration)));
+        start.unwrap_or_else(|| after(self.now, self.pending_for))
+    }
+
+    /// The request has all it needs: its window opens now or when it was asked for, or the window that it extends grows.
     fn begin(&self, role: &Role, request: &mut Request, change: &mut Change) -> Result<(), AccessError> {
         not_too_long(role, request.duration)?; // the role may have been tightened since
         let approvers = request.approvals.iter().map(|approval| approval.by.clone());
         let (grant, action) = match &request.extends {
             None => {
+                let starts_at = request.starts_at.map_or(self.now, |start| start.max(self.now));
                 let grant = Grant {
                     id: GrantId::random(),
                     request: request.id.clone(),
@@ -220,9 +245,10 @@ impl Act<'_> {
                     target: request.target.clone(),
                     reason: request.reason.clone(),
                     approved_by: approvers.collect(),
-                    starts_at: self.now,
-                    expires_at: after(self.now, request.duration),
+                    starts_at,
+                    expires_at: after(starts_at, request.duration),
                     ended: None,
+                    emergency: request.emergency,
                 };
                 change.new_grant = Some(grant.clone());
                 (grant, EventAction::Granted)
@@ -232,7 +258,7 @@ impl Act<'_> {
                 self.still_live(grant)?;
                 let mut grant = grant.as_ref().clone();
                 let extended = after(grant.expires_at, request.duration);
-                let furthest = after(self.now, role.max_duration);
+                let furthest = after(grant.starts_at.max(self.now), role.max_duration);
                 grant.expires_at = grant.expires_at.max(extended.min(furthest));
                 grant.approved_by.extend(approvers);
                 change.grants.push(grant.clone());
@@ -242,8 +268,12 @@ impl Act<'_> {
         request.state = RequestState::Approved;
         request.decided_at = Some(self.now);
         request.grant = Some(grant.id.clone());
-        let until = format!("until {:.0}", grant.expires_at);
-        change.events.push(self.event(request, action, Some(until)));
+        let window = if grant.is_scheduled(self.now) {
+            format!("from {:.0} until {:.0}", grant.starts_at, grant.expires_at)
+        } else {
+            format!("until {:.0}", grant.expires_at)
+        };
+        change.events.push(self.event(request, action, Some(window)));
         Ok(())
     }
 
@@ -259,14 +289,13 @@ impl Act<'_> {
     }
 
     fn still_live(&self, grant: &Grant) -> Result<(), AccessError> {
-        let over = (self.now >= grant.expires_at).then_some(Ended::Expired { at: grant.expires_at });
-        match grant.ended.clone().or(over) {
+        match grant.over(self.now) {
             Some(ended) => Err(AccessError::GrantEnded { id: grant.id.clone(), ended: Box::new(ended) }),
             None => Ok(()),
         }
     }
 
-    fn word(&self, comment: &str) -> Result<Approval, AccessError> {
+    pub(crate) fn word(&self, comment: &str) -> Result<Approval, AccessError> {
         let comment = if comment.trim().is_empty() { None } else { Some(line("comment", comment)?) };
         Ok(Approval { by: Person::from(self.subject), at: self.now, comment })
     }
@@ -276,21 +305,32 @@ impl Act<'_> {
     }
 }
 
-/// Requests that nobody decided in time, and grants whose window has closed.
+/// Requests and holds that nobody decided in time, approvals that were not used, and grants whose window has closed.
 pub(crate) fn end_what_is_over(state: &State, now: Timestamp) -> Change {
     let mut change = Change::default();
-    for request in state.requests.values().filter(|request| request.expires_at <= now) {
-        let mut request = request.as_ref().clone();
-        request.state = RequestState::Expired;
-        request.decided_at = Some(now);
-        change.events.push(request_event(&request, EventAction::RequestExpired, now, None, None));
-        change.requests.push(request);
-    }
-    for grant in state.grants.values().filter(|grant| grant.ended.is_none() && grant.expires_at <= now) {
-        let mut grant = grant.as_ref().clone();
-        grant.ended = Some(Ended::Expired { at: grant.expires_at });
-        change.events.push(grant_event(&grant, EventAction::GrantExpired, now, None, None));
-        change.grants.push(grant);
+    for key in state.due(now) {
+        match key {
+            Key::Request(id) => {
+                let Some(request) = state.requests.get(id) else { continue };
+                let mut request = request.as_ref().clone();
+                request.state = RequestState::Expired;
+                request.decided_at = Some(now);
+                change.events.push(request_event(&request, EventAction::RequestExpired, now, None, None));
+                change.requests.push(request);
+            }
+            Key::Grant(id) => {
+                let Some(grant) = state.grants.get(id).filter(|grant| grant.ended.is_none()) else { continue };
+                let mut grant = grant.as_ref().clone();
+                grant.ended = Some(Ended::Expired { at: grant.expires_at });
+                holding::cancel_all_of(state, &grant, now, None, &mut change);
+                change.events.push(grant_event(&grant, EventAction::GrantExpired, now, None, None));
+                change.grants.push(grant);
+            }
+            Key::Hold(id) => {
+                let Some(hold) = state.holds.get(id).filter(|hold| hold.is_open()) else { continue };
+                holding::expire(hold, now, &mut change);
+            }
+        }
     }
     change
 }
@@ -310,8 +350,9 @@ fn request_event(
         subject: request.subject.clone(),
         role: request.role.clone(),
         target: request.target.clone(),
-        request: request.id.clone(),
+        request: Some(request.id.clone()),
         grant: request.grant.clone().or_else(|| request.extends.clone()),
+        hold: None,
         comment,
     }
 }
@@ -331,8 +372,9 @@ fn grant_event(
         subject: grant.subject.clone(),
         role: grant.role.clone(),
         target: grant.target.clone(),
-        request: grant.request.clone(),
+        request: Some(grant.request.clone()),
         grant: Some(grant.id.clone()),
+        hold: None,
         comment,
     }
 }
@@ -358,7 +400,7 @@ fn line(what: &'static str, text: &str) -> Result<String, AccessError> {
 }
 
 /// `the groups a, b and the users c`.
-fn one_of(groups: &BTreeSet<String>, users: &BTreeSet<String>) -> String {
+pub(crate) fn one_of(groups: &BTreeSet<String>, users: &BTreeSet<String>) -> String {
     let list = |what: &str, names: &BTreeSet<String>| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))

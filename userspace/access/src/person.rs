@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use portcullis_identity::Subject;
+use portcullis_identity::{AccountId, Subject};
 use serde::{Deserialize, Serialize};
 
 /// A person as the record names them.
@@ -15,6 +15,9 @@ pub struct Person {
     pub id: String,
     /// What people call them.
     pub name: String,
+    /// The account that they came with, where the configuration says whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
 }
 
 impl Person {
@@ -25,17 +28,24 @@ impl Person {
     }
 
     /// Whether this and `subject` may be one person, be it through two accounts: any name or id in common, in
-    /// whatever case and with or without a domain. Four eyes need two people, so doubt counts as the same.
+    /// whatever case and with or without a domain, be it the person's or the account's that they came with. Four
+    /// eyes need two people, so doubt counts as the same.
     #[must_use]
     pub fn may_be(&self, subject: &Subject) -> bool {
-        let theirs = [bare(&subject.id), bare(&subject.name)];
-        [bare(&self.id), bare(&self.name)].iter().any(|ours| theirs.contains(ours))
+        let ours = words(&self.id, &self.name, self.account.as_ref());
+        let theirs = words(&subject.id, &subject.name, subject.account.as_ref());
+        ours.iter().any(|word| theirs.contains(word))
     }
 }
 
 impl From<&Subject> for Person {
     fn from(subject: &Subject) -> Self {
-        Self { issuer: subject.issuer.clone(), id: subject.id.clone(), name: subject.name.clone() }
+        Self {
+            issuer: subject.issuer.clone(),
+            id: subject.id.clone(),
+            name: subject.name.clone(),
+            account: subject.account.clone(),
+        }
     }
 }
 
@@ -45,7 +55,53 @@ impl fmt::Display for Person {
     }
 }
 
+/// What somebody is known by, for comparing.
+fn words(id: &str, name: &str, account: Option<&AccountId>) -> Vec<String> {
+    [id, name].into_iter().chain(account.map(|account| account.id.as_str())).map(bare).collect()
+}
+
 /// `Alice@example.com` and `alice` compare equal.
 fn bare(name: &str) -> String {
     name.split('@').next().unwrap_or(name).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::person;
+
+    fn account(issuer: &str, id: &str) -> Option<AccountId> {
+        Some(AccountId { issuer: issuer.into(), id: id.into() })
+    }
+
+    /// Bob by `people`, through one of his accounts.
+    fn mapped(issuer: &str, id: &str) -> Subject {
+        Subject {
+            issuer: "people".into(),
+            id: "bob".into(),
+            account: account(issuer, id),
+            ..person("bob", &["leads"])
+        }
+    }
+
+    #[test]
+    fn two_accounts_of_one_person_are_that_person() {
+        let through_unix = Person::from(&mapped("unix", "1002"));
+        let through_idp = mapped("https://idp.example.com", "00u1bob");
+        assert!(through_unix.is(&through_idp) && through_unix.may_be(&through_idp));
+
+        // A bastion whose configuration does not map the account sees another issuer and id.
+        let unmapped = [
+            Subject { id: "1002".into(), ..person("bob", &[]) },
+            Subject { id: "1002".into(), ..person("svc-deploy", &[]) },
+            Subject { issuer: "https://idp.example.com".into(), id: "x".into(), ..person("Bob@example.com", &[]) },
+        ];
+        for subject in unmapped {
+            assert!(!through_unix.is(&subject), "{subject:?}");
+            assert!(through_unix.may_be(&subject), "{subject:?}");
+            assert!(Person::from(&subject).may_be(&mapped("unix", "1002")), "{subject:?}");
+        }
+        let carol = Subject { account: account("unix", "1003"), ..person("carol", &["leads"]) };
+        assert!(!through_unix.may_be(&carol) && !Person::from(&carol).may_be(&through_idp));
+    }
 }

@@ -4,7 +4,7 @@
 //! still the truth; a snapshot that was replaced is not confirmed any more, so whoever held on to it is refused
 //! soon.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -12,14 +12,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use portcullis_identity::Subject;
 
+pub(crate) use crate::index::Dossier;
+use crate::index::Index;
 use crate::pattern::Pattern;
 use crate::role::RoleSet;
-use crate::state::after;
+use crate::state::{State, after};
 use crate::{
     AccessError, DiscoveryPolicy, Ended, Grant, GrantId, Hold, HoldId, Person, Request, RequestId, RoleName,
 };
 
-/// Roles, live grants and pending requests, indexed for deciding.
+/// Roles, grants, pending requests and held ones, indexed for deciding.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Milliseconds since the epoch.
@@ -28,37 +30,8 @@ pub struct Snapshot {
     pub(crate) roles: Arc<RoleSet>,
     targets: Arc<[String]>,
     pub(crate) open_paths: Arc<[Pattern]>,
-    /// By issuer, then by id: two look-ups, no allocation.
-    people: HashMap<String, HashMap<String, Dossier>>,
-    grants: HashMap<GrantId, Held>,
-}
-
-/// What one person has.
-#[derive(Debug, Default)]
-pub(crate) struct Dossier {
-    /// Live grants and those that ended lately.
-    pub(crate) held: Vec<Held>,
-    pub(crate) pending: Vec<Pending>,
-}
-
-/// A grant, with what decides whether it counts side by side, so that passing over it touches nothing else.
-#[derive(Debug, Clone)]
-pub(crate) struct Held {
-    pub(crate) grant: Arc<Grant>,
-    /// Number of its target; `None` when that is not configured.
-    pub(crate) target: Option<usize>,
-    /// Number of its role; `None` when that is gone or no longer covers the target.
-    pub(crate) role: Option<usize>,
-    starts_at: Timestamp,
-    expires_at: Timestamp,
-    ended: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct Pending {
-    pub(crate) id: RequestId,
-    pub(crate) target: Option<usize>,
-    pub(crate) role: usize,
+    index: Index,
+    holds: Arc<BTreeMap<HoldId, Arc<Hold>>>,
 }
 
 impl Snapshot {
@@ -69,34 +42,27 @@ impl Snapshot {
         roles: Arc<RoleSet>,
         targets: Arc<[String]>,
         open_paths: Arc<[Pattern]>,
-        grants: impl ExactSizeIterator<Item = &'a Arc<Grant>>,
+        grants: impl Iterator<Item = &'a Arc<Grant>>,
         requests: impl Iterator<Item = &'a Arc<Request>>,
     ) -> Self {
-        let mut people: HashMap<String, HashMap<String, Dossier>> = HashMap::new();
-        let mut by_id = HashMap::with_capacity(grants.len());
-        for grant in grants {
-            let held = Held {
-                target: targets.binary_search(&grant.target).ok(),
-                role: roles
-                    .number_of(&grant.role)
-                    .filter(|&role| roles.at(role).covers_target(&grant.target)),
-                starts_at: grant.starts_at,
-                expires_at: grant.expires_at,
-                ended: grant.ended.is_some(),
-                grant: Arc::clone(grant),
-            };
-            dossier(&mut people, &grant.subject.issuer, &grant.subject.id).held.push(held.clone());
-            by_id.insert(grant.id.clone(), held);
-        }
-        for request in requests {
-            if let Some(role) = roles.number_of(&request.role) {
-                let target = targets.binary_search(&request.target).ok();
-                let pending = Pending { id: request.id.clone(), target, role };
-                dossier(&mut people, &request.subject.issuer, &request.subject.id).pending.push(pending);
-            }
-        }
+        let mut index = Index::empty();
+        grants.for_each(|grant| index.put_grant(grant, &roles, &targets));
+        requests.for_each(|request| index.put_request(request, &roles, &targets));
         let confirmed_at = AtomicI64::new(confirmed_at.as_millisecond());
-        Self { confirmed_at, max_age, roles, targets, open_paths, people, grants: by_id }
+        Self { confirmed_at, max_age, roles, targets, open_paths, index, holds: Arc::default() }
+    }
+
+    /// A snapshot of the service's state.
+    pub(crate) fn of(state: &State, confirmed_at: Timestamp, max_age: Duration) -> Self {
+        Self {
+            confirmed_at: AtomicI64::new(confirmed_at.as_millisecond()),
+            max_age,
+            roles: Arc::clone(&state.roles),
+            targets: Arc::clone(&state.targets),
+            open_paths: Arc::clone(&state.open_paths),
+            index: state.index.clone(),
+            holds: Arc::clone(&state.holds),
+        }
     }
 
     /// What would be in force if `subject` held these roles on `target`, and there were nobody else: for asking
@@ -129,6 +95,7 @@ impl Snapshot {
                 starts_at: now,
                 expires_at: after(now, role.max_duration),
                 ended: None,
+                emergency: false,
             }))
         };
         let grants = held.iter().map(grant).collect::<Result<Vec<_>, AccessError>>()?;
@@ -144,7 +111,7 @@ impl Snapshot {
     /// # Errors
     /// How it ended.
     pub fn grant_live(&self, grant: &GrantId, now: Timestamp) -> Result<Timestamp, Ended> {
-        let held = self.grants.get(grant).ok_or(Ended::Unknown)?;
+        let held = self.index.grant(grant).ok_or(Ended::Unknown)?;
         held.live(now)?;
         if held.role.and(held.target).is_none() {
             return Err(Ended::RoleWithdrawn { role: held.grant.role.clone() });
@@ -157,8 +124,8 @@ impl Snapshot {
 
     /// The held request `id` as it stands, if it waits or was decided lately.
     #[must_use]
-    pub fn hold(&self, _id: &HoldId) -> Option<&Hold> {
-        None
+    pub fn hold(&self, id: &HoldId) -> Option<&Hold> {
+        self.holds.get(id).map(AsRef::as_ref)
     }
 
     /// The roles in force.
@@ -193,36 +160,6 @@ impl Snapshot {
     }
 
     pub(crate) fn dossier(&self, subject: &Subject) -> Option<&Dossier> {
-        self.people.get(&subject.issuer)?.get(&subject.id)
+        self.index.dossier(subject)
     }
-}
-
-impl Held {
-    /// Whether its window is open at `now`. Before its start that can only be because the clock was set back.
-    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
-        !self.ended && self.starts_at <= now && now < self.expires_at
-    }
-
-    /// As [`Held::is_live`], with the reason.
-    pub(crate) fn live(&self, now: Timestamp) -> Result<(), Ended> {
-        match &self.grant.ended {
-            _ if self.is_live(now) => Ok(()),
-            Some(ended) => Err(ended.clone()),
-            None if now >= self.expires_at => Err(Ended::Expired { at: self.expires_at }),
-            None => Err(Ended::Unknown),
-        }
-    }
-}
-
-fn dossier<'a>(
-    people: &'a mut HashMap<String, HashMap<String, Dossier>>,
-    issuer: &str,
-    id: &str,
-) -> &'a mut Dossier {
-    // `entry` would copy both keys for each of a hundred thousand grants.
-    if !people.contains_key(issuer) {
-        people.insert(issuer.to_owned(), HashMap::new());
-    }
-    let of_issuer = people.get_mut(issuer).unwrap_or_else(|| unreachable!("inserted above"));
-    of_issuer.entry(id.to_owned()).or_default()
 }

@@ -1,13 +1,13 @@
 //! What the tests of this crate share.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_identity::{Method, Subject};
 
+use crate::store::testing::Place;
 use crate::*;
 
 /// When the tests' clock starts.
@@ -122,6 +122,58 @@ pub(crate) fn grant(n: u32, subject: &Subject, role: &str) -> Grant {
         starts_at: start(),
         expires_at: start().checked_add(minutes(60)).unwrap(),
         ended: None,
+        emergency: false,
+    }
+}
+
+/// The approved request that [`grant`] came of.
+pub(crate) fn request(n: u32, subject: &Subject, role: &str) -> Request {
+    let grant = grant(n, subject, role);
+    Request {
+        id: grant.request,
+        subject: grant.subject,
+        role: grant.role,
+        target: grant.target,
+        duration: minutes(60),
+        starts_at: None,
+        reason: grant.reason,
+        extends: None,
+        state: RequestState::Approved,
+        created_at: start(),
+        expires_at: grant.expires_at,
+        approvals: Vec::new(),
+        decided_at: Some(start()),
+        refusal: None,
+        grant: Some(grant.id),
+        denied: None,
+        emergency: false,
+    }
+}
+
+/// A hold that waits, of Alice, under grant number `n`.
+pub(crate) fn hold(n: u32) -> Hold {
+    let grant = grant(n, &person("alice", &["dev"]), "pods");
+    Hold {
+        id: format!("h-{n:06x}").parse().unwrap(),
+        subject: grant.subject,
+        target: grant.target,
+        operation: op("delete pods web -n prod"),
+        role: grant.role,
+        rule: 0,
+        grant: grant.id,
+        terms: ReviewTerms { required: 1, groups: ["leads".to_owned()].into(), wait: minutes(5) },
+        digest: "ab".repeat(32),
+        client: "4711@12345".into(),
+        command: vec!["kubectl".into(), "delete".into()],
+        diff: None,
+        state: HoldState::Pending,
+        created_at: start(),
+        expires_at: start() + minutes(5),
+        approvals: Vec::new(),
+        decided_at: None,
+        refusal: None,
+        spend_within: Duration::from_secs(30),
+        abandoned: false,
     }
 }
 
@@ -144,11 +196,12 @@ pub(crate) fn snapshot_with(set: RoleSet, grants: &[Grant], requests: &[Request]
     )
 }
 
-/// The service over a database in `dir`.
-pub(crate) fn access(dir: &Path, clock: &Arc<TestClock>, set: RoleSet) -> Access {
+/// The service over a store at `place`: a bastion of several, if called again.
+pub(crate) fn access(place: &Place, clock: &Arc<TestClock>, set: RoleSet) -> Access {
     let config = AccessConfig {
+        store: place.config(),
         admin_groups: ["admins".to_owned()].into(),
-        ..AccessConfig::new(dir.join("db"), targets())
+        ..AccessConfig::new("unused".into(), targets())
     };
     Access::open(config, set, clock.clone()).unwrap()
 }

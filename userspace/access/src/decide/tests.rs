@@ -18,14 +18,14 @@ fn ask(snapshot: &Snapshot, subject: &Subject, operation: &str, now: Timestamp) 
 fn denied(decision: Decision) -> Denied {
     match decision {
         Decision::Deny(denied) => denied,
-        Decision::Allow(allowed) => panic!("{allowed:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
 fn allowed(decision: Decision) -> Allowed {
     match decision {
         Decision::Allow(allowed) => allowed,
-        Decision::Deny(denied) => panic!("{denied:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -253,6 +253,7 @@ fn a_denial_says_what_ended_waits_or_forbids() {
         role: "guarded".parse().unwrap(),
         target: "demo".into(),
         duration: minutes(30),
+        starts_at: None,
         reason: "again".into(),
         extends: None,
         state: RequestState::Pending,
@@ -263,6 +264,7 @@ fn a_denial_says_what_ended_waits_or_forbids() {
         refusal: None,
         grant: None,
         denied: None,
+        emergency: false,
     };
     let waits = snapshot_with(set(), &[revoked], &[waiting]);
     assert_eq!(

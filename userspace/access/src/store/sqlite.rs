@@ -10,15 +10,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, Params, Transaction, TransactionBehavior, params};
-use serde::Serialize;
+use rusqlite::{Connection, ErrorCode, Params, Row, Transaction, TransactionBehavior, params};
 use serde::de::DeserializeOwned;
 
+use super::rows::{self, GrantRow, HoldRow, RequestRow, Rows};
 use super::{Applied, Change, Event, Live, Store};
-use crate::{AccessError, Grant, GrantId, Request, RequestId, RequestState};
+use crate::state::after;
+use crate::{AccessError, Grant, GrantId, Hold, HoldId, Request, RequestId, RequestState};
 
 /// Each entry takes the schema one version further; `user_version` says how many have run.
-const MIGRATIONS: &[&str] = &[include_str!("sqlite/001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("sqlite/001.sql"), include_str!("sqlite/002.sql")];
 /// "PCLS": tells our databases from others (`PRAGMA application_id`).
 const APPLICATION_ID: i64 = 0x5043_4C53;
 /// How long to wait for another writer.
@@ -37,7 +38,7 @@ impl SqliteStore {
     /// # Errors
     /// [`AccessError::Store`] when the file is damaged, of a newer build, of another program, or open to others.
     pub fn open(path: &Path) -> Result<Self, AccessError> {
-        let unusable = |what| AccessError::Store { path: path.to_owned(), what };
+        let unusable = |what| AccessError::Store { store: path.display().to_string(), what };
         private_file(path).map_err(|error| unusable(format!("cannot be opened: {error}")))?;
         let mut connection =
             Connection::open(path).map_err(|error| unusable(format!("cannot be opened: {error}")))?;
@@ -58,44 +59,99 @@ impl SqliteStore {
     }
 
     fn error(&self, what: String) -> AccessError {
-        AccessError::Store { path: self.path.clone(), what }
+        AccessError::Store { store: self.path.display().to_string(), what }
     }
 
-    /// The objects in the first column of each row.
+    /// What `read` makes of the columns of each row.
+    fn rows<T>(
+        &self,
+        connection: &Connection,
+        sql: &str,
+        params: impl Params,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<Result<T, rows::BadRow>>,
+    ) -> Result<Vec<T>, AccessError> {
+        let mut statement = connection.prepare_cached(sql).map_err(|e| self.failed(&e))?;
+        let found = statement.query_map(params, |row| read(row)).map_err(|e| self.failed(&e))?;
+        found.map(|row| row.map_err(|e| self.failed(&e))?.map_err(|e| self.unreadable(&e))).collect()
+    }
+
+    /// The objects in the one column of each row.
     fn objects<T: DeserializeOwned>(
         &self,
         connection: &Connection,
         sql: &str,
         params: impl Params,
     ) -> Result<Vec<T>, AccessError> {
-        let mut statement = connection.prepare_cached(sql).map_err(|e| self.failed(&e))?;
-        let rows = statement.query_map(params, |row| row.get::<_, String>(0)).map_err(|e| self.failed(&e))?;
-        rows.map(|row| self.object(&row.map_err(|e| self.failed(&e))?)).collect()
+        self.rows(connection, sql, params, |row| Ok(rows::object(&row.get::<_, String>(0)?)))
     }
 
-    fn object<T: DeserializeOwned>(&self, json: &str) -> Result<T, AccessError> {
-        serde_json::from_str(json)
-            .map_err(|error| self.error(format!("holds a row that cannot be read: {error}")))
+    /// The requests in columns `state` and `body`.
+    fn requests_of(
+        &self,
+        connection: &Connection,
+        sql: &str,
+        params: impl Params,
+    ) -> Result<Vec<Request>, AccessError> {
+        self.rows(connection, sql, params, |row| {
+            Ok(rows::request(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?))
+        })
+    }
+
+    fn unreadable(&self, error: &rows::BadRow) -> AccessError {
+        self.error(format!("holds a row that cannot be read: {error}"))
+    }
+
+    /// One transaction, so that rows and revision belong together.
+    fn reading<T>(
+        &self,
+        read: impl FnOnce(&Transaction<'_>) -> Result<T, AccessError>,
+    ) -> Result<T, AccessError> {
+        let mut connection = self.connection();
+        read(&connection.transaction().map_err(|e| self.failed(&e))?)
     }
 }
 
 impl Store for SqliteStore {
-    fn load(&self, ended_since: Timestamp) -> Result<Live, AccessError> {
-        let mut connection = self.connection();
-        // One transaction, so that rows and revision belong together.
-        let transaction = connection.transaction().map_err(|e| self.failed(&e))?;
-        Ok(Live {
-            revision: revision(&transaction).map_err(|e| self.failed(&e))?,
-            requests: self.objects(
-                &transaction,
-                "SELECT body FROM requests WHERE state = ?1",
-                [RequestState::Pending.as_str()],
-            )?,
-            grants: self.objects(
-                &transaction,
-                "SELECT body FROM grants WHERE ended_at IS NULL OR ended_at >= ?1",
-                [ended_since.as_millisecond()],
-            )?,
+    fn load(&self, since: Timestamp) -> Result<Live, AccessError> {
+        let since = since.as_millisecond();
+        self.reading(|transaction| {
+            let [pending, approved] = rows::OPEN_HOLDS;
+            Ok(Live {
+                revision: revision(transaction).map_err(|e| self.failed(&e))?,
+                requests: self.requests_of(
+                    transaction,
+                    "SELECT state, body FROM requests WHERE state = ?1",
+                    [RequestState::Pending.as_str()],
+                )?,
+                grants: self.objects(
+                    transaction,
+                    "SELECT body FROM grants WHERE ended_at IS NULL OR ended_at >= ?1",
+                    [since],
+                )?,
+                holds: self.objects(
+                    transaction,
+                    "SELECT body FROM holds WHERE state IN (?1, ?2) OR decided_at >= ?3",
+                    params![pending, approved, since],
+                )?,
+            })
+        })
+    }
+
+    fn since(&self, after: u64) -> Result<Option<Live>, AccessError> {
+        self.reading(|transaction| {
+            let revision = revision(transaction).map_err(|e| self.failed(&e))?;
+            let mut live = Live { revision, requests: Vec::new(), grants: Vec::new(), holds: Vec::new() };
+            if revision > after {
+                let after = [after.cast_signed()];
+                let requests = "SELECT state, body FROM requests WHERE revision > ?1";
+                live.requests = self.requests_of(transaction, requests, after)?;
+                live.grants =
+                    self.objects(transaction, "SELECT body FROM grants WHERE revision > ?1", after)?;
+                live.holds =
+                    self.objects(transaction, "SELECT body FROM holds WHERE revision > ?1", after)?;
+            }
+            // A revision that is not there any more: another file was put in this one's place.
+            Ok((revision >= after).then_some(live))
         })
     }
 
@@ -104,6 +160,8 @@ impl Store for SqliteStore {
     }
 
     fn apply(&self, expected: u64, change: &Change) -> Result<Applied, AccessError> {
+        let rows =
+            Rows::of(change).map_err(|error| self.error(format!("was given an odd change: {error}")))?;
         let mut connection = self.connection();
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -111,31 +169,37 @@ impl Store for SqliteStore {
         if revision(&transaction).map_err(|e| self.failed(&e))? != expected {
             return Ok(Applied::Conflict);
         }
-        match write(&transaction, change) {
-            Ok(revision) => {
-                transaction.commit().map(|()| Applied::Done(revision)).map_err(|e| self.failed(&e))
-            }
+        let written = write(&transaction, &rows).and_then(|revision| {
+            transaction.commit()?;
+            Ok(revision)
+        });
+        match written {
+            Ok(revision) => Ok(Applied::Done(revision)),
             Err(Rejected::IdTaken) => Ok(Applied::IdTaken),
+            Err(Rejected::TokenUsed) => Ok(Applied::TokenUsed),
             Err(Rejected::Sqlite(source)) => Err(self.failed(&source)),
             Err(Rejected::Missing(id)) => Err(self.error(format!("has no {id} to change"))),
         }
     }
 
     fn request(&self, id: &RequestId) -> Result<Option<Request>, AccessError> {
-        let found =
-            self.objects(&self.connection(), "SELECT body FROM requests WHERE id = ?1", [id.as_str()])?;
-        Ok(found.into_iter().next())
+        let sql = "SELECT state, body FROM requests WHERE id = ?1";
+        Ok(self.requests_of(&self.connection(), sql, [id.as_str()])?.pop())
     }
 
     fn grant(&self, id: &GrantId) -> Result<Option<Grant>, AccessError> {
-        let found =
-            self.objects(&self.connection(), "SELECT body FROM grants WHERE id = ?1", [id.as_str()])?;
-        Ok(found.into_iter().next())
+        let sql = "SELECT body FROM grants WHERE id = ?1";
+        Ok(self.objects(&self.connection(), sql, [id.as_str()])?.pop())
+    }
+
+    fn hold(&self, id: &HoldId) -> Result<Option<Hold>, AccessError> {
+        let sql = "SELECT body FROM holds WHERE id = ?1";
+        Ok(self.objects(&self.connection(), sql, [id.as_str()])?.pop())
     }
 
     fn requests(&self, limit: u32) -> Result<Vec<Request>, AccessError> {
-        let sql = "SELECT body FROM requests ORDER BY created_at DESC, id LIMIT ?1";
-        self.objects(&self.connection(), sql, [limit])
+        let sql = "SELECT state, body FROM requests ORDER BY created_at DESC, id LIMIT ?1";
+        self.requests_of(&self.connection(), sql, [limit])
     }
 
     fn grants(&self, limit: u32) -> Result<Vec<Grant>, AccessError> {
@@ -143,20 +207,57 @@ impl Store for SqliteStore {
         self.objects(&self.connection(), sql, [limit])
     }
 
+    fn holds(&self, limit: u32) -> Result<Vec<Hold>, AccessError> {
+        let sql = "SELECT body FROM holds ORDER BY created_at DESC, id LIMIT ?1";
+        self.objects(&self.connection(), sql, [limit])
+    }
+
     fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, AccessError> {
-        let connection = self.connection();
         let sql = "SELECT seq, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-        let mut statement = connection.prepare_cached(sql).map_err(|e| self.failed(&e))?;
-        let rows = statement
-            .query_map(params![after.cast_signed(), limit], |row| {
-                Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, String>(1)?))
-            })
-            .map_err(|e| self.failed(&e))?;
-        rows.map(|row| {
-            let (seq, json) = row.map_err(|e| self.failed(&e))?;
-            Ok(Event { seq, ..self.object(&json)? })
+        self.rows(&self.connection(), sql, params![after.cast_signed(), limit], |row| {
+            Ok(rows::event(row.get(0)?, &row.get::<_, String>(1)?))
         })
-        .collect()
+    }
+
+    fn token_used(&self, id: &str) -> Result<bool, AccessError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM spent WHERE token = ?1)";
+        self.connection().query_row(sql, [id], |row| row.get(0)).map_err(|e| self.failed(&e))
+    }
+
+    fn cursor(&self, name: &str) -> Result<u64, AccessError> {
+        let sql = "SELECT coalesce(max(seq), 0) FROM cursors WHERE name = ?1";
+        let seq: i64 =
+            self.connection().query_row(sql, [name], |row| row.get(0)).map_err(|e| self.failed(&e))?;
+        Ok(seq.cast_unsigned())
+    }
+
+    fn advance_cursor(&self, name: &str, from: u64, to: u64) -> Result<bool, AccessError> {
+        let connection = self.connection();
+        let first = "INSERT INTO cursors (name, seq) VALUES (?1, 0) ON CONFLICT DO NOTHING";
+        let sql = "UPDATE cursors SET seq = ?3 WHERE name = ?1 AND seq = ?2";
+        connection
+            .execute(first, [name])
+            .and_then(|_| connection.execute(sql, params![name, from.cast_signed(), to.cast_signed()]))
+            .map(|moved| moved == 1)
+            .map_err(|e| self.failed(&e))
+    }
+
+    fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        now: Timestamp,
+        lasting: Duration,
+    ) -> Result<bool, AccessError> {
+        let sql = "INSERT INTO leases (name, holder, until) VALUES (?1, ?2, ?4) ON CONFLICT (name) \
+                   DO UPDATE SET holder = excluded.holder, until = excluded.until \
+                   WHERE leases.holder = excluded.holder OR leases.until <= ?3";
+        let until = after(now, lasting).as_millisecond();
+        let taken = self
+            .connection()
+            .execute(sql, params![name, holder, now.as_millisecond(), until])
+            .map_err(|e| self.failed(&e))?;
+        Ok(taken == 1)
     }
 }
 
@@ -175,6 +276,7 @@ impl From<rusqlite::Error> for Unusable {
 /// Why a change was rolled back.
 enum Rejected {
     IdTaken,
+    TokenUsed,
     Missing(String),
     Sqlite(rusqlite::Error),
 }
@@ -243,57 +345,63 @@ fn revision(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(seq.cast_unsigned())
 }
 
-fn write(transaction: &Transaction<'_>, change: &Change) -> Result<u64, Rejected> {
-    if let Some(request) = &change.new_request {
-        insert(
-            transaction,
-            "INSERT INTO requests (id, state, created_at, body) VALUES (?1, ?2, ?3, ?4)",
-            params![
-                request.id.as_str(),
-                request.state.as_str(),
-                request.created_at.as_millisecond(),
-                json(request)?
-            ],
-        )?;
+fn write(transaction: &Transaction<'_>, rows: &Rows) -> Result<u64, Rejected> {
+    if let Some((token, expires_at, forgotten)) = &rows.token {
+        transaction.execute("DELETE FROM spent WHERE expires_at < ?1", [forgotten])?;
+        let sql = "INSERT INTO spent (token, expires_at) VALUES (?1, ?2)";
+        insert(transaction, sql, params![token, expires_at], Rejected::TokenUsed)?;
     }
-    if let Some(grant) = &change.new_grant {
-        insert(
-            transaction,
-            "INSERT INTO grants (id, starts_at, ended_at, body) VALUES (?1, ?2, ?3, ?4)",
-            params![grant.id.as_str(), grant.starts_at.as_millisecond(), ended_at(grant), json(grant)?],
-        )?;
-    }
-    for request in &change.requests {
-        let sql = "UPDATE requests SET state = ?2, body = ?3 WHERE id = ?1";
-        update(
-            transaction,
-            request.id.as_str(),
-            sql,
-            params![request.id.as_str(), request.state.as_str(), json(request)?],
-        )?;
-    }
-    for grant in &change.grants {
-        let sql = "UPDATE grants SET ended_at = ?2, body = ?3 WHERE id = ?1";
-        update(
-            transaction,
-            grant.id.as_str(),
-            sql,
-            params![grant.id.as_str(), ended_at(grant), json(grant)?],
-        )?;
-    }
-    for event in &change.events {
+    for event in &rows.events {
         transaction
             .prepare_cached("INSERT INTO events (at, body) VALUES (?1, ?2)")?
-            .execute(params![event.at.as_millisecond(), json(event)?])?;
+            .execute(params![event.at, event.body])?;
     }
-    Ok(revision(transaction)?)
+    let revision = revision(transaction)?;
+    let at = revision.cast_signed();
+    if let Some(RequestRow { id, state, created_at, body }) = &rows.new_request {
+        let sql = "INSERT INTO requests (id, state, created_at, revision, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        insert(transaction, sql, params![id, state, created_at, at, body], Rejected::IdTaken)?;
+    }
+    if let Some(GrantRow { id, starts_at, ended_at, body }) = &rows.new_grant {
+        let sql = "INSERT INTO grants (id, starts_at, ended_at, revision, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        insert(transaction, sql, params![id, starts_at, ended_at, at, body], Rejected::IdTaken)?;
+    }
+    if let Some(HoldRow { id, state, created_at, decided_at, body }) = &rows.new_hold {
+        let sql = "INSERT INTO holds (id, state, created_at, decided_at, revision, body) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let params = params![id, state, created_at, decided_at, at, body];
+        insert(transaction, sql, params, Rejected::IdTaken)?;
+    }
+    for RequestRow { id, state, body, .. } in &rows.requests {
+        let sql = "UPDATE requests SET state = ?2, revision = ?3, body = ?4 WHERE id = ?1";
+        update(transaction, id, sql, params![id, state, at, body])?;
+    }
+    for id in &rows.revoked {
+        let sql = "UPDATE requests SET state = ?2, revision = ?3 WHERE id = ?1";
+        update(transaction, id, sql, params![id, RequestState::Revoked.as_str(), at])?;
+    }
+    for GrantRow { id, ended_at, body, .. } in &rows.grants {
+        let sql = "UPDATE grants SET ended_at = ?2, revision = ?3, body = ?4 WHERE id = ?1";
+        update(transaction, id, sql, params![id, ended_at, at, body])?;
+    }
+    for HoldRow { id, state, decided_at, body, .. } in &rows.holds {
+        let sql = "UPDATE holds SET state = ?2, decided_at = ?3, revision = ?4, body = ?5 WHERE id = ?1";
+        update(transaction, id, sql, params![id, state, decided_at, at, body])?;
+    }
+    Ok(revision)
 }
 
-fn insert(transaction: &Transaction<'_>, sql: &str, params: impl Params) -> Result<(), Rejected> {
+/// Inserts a row; `taken` when its key is there already.
+fn insert(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    params: impl Params,
+    taken: Rejected,
+) -> Result<(), Rejected> {
     match transaction.prepare_cached(sql)?.execute(params) {
         Ok(_) => Ok(()),
         Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::ConstraintViolation => {
-            Err(Rejected::IdTaken)
+            Err(taken)
         }
         Err(error) => Err(error.into()),
     }
@@ -304,14 +412,6 @@ fn update(transaction: &Transaction<'_>, id: &str, sql: &str, params: impl Param
         1 => Ok(()),
         _ => Err(Rejected::Missing(id.to_owned())),
     }
-}
-
-fn ended_at(grant: &Grant) -> Option<i64> {
-    grant.ended.as_ref().and_then(|ended| ended.at()).map(Timestamp::as_millisecond)
-}
-
-fn json<T: Serialize>(object: &T) -> rusqlite::Result<String> {
-    serde_json::to_string(object).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 #[cfg(test)]
