@@ -50,6 +50,8 @@ pub struct NewRequest {
     pub reason: String,
     /// What was denied, when that is what it is about.
     pub denied: Option<Attempt>,
+    /// There is no time to ask: for those whom the role's emergency terms name.
+    pub emergency: bool,
 }
 
 /// Which requests to list.

@@ -120,6 +120,24 @@ pub enum AccessError {
         /// The role's longest duration.
         longest: Duration,
     },
+    /// The requester may not take the role without approval.
+    #[error("{who} may not break the glass for role {role}: {}", if groups.is_empty() { "it has no emergency terms".to_owned() } else { format!("members of {groups} may") })]
+    NoEmergency {
+        /// The requester.
+        who: String,
+        /// The role.
+        role: RoleName,
+        /// Who may, with commas between.
+        groups: String,
+    },
+    /// The reason is not what the role asks for.
+    #[error("role {role} wants a reason that matches {pattern}, such as the number of a ticket")]
+    ReasonUnfit {
+        /// The role.
+        role: RoleName,
+        /// The regular expression.
+        pattern: String,
+    },
     /// No such denial of this person is remembered.
     #[error(
         "no denial {id} of yours is remembered: denials are for {}, until the daemon restarts. Run the refused command again for a new id, or name what you need: portcullis request --role ROLE --target TARGET --for DURATION --reason \"…\"",

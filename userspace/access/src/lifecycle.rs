@@ -11,7 +11,7 @@ use crate::grant::{Approval, Ended, Grant, Request, RequestState};
 use crate::role::Role;
 use crate::state::{State, after};
 use crate::store::{Change, Event, EventAction};
-use crate::{AccessError, Attempt, GrantId, Person, RequestId};
+use crate::{AccessError, Ask, Attempt, GrantId, Person, RequestId};
 
 /// How many requests and grants one person can have open.
 const MAX_OPEN: usize = 50;
@@ -39,7 +39,8 @@ impl Act<'_> {
             let operation = Box::new(operation.clone());
             return Err(AccessError::NoLongerCovers { role: role.name.clone(), operation });
         }
-        let (mut change, mut request) = self.submit(role, target, new.duration, &new.reason, None)?;
+        let (mut change, mut request) =
+            self.submit(role, target, new.duration, &new.reason, None, new.emergency)?;
         request.denied.clone_from(&new.denied);
         change.new_request = Some(request.clone());
         Ok((change, request))
@@ -52,7 +53,7 @@ impl Act<'_> {
         self.still_live(grant)?;
         let role = self.state.role(&grant.role)?;
         let target = self.state.target(role, Some(&grant.target))?;
-        self.submit(role, target, duration, reason, Some(grant.id.clone()))
+        self.submit(role, target, duration, reason, Some(grant.id.clone()), false)
     }
 
     pub(crate) fn approve(&self, mut request: Request, comment: &str) -> Outcome<Request> {
@@ -167,14 +168,18 @@ impl Act<'_> {
         duration: Duration,
         reason: &str,
         extends: Option<GrantId>,
+        emergency: bool,
     ) -> Outcome<Request> {
-        if !role.is_eligible(self.subject) {
+        if emergency {
+            self.may_break_glass(role, duration)?;
+        } else if !role.is_eligible(self.subject) {
             return Err(AccessError::NotEligible {
                 who: self.subject.name.clone(),
                 role: role.name.clone(),
                 eligible: one_of(&role.eligible.groups, &role.eligible.users),
             });
         }
+        role.reason_fits(reason, emergency)?;
         not_too_long(role, duration)?;
         let open = self.state.open_count(self.subject);
         if open >= MAX_OPEN {
@@ -186,7 +191,7 @@ impl Act<'_> {
             role: role.name.clone(),
             target,
             duration,
-            reason: line("reason", reason)?,
+            reason: if reason.trim().is_empty() { String::new() } else { line("reason", reason)? },
             extends,
             state: RequestState::Pending,
             created_at: self.now,
@@ -199,11 +204,35 @@ impl Act<'_> {
         };
         let mut change = Change::default();
         change.events.push(self.event(&request, EventAction::Requested, Some(request.reason.clone())));
-        if role.approval.required == 0 {
+        let ask = Ask { role: &role.name, target: &request.target, duration };
+        let auto = role.auto_approves(self.subject, &ask, self.now);
+        if emergency {
+            let said = format!("without approval: {}", request.reason);
+            change.events.push(self.event(&request, EventAction::Emergency, Some(said)));
+        } else if let Some(condition) = auto {
+            let said = format!("by condition {} of role {}", condition + 1, role.name);
+            change.events.push(self.event(&request, EventAction::AutoApproved, Some(said)));
+        }
+        if emergency || auto.is_some() || role.approval.required == 0 {
             self.begin(role, &mut request, &mut change)?;
         }
         change.new_request = Some(request.clone());
         Ok((change, request))
+    }
+
+    fn may_break_glass(&self, role: &Role, duration: Duration) -> Result<(), AccessError> {
+        let Some(longest) = role.may_break_glass(self.subject) else {
+            let groups = role.approval.emergency.iter().flat_map(|emergency| &emergency.groups);
+            return Err(AccessError::NoEmergency {
+                who: self.subject.name.clone(),
+                role: role.name.clone(),
+                groups: groups.map(String::as_str).collect::<Vec<_>>().join(", "),
+            });
+        };
+        if duration > longest {
+            return Err(AccessError::TooLong { role: role.name.clone(), asked: duration, longest });
+        }
+        Ok(())
     }
 
     /// The request has all it needs: its window opens now, or the window that it extends grows.

@@ -28,6 +28,17 @@ impl Denied {
                 }
                 text.push_str(". A deny rule wins over every grant: nothing can be requested.");
             }
+            DenyReason::NobodyMayAgree { rules } => {
+                let rules = rules.iter().map(|by| format!("rule {} of role {}", by.rule + 1, by.role));
+                let rules = rules.collect::<Vec<_>>().join(" and ");
+                push(
+                    &mut text,
+                    format_args!(
+                        "{rules} hold it for different people, so nobody can agree to it. End one of these grants: \
+                         portcullis revoke GRANT"
+                    ),
+                );
+            }
             DenyReason::SnapshotStale { age } => push(
                 &mut text,
                 format_args!(

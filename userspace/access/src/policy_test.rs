@@ -10,8 +10,8 @@ use serde::Deserialize;
 use crate::load::{Places, documents, lines_of, read_yaml};
 use crate::manifest::{ApiVersion, TestKind};
 use crate::{
-    AccessError, Allowed, Decision, DenyReason, DiscoveryPolicy, Facts, Operation, Query, RoleName, RoleSet,
-    Snapshot, decide,
+    AccessError, Caller, Decision, DiscoveryPolicy, Facts, Operation, Query, RoleName, RoleSet, Snapshot,
+    decide,
 };
 
 /// One expectation.
@@ -28,6 +28,8 @@ pub struct PolicyTest {
     subject: Subject,
     holds: Vec<RoleName>,
     request: Operation,
+    facts: Facts,
+    at: Timestamp,
     expect: Expect,
     by: Option<By>,
 }
@@ -52,32 +54,24 @@ impl PolicyTest {
     /// # Errors
     /// What was decided instead, or why nothing could be.
     pub fn run(&self, roles: &Arc<RoleSet>, discovery: &DiscoveryPolicy) -> Result<(), String> {
-        // A fixed time: nothing that is supposed here ends.
-        let now = Timestamp::UNIX_EPOCH;
-        let snapshot = Snapshot::supposing(roles, discovery, &self.subject, &self.target, &self.holds, now)
-            .map_err(|error| error.to_string())?;
+        let snapshot =
+            Snapshot::supposing(roles, discovery, &self.subject, &self.target, &self.holds, self.at)
+                .map_err(|error| error.to_string())?;
         let query = Query {
             subject: &self.subject,
             target: &self.target,
             operation: &self.request,
-            facts: Facts::NONE,
+            facts: &self.facts,
         };
-        let (decided, by, said) = match decide(&snapshot, &query, now) {
-            Decision::Allow(allowed) => {
-                let by = By { role: allowed.role.clone(), rule: Some(allowed.rule) };
-                (Expect::Allow, Some(by), place(roles, &allowed.role, allowed.rule))
-            }
-            Decision::Review(review) => {
-                let Allowed { role, rule, .. } = review.allowed;
-                let said = place(roles, &role, rule);
-                (Expect::Allow, Some(By { role, rule: Some(rule) }), said)
-            }
-            Decision::Deny(denied) => match &denied.reason {
-                DenyReason::DenyRule(rule) => {
-                    let by = By { role: rule.role.clone(), rule: Some(rule.rule) };
-                    (Expect::Deny, Some(by), place(roles, &rule.role, rule.rule))
-                }
-                _ => (Expect::Deny, None, "no rule".to_owned()),
+        let by_rule = |role: &RoleName, rule: usize| {
+            (Some(By { role: role.clone(), rule: Some(rule) }), place(roles, role, rule))
+        };
+        let (decided, (by, said)) = match decide(&snapshot, &query, self.at) {
+            Decision::Allow(allowed) => (Expect::Allow, by_rule(&allowed.role, allowed.rule)),
+            Decision::Review(review) => (Expect::Review, by_rule(&review.by.role, review.by.rule)),
+            Decision::Deny(denied) => match denied.rule() {
+                Some(rule) => (Expect::Deny, by_rule(&rule.role, rule.rule)),
+                None => (Expect::Deny, (None, "no rule".to_owned())),
             },
         };
         let by_whom = |expected: &By| by.as_ref().is_some_and(|by| expected.includes(by));
@@ -125,6 +119,8 @@ struct RawTest {
     holds: Vec<RoleName>,
     target: String,
     request: Request,
+    #[serde(default)]
+    facts: RawFacts,
     expect: Expect,
     #[serde(default)]
     by: Option<By>,
@@ -132,8 +128,8 @@ struct RawTest {
 
 impl RawTest {
     fn at(self, file: &str, line: u64) -> PolicyTest {
-        let RawTest { name, subject: RawSubject { name: who, groups }, holds, target, request, expect, by } =
-            self;
+        let RawTest { name, subject: who, holds, target, request, facts, expect, by } = self;
+        let RawSubject { name: who, groups } = who;
         let subject = Subject {
             issuer: "policy-test".into(),
             id: who.clone(),
@@ -143,8 +139,23 @@ impl RawTest {
             account: None,
         };
         let (file, request) = (file.to_owned(), request.0);
-        PolicyTest { name, file, line, target, subject, holds, request, expect, by }
+        let RawFacts { at, process, dry_run, command, container, tty, stdin } = facts;
+        let facts = Facts { process, dry_run, command, container, tty, stdin };
+        PolicyTest { name, file, line, target, subject, holds, request, facts, at, expect, by }
     }
+}
+
+/// What conditions look at; what is left out is not the case, and the time a fixed one.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct RawFacts {
+    at: Timestamp,
+    process: Option<Caller>,
+    dry_run: bool,
+    command: Vec<String>,
+    container: String,
+    tty: bool,
+    stdin: bool,
 }
 
 #[derive(Deserialize)]
@@ -173,6 +184,7 @@ impl TryFrom<String> for Request {
 enum Expect {
     Allow,
     Deny,
+    Review,
 }
 
 impl std::fmt::Display for Expect {
@@ -180,6 +192,7 @@ impl std::fmt::Display for Expect {
         f.write_str(match self {
             Expect::Allow => "allow",
             Expect::Deny => "deny",
+            Expect::Review => "review",
         })
     }
 }

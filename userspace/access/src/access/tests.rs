@@ -66,6 +66,7 @@ fn new(role: &str) -> NewRequest {
         duration: minutes(15),
         reason: "incident 7".into(),
         denied: None,
+        emergency: false,
     }
 }
 

@@ -117,8 +117,8 @@ fn every_mistake_is_named_with_its_place() {
         ),
         (
             "action: deny",
-            "action: review",
-            "23: spec.rules[1].action: unknown variant `review`, expected one of allow, deny",
+            "action: refuse",
+            "23: spec.rules[1].action: unknown variant `refuse`, expected one of allow, deny, review",
         ),
         ("action: deny", "actoin: deny", "23: spec.rules[1].actoin: unknown field `actoin`"),
         (
@@ -127,7 +127,7 @@ fn every_mistake_is_named_with_its_place() {
             "23: spec.rules[1]: verbs: \"remove\" is never requested; known are get, list,",
         ),
         ("verbs: [delete]", "verbs: []", "23: spec.rules[1]: verbs: the list is empty"),
-        ("    verbs: [delete]\n", "", "26: spec.rules[1]: missing field `verbs`"),
+        ("    verbs: [delete]\n", "", "23: spec.rules[1]: missing field `verbs`"),
         (
             "namespaces: [prod]",
             "namespaces: []",
