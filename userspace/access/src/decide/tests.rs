@@ -553,8 +553,15 @@ fn a_review_rule_allows_what_people_agree_to() {
     let review = held(ask(&alone, &alice, "delete pods web -n prod", start()));
     assert_eq!(review.allowed.grant, Some("g-000001".parse().unwrap()));
     assert_eq!((review.by.role.as_str(), review.by.rule), ("reviewed", 0));
-    let ReviewTerms { required, groups, wait } = review.terms;
+    let ReviewTerms { required, groups, wait } = review.terms.clone();
     assert_eq!((required, groups, wait), (1, ["leads".to_owned()].into(), minutes(5)));
+    let operation = op("delete pods web -n prod");
+    let query = Query { subject: &alice, target: "demo", operation: &operation, facts: Facts::NONE };
+    assert_eq!(
+        review.message(&query),
+        "portcullis: held: alice asks to delete pods \"web\" in namespace \"prod\" of target demo: rule 1 of role \
+         reviewed lets it go on once 1 of leads agree within 5m."
+    );
     // It covers no more than an allow rule would.
     denied(ask(&alone, &alice, "list pods", start()));
     denied(ask(&alone, &alice, "get pods web -n dev", start()));

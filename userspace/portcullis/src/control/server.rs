@@ -193,7 +193,7 @@ impl Control {
                     by(&snapshot, allowed)
                 ),
             ),
-            Decision::Review(_) => (false, "held".to_owned()),
+            Decision::Review(review) => (false, review.message(&query)),
             Decision::Deny(denied) => (false, denied.message(&query, None)),
         };
         Ok(Explained { allowed, message, decision: serde_json::to_value(&decision)? })
