@@ -219,6 +219,61 @@ mod tests {
         assert_eq!(says("list pods"), Verdict::OnlyInNamespaces { namespaces });
     }
 
+    #[test]
+    fn conditions_say_what_they_came_to_and_who_would_be_asked() {
+        let terms = "  approval: {required: 1, groups: [leads], autoApprove: [{when: 'time.hour == 12'}], \
+                     emergency: {groups: [dev], maxDuration: 1h}}\n  maxDuration: 4h\n";
+        let set = roles(vec![
+            role_with(
+                "pods",
+                &[
+                    "apiGroups: [''], resources: [pods], verbs: ['*'], when: 'request.dryRun'",
+                    "apiGroups: [''], resources: [pods], verbs: [get]",
+                    "action: review, apiGroups: [''], resources: [pods], verbs: [get], when: 'process.uid > 0'",
+                    "action: deny, apiGroups: [''], resources: [pods], verbs: [get], when: 'time.hour != 12'",
+                    "action: deny, apiGroups: [''], resources: [secrets], verbs: [get], when: 'true'",
+                ],
+                terms,
+            ),
+            role(
+                "prod",
+                &[
+                    "apiGroups: [''], resources: [services], verbs: [get]",
+                    "action: review, apiGroups: [''], resources: [pods], verbs: [list], namespaces: [prod]",
+                ],
+            ),
+        ]);
+        let (alice, get) = (person("alice", &["dev"]), op("get pods web -n demo"));
+        let query = Query { subject: &alice, target: "demo", operation: &get, facts: Facts::NONE };
+        let said = set.explain(&query, start());
+        let Verdict::Review { by, terms } = &said[0].verdict else { panic!("{:?}", said[0]) };
+        assert_eq!((by.rule, by.at.as_str(), terms.required), (2, "test.yaml:12", 1));
+        let came_to: Vec<(usize, bool)> = said[0]
+            .conditions
+            .iter()
+            .map(|condition| (condition.rule, matches!(condition.outcome, Outcome::Error { .. })))
+            .collect();
+        assert_eq!(came_to, [(0, false), (2, true), (3, false)]);
+        assert_eq!(
+            (&said[0].conditions[0].outcome, &said[0].conditions[2].outcome),
+            (&Outcome::False, &Outcome::False)
+        );
+        assert_eq!((said[0].auto_approved, said[0].emergency), (Some(0), Some(minutes(60))));
+        assert_eq!((&said[1].verdict, said[1].auto_approved), (&Verdict::Nothing, None));
+
+        let later = set.explain(&query, start() + minutes(60));
+        assert!(matches!(&later[0].verdict, Verdict::Deny(by) if by.rule == 3), "{:?}", later[0]);
+        assert_eq!(later[0].auto_approved, None);
+        let list = op("list pods");
+        let said = set.explain(&Query { operation: &list, ..query }, start());
+        assert!(matches!(&said[1].verdict, Verdict::Hold { by, .. } if by.rule == 1), "{:?}", said[1]);
+        let json = serde_json::to_value(&said).unwrap();
+        assert_eq!(
+            (&json[1]["verdict"]["says"], &json[0]["approval"]["reason"]),
+            (&"hold".into(), &"required".into())
+        );
+    }
+
     proptest! {
         /// What is explained is what is decided.
         #[test]
@@ -234,6 +289,12 @@ mod tests {
                     "action: deny, apiGroups: ['*'], resources: ['*'], verbs: [delete, list], namespaces: [prod]",
                 ]),
                 role("c", &["apiGroups: [''], resources: [secrets], verbs: ['*'], namespaces: ['stage-*']"]),
+                role("d", &[
+                    "apiGroups: [''], resources: [pods], verbs: [get, list]",
+                    "action: review, apiGroups: [''], resources: [pods, secrets], verbs: ['*'], namespaces: [demo]",
+                    "action: review, apiGroups: [''], resources: [secrets], verbs: [get], review: {groups: [sec]}",
+                    "action: deny, apiGroups: [''], resources: [pods], verbs: ['*'], when: 'process.uid == 0 && request.name == \"x\" && request.verb == \"delete\"'",
+                ]),
             ]));
             let alice = person("alice", &["dev"]);
             let operation = op(&format!("{verb} {resource} x{namespace}"));
@@ -244,9 +305,18 @@ mod tests {
                     crate::Snapshot::supposing(&set, &Default::default(), &alice, "demo", &held, start()).unwrap();
                 match (crate::decide(&snapshot, &query, start()), said.verdict) {
                     (crate::Decision::Allow(allowed), Verdict::Allow(at)) => prop_assert_eq!(allowed.rule, at.rule),
-                    (crate::Decision::Deny(denied), Verdict::Deny(at)) =>
-                        prop_assert_eq!(denied.rule().unwrap().rule, at.rule),
-                    (crate::Decision::Deny(denied), Verdict::Nothing | Verdict::OnlyInNamespaces { .. }) =>
+                    (crate::Decision::Review(review), Verdict::Review { by, terms }) => {
+                        prop_assert_eq!(review.by.rule, by.rule);
+                        prop_assert_eq!(review.terms, terms);
+                    }
+                    (crate::Decision::Deny(denied), Verdict::Deny(at)) => match denied.reason {
+                        crate::DenyReason::NobodyMayAgree { rules } => prop_assert_eq!(rules[0].rule, at.rule),
+                        _ => prop_assert_eq!(denied.rule().unwrap().rule, at.rule),
+                    },
+                    (
+                        crate::Decision::Deny(denied),
+                        Verdict::Nothing | Verdict::OnlyInNamespaces { .. } | Verdict::Hold { .. },
+                    ) =>
                         prop_assert_eq!(denied.rule(), None),
                     other => prop_assert!(false, "{:?}", other),
                 }

@@ -213,12 +213,11 @@ impl TryFrom<PresentAs> for Presented {
 /// `arn:PARTITION:iam::ACCOUNT:role/[PATH/]NAME`
 fn is_role_arn(arn: &str) -> bool {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    let [_, partition, _, _, account, what] = parts[..] else { return false };
+    let ["arn", partition, "iam", "", account, what] = parts[..] else { return false };
     let name = what.strip_prefix("role/").unwrap_or("");
     let plain = |c: char| c.is_ascii_alphanumeric() || "+=,.@_/-".contains(c);
-    arn.starts_with("arn:aws")
+    partition.starts_with("aws")
         && partition.chars().all(|c| c.is_ascii_lowercase() || c == '-')
-        && arn[..].contains(":iam::")
         && account.len() == 12
         && account.chars().all(|c| c.is_ascii_digit())
         && !name.is_empty()

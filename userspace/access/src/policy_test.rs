@@ -286,6 +286,38 @@ mod tests {
     }
 
     #[test]
+    fn expectations_can_say_what_conditions_look_at() {
+        let set = Arc::new(roles(vec![role(
+            "pods",
+            &[
+                "apiGroups: [''], resources: [pods/exec], verbs: [create], when: 'time.hour >= 8 && time.hour < 18'",
+                "action: review, apiGroups: [''], resources: [pods/exec], verbs: [create], \
+                 when: '\"rm\" in request.command'",
+                "action: deny, apiGroups: [''], resources: [pods/exec], verbs: [create], \
+                 when: 'has(process.uid) && process.uid == 0'",
+            ],
+        )]));
+        let run = |facts: &str, expect: &str| {
+            let lines = format!(
+                "  holds: [pods]\n  request: create pods/exec web -n demo\n  facts: {{{facts}}}\n  expect: {expect}\n"
+            );
+            test(&lines).run(&set, &DiscoveryPolicy::default())
+        };
+        let noon = "at: '2026-03-01T12:00:00Z'";
+        let root = "process: {uid: 0, gid: 0, exe: /usr/bin/kubectl, argv: [kubectl]}";
+        run(noon, "allow").unwrap();
+        run("at: '2026-03-01T07:59:59Z'", "deny").unwrap();
+        run(&format!("{noon}, command: [ls]"), "allow\n  by: pods/1").unwrap();
+        run(&format!("{noon}, command: [rm, -rf, /]"), "review\n  by: pods/2").unwrap();
+        run(&format!("{noon}, {root}"), "deny\n  by: pods/3").unwrap();
+        let error = run(&format!("{noon}, command: [rm]"), "allow").unwrap_err();
+        assert!(
+            error.ends_with("expected allow, got review by rule 2 of role pods (test.yaml:11)"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn what_does_not_hold_is_said_with_what_was_decided() {
         for (lines, said) in [
             (
@@ -335,6 +367,12 @@ mod tests {
             ),
             ("target: t", "tarbet: t", "t.yaml:7: tests[0].tarbet: unknown field `tarbet`"),
             ("{name: a}", "{nam: a}", "tests[0].subject.nam: unknown field `nam`"),
+            (
+                "expect: deny",
+                "facts: {pid: 1}\n  expect: deny",
+                "t.yaml:9: tests[0].facts.pid: unknown field `pid`",
+            ),
+            ("expect: deny", "facts: {at: noon}\n  expect: deny", "t.yaml:9: tests[0].facts.at: "),
         ] {
             let error =
                 parse_policy_tests("t.yaml", &format!("{HEAD}{}", good.replace(from, to))).unwrap_err();
