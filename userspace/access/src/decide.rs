@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::condition::Case;
 use crate::discovery::is_open;
 use crate::duration;
 use crate::operation::Query;
@@ -14,7 +15,7 @@ use crate::snapshot::{Dossier, Snapshot};
 use crate::{Ended, Grant, GrantId, RequestId, RoleName};
 
 /// How long the command in a denial asks for, where the role allows as much.
-const USUAL_REQUEST: Duration = Duration::from_secs(30 * 60);
+pub(crate) const USUAL_REQUEST: Duration = Duration::from_secs(30 * 60);
 
 /// Whether a request may go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +37,8 @@ pub struct Review {
     pub allowed: Allowed,
     /// Who has to agree, and how long the request waits for them.
     pub terms: ReviewTerms,
+    /// The rule that holds it; of several, the one that asks for most people.
+    pub by: RuleRef,
 }
 
 /// What allows a request, and what it carries.
@@ -91,6 +94,11 @@ pub enum DenyReason {
     },
     /// A rule forbids it.
     DenyRule(RuleRef),
+    /// Rules of several roles hold it, and no group is among those that each of them asks.
+    NobodyMayAgree {
+        /// Those rules.
+        rules: Vec<RuleRef>,
+    },
     /// The store has not confirmed the grants lately.
     SnapshotStale {
         /// For how long.
@@ -113,8 +121,8 @@ pub struct RuleRef {
     pub reason: Option<String>,
 }
 
-/// Decides. A deny rule of any live grant on the target wins; then open discovery paths; then live grants; and
-/// what none of these covers is denied.
+/// Decides. A deny rule of any live grant on the target wins; then open discovery paths; then review rules of live
+/// grants, over requests that a live grant covers; then live grants; and what none of these covers is denied.
 #[must_use]
 pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decision {
     if let Some(age) = snapshot.stale(now) {
@@ -123,28 +131,58 @@ pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decisio
     let Some(target) = snapshot.target(query.target) else {
         return Decision::Deny(Denied::because(DenyReason::UnknownTarget));
     };
+    let case = Case::new(query, now);
     let dossier = snapshot.dossier(query.subject);
     let found =
-        dossier.map(|dossier| search(snapshot, dossier, query, target, now)).unwrap_or(Found::NOTHING);
+        dossier.map(|dossier| search(snapshot, dossier, &case, target, now)).unwrap_or(Found::NOTHING);
     if let Some((role, rule)) = found.denied {
-        let reason = role.rules[rule].reason.clone();
-        let rule = RuleRef { role: role.name.clone(), rule, reason };
-        return Decision::Deny(Denied::because(DenyReason::DenyRule(rule)));
+        return Decision::Deny(Denied::because(DenyReason::DenyRule(role.rule_ref(rule))));
     }
     if is_open(&snapshot.open_paths, query.operation) {
         return Decision::Allow(Allowed::discovery());
     }
-    if let Some((role, rule, grant)) = found.allowed {
-        return Decision::Allow(Allowed {
-            role: role.name.clone(),
-            rule,
-            grant: Some(grant.id.clone()),
-            expires: Some(grant.expires_at),
-            obligations: role.obligations,
-            present_as: role.present_as.clone(),
-        });
+    let Some((role, rule, grant)) = found.allowed else {
+        return Decision::Deny(explain(snapshot, dossier, &case, target, now));
+    };
+    let allowed = Allowed {
+        role: role.name.clone(),
+        rule,
+        grant: Some(grant.id.clone()),
+        expires: Some(grant.expires_at),
+        obligations: role.obligations,
+        present_as: role.present_as.clone(),
+    };
+    if found.holding.is_empty() {
+        return Decision::Allow(allowed);
     }
-    Decision::Deny(explain(snapshot, dossier, query, target, now))
+    held(allowed, found.holding)
+}
+
+fn held(allowed: Allowed, holding: Vec<(&Role, usize, &ReviewTerms)>) -> Decision {
+    match all_agree(holding) {
+        Ok((terms, by)) => Decision::Review(Box::new(Review { allowed, terms, by })),
+        Err(rules) => Decision::Deny(Denied::because(DenyReason::NobodyMayAgree { rules })),
+    }
+}
+
+/// Several rules that hold one request are all satisfied at once: by as many people as the strictest asks for, from
+/// groups that each of them asks, in the shortest of the times. With the strictest rule; or with all of them, when
+/// there is no such group.
+pub(crate) fn all_agree(
+    mut holding: Vec<(&Role, usize, &ReviewTerms)>,
+) -> Result<(ReviewTerms, RuleRef), Vec<RuleRef>> {
+    holding.sort_by_key(|(role, rule, terms)| (Reverse(terms.required), &role.name, *rule));
+    holding.dedup_by_key(|(role, rule, _)| (role.name.clone(), *rule));
+    let (role, rule, strictest) = holding[0];
+    let mut terms = strictest.clone();
+    for (_, _, other) in &holding[1..] {
+        terms.groups.retain(|group| other.groups.contains(group));
+        terms.wait = terms.wait.min(other.wait);
+    }
+    if terms.groups.is_empty() {
+        return Err(holding.iter().map(|(role, rule, _)| role.rule_ref(*rule)).collect());
+    }
+    Ok((terms, role.rule_ref(rule)))
 }
 
 impl Allowed {
@@ -189,11 +227,12 @@ impl Denied {
 
 struct Found<'a> {
     denied: Option<(&'a Role, usize)>,
+    holding: Vec<(&'a Role, usize, &'a ReviewTerms)>,
     allowed: Option<(&'a Role, usize, &'a Grant)>,
 }
 
 impl Found<'_> {
-    const NOTHING: Self = Self { denied: None, allowed: None };
+    const NOTHING: Self = Self { denied: None, holding: Vec::new(), allowed: None };
 }
 
 /// What the live grants say. Where several allow, the one is taken that masks least (it was asked for and
@@ -201,11 +240,11 @@ impl Found<'_> {
 fn search<'a>(
     snapshot: &'a Snapshot,
     dossier: &'a Dossier,
-    query: &Query<'_>,
+    case: &'a Case<'_>,
     target: usize,
     now: Timestamp,
 ) -> Found<'a> {
-    let about = snapshot.roles.about(query.operation);
+    let about = snapshot.roles.about(case.query.operation);
     let preference = |(role, _, grant): &(&Role, usize, &'a Grant)| {
         (role.obligations.mask, role.obligations.record, Reverse(grant.expires_at), &grant.id)
     };
@@ -213,12 +252,13 @@ fn search<'a>(
     for held in &dossier.held {
         let counts = |role: &usize| about.contains(*role) && held.target == Some(target) && held.is_live(now);
         let Some(role) = held.role.filter(counts).map(|role| snapshot.roles.at(role)) else { continue };
-        if let Some(rule) = role.denying(query.operation)
+        if let Some(rule) = role.denying(case)
             && found.denied.is_none_or(|(other, _)| role.name < other.name)
         {
             found.denied = Some((role, rule));
         }
-        if let Some(rule) = role.allowing(query.operation) {
+        found.holding.extend(role.holding(case));
+        if let Some(rule) = role.allowing(case) {
             let candidate = (role, rule, held.grant.as_ref());
             if found.allowed.as_ref().is_none_or(|best| preference(&candidate) < preference(best)) {
                 found.allowed = Some(candidate);
@@ -232,15 +272,15 @@ fn search<'a>(
 fn explain(
     snapshot: &Snapshot,
     dossier: Option<&Dossier>,
-    query: &Query<'_>,
+    case: &Case<'_>,
     target: usize,
     now: Timestamp,
 ) -> Denied {
-    let Query { subject, operation, .. } = *query;
+    let Query { subject, operation, .. } = case.query;
     let mut requestable: Vec<&Role> = snapshot
         .roles
         .eligible_for(subject, operation)
-        .filter(|role| role.covers_target(query.target) && role.covers(operation))
+        .filter(|role| role.covers_target(case.query.target) && role.allows(case))
         .collect();
     requestable.sort_by_key(|role| (role.breadth, role.max_duration, &role.name));
 
@@ -251,7 +291,7 @@ fn explain(
 
     let pending = dossier.pending.iter().filter(|pending| pending.target == Some(target));
     denied.pending = pending
-        .filter(|pending| snapshot.roles.at(pending.role).covers(operation))
+        .filter(|pending| snapshot.roles.at(pending.role).allows(case))
         .map(|pending| pending.id.clone())
         .min();
 
@@ -260,7 +300,7 @@ fn explain(
         let Some(role) = held.role.map(|role| snapshot.roles.at(role)) else { continue };
         match held.live(now) {
             Ok(()) => denied.namespaces.extend(role.namespaces_for(operation).map(ToString::to_string)),
-            Err(how) if role.covers(operation) => {
+            Err(how) if role.allows(case) => {
                 let when = |(grant, how): &(&Grant, Ended)| (how.at(), grant.id.clone());
                 let this = (held.grant.as_ref(), how);
                 if ended.as_ref().is_none_or(|last| when(last) < when(&this)) {

@@ -152,6 +152,7 @@ fn unused(kept: &VecDeque<Denial>) -> DenialId {
 fn size(operation: &Operation) -> usize {
     match operation {
         Operation::NonResource { verb, path } => verb.len() + path.len(),
+        Operation::Mcp { method, item: _, name } => method.len() + name.len(),
         Operation::Resource { verb, api_group, api_version, resource, subresource, namespace, name } => {
             [verb, api_group, api_version, resource, subresource, namespace, name]
                 .iter()

@@ -63,8 +63,19 @@ pub(crate) fn is_open(open: &[Pattern], operation: &Operation) -> bool {
         Operation::NonResource { verb, path } => {
             matches!(verb.as_str(), "get" | "head") && open.iter().any(|pattern| pattern.matches(path))
         }
-        Operation::Resource { .. } => false,
+        Operation::Resource { .. } | Operation::Mcp { .. } => false,
     }
+}
+
+/// Whether `pattern` reaches a path that is open unless the configuration closes it.
+pub(crate) fn is_usually_open(pattern: &Pattern) -> bool {
+    DEFAULT_PATHS.iter().any(|open| match open.strip_suffix('*') {
+        None => pattern.matches(open),
+        Some(below) => match pattern {
+            Pattern::Exact(path) => path.starts_with(below),
+            Pattern::Prefix(prefix) => prefix.starts_with(below) || below.starts_with(prefix.as_str()),
+        },
+    })
 }
 
 fn yes() -> bool {

@@ -72,9 +72,7 @@ pub enum AccessError {
     #[error("{0:?} is not the id of a held request; those look like h-7f3a9c")]
     BadHoldId(String),
     /// Neither the id of a request nor of a hold.
-    #[error(
-        "{0:?} is neither a request nor a held request; those look like r-7f3a9c and h-7f3a9c"
-    )]
+    #[error("{0:?} is neither a request nor a held request; those look like r-7f3a9c and h-7f3a9c")]
     BadDecidable(String),
     /// There is no such hold.
     #[error("no request is held as {0}")]
@@ -126,7 +124,9 @@ pub enum AccessError {
     #[error("the id of a single-use approval must have 1 to 128 characters")]
     BadToken,
     /// A start that is over, or too far ahead.
-    #[error("a grant can be asked for ahead of time to begin until {latest:.0}, and not before now: not at {at:.0}")]
+    #[error(
+        "a grant can be asked for ahead of time to begin until {latest:.0}, and not before now: not at {at:.0}"
+    )]
     BadStart {
         /// What was asked for.
         at: Timestamp,
@@ -181,6 +181,24 @@ pub enum AccessError {
         asked: Duration,
         /// The role's longest duration.
         longest: Duration,
+    },
+    /// The requester may not take the role without approval.
+    #[error("{who} may not break the glass for role {role}: {}", if groups.is_empty() { "it has no emergency terms".to_owned() } else { format!("members of {groups} may") })]
+    NoEmergency {
+        /// The requester.
+        who: String,
+        /// The role.
+        role: RoleName,
+        /// Who may, with commas between.
+        groups: String,
+    },
+    /// The reason is not what the role asks for.
+    #[error("role {role} wants a reason that matches {pattern}, such as the number of a ticket")]
+    ReasonUnfit {
+        /// The role.
+        role: RoleName,
+        /// The regular expression.
+        pattern: String,
     },
     /// No such denial of this person is remembered.
     #[error(

@@ -6,8 +6,10 @@
 //! every grant, and a snapshot that the store has not confirmed lately decides nothing any more.
 
 mod access;
+mod approval;
 mod bits;
 mod clock;
+mod condition;
 mod config;
 mod decide;
 mod denials;
@@ -23,6 +25,7 @@ mod index;
 mod lifecycle;
 mod load;
 mod manifest;
+mod mcp;
 mod message;
 mod operation;
 mod pattern;
@@ -38,24 +41,25 @@ mod store;
 mod testing;
 
 pub use access::{Access, Decided, GrantFilter, NewRequest, RequestFilter, Selection, Wakes};
+pub use approval::{ApprovalTerms, Ask, AutoApproval, Emergency, ReasonPattern, ReasonTerms};
 pub use clock::{Clock, SystemClock};
+pub use condition::Condition;
 pub use config::{AccessConfig, PostgresConfig, StoreConfig};
 pub use decide::{Allowed, Decision, Denied, DenyReason, Review, RuleRef, decide};
 pub use denials::{Attempt, Denial, Denials};
 pub use discovery::{DISCOVERY_ROLE, DiscoveryPolicy};
 pub use duration::{format_duration, parse_duration};
 pub use error::AccessError;
-pub use explain::{Explanation, RuleAt, Verdict};
+pub use explain::{ConditionAt, Explanation, Outcome, RuleAt, Verdict};
 pub use grant::{Approval, Ended, Grant, Request, RequestState};
 pub use hold::{Hold, HoldState, NewHold};
 pub use id::{Decidable, DenialId, GrantId, HoldId, RequestId, RoleName};
 pub use load::{load_roles, parse_roles, read_yaml};
+pub use mcp::McpItem;
 pub use operation::{Caller, Facts, Operation, Query};
 pub use person::Person;
 pub use policy_test::{PolicyTest, parse_policy_tests};
-pub use role::{
-    ApprovalTerms, Eligible, MaskLevel, Obligations, PresentAs, RecordLevel, ReviewTerms, Role, RoleSet,
-};
+pub use role::{Eligible, MaskLevel, Obligations, PresentAs, RecordLevel, ReviewTerms, Role, RoleSet};
 pub use rule::{Action, Rule};
 pub use snapshot::Snapshot;
 pub use store::{Applied, Change, Event, EventAction, Live, PostgresStore, SqliteStore, Store, Token};

@@ -8,11 +8,11 @@ use portcullis_identity::Subject;
 
 use crate::access::{NewRequest, Selection};
 use crate::grant::{Approval, Ended, Grant, Request, RequestState};
-use crate::role::Role;
 use crate::holding;
+use crate::role::Role;
 use crate::state::{Key, State, after};
 use crate::store::{Change, Event, EventAction};
-use crate::{AccessError, Attempt, GrantId, Person, RequestId};
+use crate::{AccessError, Ask, Attempt, GrantId, Person, RequestId};
 
 /// How many requests and grants one person can have open.
 const MAX_OPEN: usize = 50;
@@ -30,6 +30,13 @@ pub(crate) struct Act<'a> {
     pub(crate) admins: &'a BTreeSet<String>,
 }
 
+/// How a grant is to begin, where not at once upon its approvals.
+#[derive(Debug, Clone, Copy, Default)]
+struct Opening {
+    starts_at: Option<Timestamp>,
+    emergency: bool,
+}
+
 pub(crate) type Outcome<T> = Result<(Change, T), AccessError>;
 
 impl Act<'_> {
@@ -42,7 +49,14 @@ impl Act<'_> {
             let operation = Box::new(operation.clone());
             return Err(AccessError::NoLongerCovers { role: role.name.clone(), operation });
         }
-        let (mut change, mut request) = self.submit(role, target, new.duration, &new.reason, None, new.starts_at)?;
+        let (mut change, mut request) = self.submit(
+            role,
+            target,
+            new.duration,
+            &new.reason,
+            None,
+            Opening { starts_at: new.starts_at, emergency: new.emergency },
+        )?;
         request.denied.clone_from(&new.denied);
         change.new_request = Some(request.clone());
         Ok((change, request))
@@ -55,7 +69,7 @@ impl Act<'_> {
         self.still_live(grant)?;
         let role = self.state.role(&grant.role)?;
         let target = self.state.target(role, Some(&grant.target))?;
-        self.submit(role, target, duration, reason, Some(grant.id.clone()), None)
+        self.submit(role, target, duration, reason, Some(grant.id.clone()), Opening::default())
     }
 
     pub(crate) fn approve(&self, mut request: Request, comment: &str) -> Outcome<Request> {
@@ -172,15 +186,18 @@ impl Act<'_> {
         duration: Duration,
         reason: &str,
         extends: Option<GrantId>,
-        starts_at: Option<Timestamp>,
+        opening: Opening,
     ) -> Outcome<Request> {
-        if !role.is_eligible(self.subject) {
+        if opening.emergency {
+            self.may_break_glass(role, duration)?;
+        } else if !role.is_eligible(self.subject) {
             return Err(AccessError::NotEligible {
                 who: self.subject.name.clone(),
                 role: role.name.clone(),
                 eligible: one_of(&role.eligible.groups, &role.eligible.users),
             });
         }
+        role.reason_fits(reason, opening.emergency)?;
         not_too_long(role, duration)?;
         let open = self.state.open_count(self.subject);
         if open >= MAX_OPEN {
@@ -192,22 +209,31 @@ impl Act<'_> {
             role: role.name.clone(),
             target,
             duration,
-            starts_at: self.start(starts_at)?,
-            reason: line("reason", reason)?,
+            starts_at: self.start(opening.starts_at)?,
+            reason: if reason.trim().is_empty() { String::new() } else { line("reason", reason)? },
             extends,
             state: RequestState::Pending,
             created_at: self.now,
-            expires_at: self.pending_until(starts_at, duration),
+            expires_at: self.pending_until(opening.starts_at, duration),
             approvals: Vec::new(),
             decided_at: None,
             refusal: None,
             grant: None,
             denied: None,
-            emergency: false,
+            emergency: opening.emergency,
         };
         let mut change = Change::default();
         change.events.push(self.event(&request, EventAction::Requested, Some(request.reason.clone())));
-        if role.approval.required == 0 {
+        let ask = Ask { role: &role.name, target: &request.target, duration };
+        let auto = role.auto_approves(self.subject, &ask, self.now);
+        if opening.emergency {
+            let said = format!("without approval: {}", request.reason);
+            change.events.push(self.event(&request, EventAction::Emergency, Some(said)));
+        } else if let Some(condition) = auto {
+            let said = format!("by condition {} of role {}", condition + 1, role.name);
+            change.events.push(self.event(&request, EventAction::AutoApproved, Some(said)));
+        }
+        if opening.emergency || auto.is_some() || role.approval.required == 0 {
             self.begin(role, &mut request, &mut change)?;
         }
         change.new_request = Some(request.clone());
@@ -228,6 +254,21 @@ impl Act<'_> {
     fn pending_until(&self, starts_at: Option<Timestamp>, duration: Duration) -> Timestamp {
         let start = starts_at.map(|start| after(start, self.pending_for).min(after(start, duration)));
         start.unwrap_or_else(|| after(self.now, self.pending_for))
+    }
+
+    fn may_break_glass(&self, role: &Role, duration: Duration) -> Result<(), AccessError> {
+        let Some(longest) = role.may_break_glass(self.subject) else {
+            let groups = role.approval.emergency.iter().flat_map(|emergency| &emergency.groups);
+            return Err(AccessError::NoEmergency {
+                who: self.subject.name.clone(),
+                role: role.name.clone(),
+                groups: groups.map(String::as_str).collect::<Vec<_>>().join(", "),
+            });
+        };
+        if duration > longest {
+            return Err(AccessError::TooLong { role: role.name.clone(), asked: duration, longest });
+        }
+        Ok(())
     }
 
     /// The request has all it needs: its window opens now or when it was asked for, or the window that it extends grows.
@@ -319,7 +360,9 @@ pub(crate) fn end_what_is_over(state: &State, now: Timestamp) -> Change {
                 change.requests.push(request);
             }
             Key::Grant(id) => {
-                let Some(grant) = state.grants.get(id).filter(|grant| grant.ended.is_none()) else { continue };
+                let Some(grant) = state.grants.get(id).filter(|grant| grant.ended.is_none()) else {
+                    continue;
+                };
                 let mut grant = grant.as_ref().clone();
                 grant.ended = Some(Ended::Expired { at: grant.expires_at });
                 holding::cancel_all_of(state, &grant, now, None, &mut change);

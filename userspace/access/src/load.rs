@@ -52,7 +52,14 @@ fn parse(file: &str, lines_before: u64, document: &str) -> Result<Role, AccessEr
     let blank = |line: &&str| line.trim().is_empty() || line.starts_with(['#', '-']);
     let first = lines_before + document.lines().take_while(blank).count() as u64 + 1;
     let rules = lines_of(file, lines_before, document, |rules: RuleLines| rules.spec.rules)?;
-    Ok(manifest.into_role(Source { file: file.to_owned(), line: first, rules }))
+    let source = Source { file: file.to_owned(), line: first, rules };
+    let places = source.rules.clone();
+    manifest.into_role(source).map_err(|(rule, message)| AccessError::Manifest {
+        file: file.to_owned(),
+        line: places.get(rule).copied().unwrap_or(first),
+        field: format!("spec.rules[{rule}].review"),
+        message,
+    })
 }
 
 /// The rules of a role, for nothing but where they stand.

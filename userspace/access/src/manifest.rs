@@ -1,15 +1,15 @@
 //! The Kubernetes-shaped manifest of a role: the form that people write, checked as it is read.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::approval::ApprovalTerms;
 use crate::discovery::DISCOVERY_ROLE;
 use crate::duration;
 use crate::pattern::Pattern;
-use crate::role::{ApprovalTerms, Eligible, Obligations, PresentAs, Role, Source};
-use crate::rule::{Action, Rule, present};
+use crate::role::{Eligible, Obligations, PresentAs, Role, Source};
+use crate::rule::{Action, Rule, names_only, present};
 use crate::{RoleName, format_duration};
 
 /// The version that this build reads and writes.
@@ -30,23 +30,26 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// The role that it defines, at `source`.
-    pub(crate) fn into_role(self, source: Source) -> Role {
-        let spec = self.spec;
-        let allows = spec.rules.iter().filter(|rule| rule.action == Action::Allow);
-        Role {
+    /// The role that it defines, at `source`; or which of its rules, counted from 0, is wrong about its review.
+    pub(crate) fn into_role(self, source: Source) -> Result<Role, (usize, String)> {
+        let mut spec = self.spec;
+        for (number, rule) in spec.rules.iter_mut().enumerate() {
+            rule.ask_by_default(&spec.approval.groups).map_err(|error| (number, error))?;
+        }
+        let allows = spec.rules.iter().filter(|rule| rule.action != Action::Deny);
+        Ok(Role {
             name: self.metadata.name.0,
             description: spec.description,
             eligible: spec.eligible.0,
-            approval: spec.approval.0,
+            approval: spec.approval,
             max_duration: spec.max_duration.0,
             breadth: allows.map(Rule::breadth).sum(),
             rules: spec.rules,
             obligations: spec.obligations,
-            present_as: PresentAs::default(),
+            present_as: spec.present_as,
             source,
             targets: spec.targets.0,
-        }
+        })
     }
 }
 
@@ -62,10 +65,11 @@ struct Spec {
     description: String,
     targets: Targets,
     eligible: SomeoneEligible,
-    approval: Approvable,
+    approval: ApprovalTerms,
     max_duration: MaxDuration,
     rules: Vec<Rule>,
     obligations: Obligations,
+    present_as: PresentAs,
 }
 
 #[derive(Deserialize)]
@@ -75,19 +79,30 @@ struct RawSpec {
     description: Option<String>,
     targets: Targets,
     eligible: SomeoneEligible,
-    approval: Approvable,
+    approval: ApprovalTerms,
     max_duration: MaxDuration,
     rules: Vec<Rule>,
     #[serde(default, deserialize_with = "present")]
     obligations: Option<Obligations>,
+    #[serde(default, deserialize_with = "present")]
+    present_as: Option<Presented>,
 }
 
 impl TryFrom<RawSpec> for Spec {
     type Error = String;
 
     fn try_from(raw: RawSpec) -> Result<Self, String> {
-        if !raw.rules.iter().any(|rule| rule.action == Action::Allow) {
+        if raw.rules.iter().all(|rule| rule.action == Action::Deny) {
             return Err("rules: no rule allows anything, so nobody needs to ask for this role".to_owned());
+        }
+        if let Some(emergency) = &raw.approval.emergency
+            && emergency.max_duration > raw.max_duration.0
+        {
+            return Err(format!(
+                "approval.emergency.maxDuration: {} is longer than the role's own maxDuration, {}",
+                format_duration(emergency.max_duration),
+                format_duration(raw.max_duration.0)
+            ));
         }
         Ok(Self {
             description: raw.description.unwrap_or_default(), // words for people, decides nothing
@@ -97,6 +112,7 @@ impl TryFrom<RawSpec> for Spec {
             max_duration: raw.max_duration,
             rules: raw.rules,
             obligations: raw.obligations.unwrap_or_default(), // masked and fully recorded
+            present_as: raw.present_as.map_or(PresentAs::Target, |presented| presented.0),
         })
     }
 }
@@ -169,19 +185,44 @@ impl TryFrom<Eligible> for SomeoneEligible {
 }
 
 #[derive(Deserialize)]
-#[serde(try_from = "ApprovalTerms")]
-struct Approvable(ApprovalTerms);
+#[serde(try_from = "PresentAs")]
+struct Presented(PresentAs);
 
-impl TryFrom<ApprovalTerms> for Approvable {
+impl TryFrom<PresentAs> for Presented {
     type Error = String;
 
-    fn try_from(terms: ApprovalTerms) -> Result<Self, String> {
-        if terms.required > 0 && terms.groups.is_empty() {
-            return Err(format!("required is {}, but no groups say who can approve", terms.required));
+    fn try_from(present_as: PresentAs) -> Result<Self, String> {
+        match &present_as {
+            PresentAs::Target | PresentAs::Impersonate => {}
+            PresentAs::ServiceAccount { namespace, name } => {
+                let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+                let label = |text: &str| !text.is_empty() && text.len() <= 253 && text.chars().all(plain);
+                if !(label(namespace) && label(name)) {
+                    return Err(format!("{namespace:?}/{name:?} is no service account of Kubernetes"));
+                }
+            }
+            PresentAs::AwsRole(arn) if is_role_arn(arn) => {}
+            PresentAs::AwsRole(arn) => {
+                return Err(format!("{arn:?} is no role of AWS: write arn:aws:iam::111122223333:role/NAME"));
+            }
         }
-        names_only("groups", &terms.groups)?;
-        Ok(Self(terms))
+        Ok(Self(present_as))
     }
+}
+
+/// `arn:PARTITION:iam::ACCOUNT:role/[PATH/]NAME`
+fn is_role_arn(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, what] = parts[..] else { return false };
+    let name = what.strip_prefix("role/").unwrap_or("");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+=,.@_/-".contains(c);
+    partition.starts_with("aws")
+        && partition.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        && account.len() == 12
+        && account.chars().all(|c| c.is_ascii_digit())
+        && !name.is_empty()
+        && !name.ends_with('/')
+        && name.chars().all(plain)
 }
 
 #[derive(Deserialize)]
@@ -197,12 +238,4 @@ fn max_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dur
         )));
     }
     Ok(duration)
-}
-
-/// `*` is no wildcard here, so a name that has one is a mistake.
-fn names_only(field: &str, names: &BTreeSet<String>) -> Result<(), String> {
-    match names.iter().find(|name| name.is_empty() || name.contains('*')) {
-        Some(name) => Err(format!("{field}: {name:?} is not a name; there are no patterns here")),
-        None => Ok(()),
-    }
 }

@@ -1,8 +1,9 @@
-//! The one place that words a denial. kubectl prints it as it is, the record keeps it, the log shows it.
+//! The one place that words a denial, or that a request is held. kubectl prints it as it is, the record keeps it, the
+//! log shows it.
 
 use std::fmt::Write;
 
-use crate::decide::{Denied, DenyReason};
+use crate::decide::{Denied, DenyReason, Review};
 use crate::operation::Query;
 use crate::{DenialId, Ended, format_duration};
 
@@ -27,6 +28,17 @@ impl Denied {
                     push(&mut text, format_args!(": {}", reason.escape_debug()));
                 }
                 text.push_str(". A deny rule wins over every grant: nothing can be requested.");
+            }
+            DenyReason::NobodyMayAgree { rules } => {
+                let rules = rules.iter().map(|by| format!("rule {} of role {}", by.rule + 1, by.role));
+                let rules = rules.collect::<Vec<_>>().join(" and ");
+                push(
+                    &mut text,
+                    format_args!(
+                        "{rules} hold it for different people, so nobody can agree to it. End one of these grants: \
+                         portcullis revoke GRANT"
+                    ),
+                );
             }
             DenyReason::SnapshotStale { age } => push(
                 &mut text,
@@ -71,6 +83,29 @@ impl Denied {
             _ if self.namespaces.is_empty() => text.push_str(" No role that you may ask for would allow it."),
             _ => {}
         }
+    }
+}
+
+impl Review {
+    /// One line: whose request for what is held, by which rule, and who has to agree within what time.
+    #[must_use]
+    pub fn message(&self, query: &Query<'_>) -> String {
+        let mut text = format!(
+            "portcullis: held: {} asks to {} of target {}: rule {} of role {} lets it go on once {} of {} agree within {}",
+            query.subject.name,
+            query.operation,
+            query.target,
+            self.by.rule + 1,
+            self.by.role,
+            self.terms.required,
+            self.terms.groups.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+            format_duration(self.terms.wait),
+        );
+        if let Some(reason) = &self.by.reason {
+            push(&mut text, format_args!(": {}", reason.escape_debug()));
+        }
+        text.push('.');
+        text
     }
 }
 

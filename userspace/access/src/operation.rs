@@ -6,6 +6,8 @@ use std::sync::Arc;
 use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
 
+use crate::mcp::{self, McpItem};
+
 /// One request in the terms of roles. The strings are those of the API server's RequestInfo; what is absent
 /// is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,15 @@ pub enum Operation {
         verb: String,
         /// The decoded path.
         path: String,
+    },
+    /// To an MCP server.
+    Mcp {
+        /// `tools/call`, `resources/read`, `tools/list`…
+        method: String,
+        /// What kind of thing it is about.
+        item: McpItem,
+        /// The tool's or prompt's name, the resource's URI; empty where it is about no single thing.
+        name: String,
     },
 }
 
@@ -76,7 +87,7 @@ pub struct Caller {
     pub uid: u32,
     /// Its real gid.
     pub gid: u32,
-    /// The path of its executable.
+    /// The path of its executable. Whoever may make mount namespaces can make one program look like another.
     pub exe: String,
     /// Its command line, redacted. The client wrote it itself: fit for refusing, never for allowing.
     pub argv: Vec<String>,
@@ -99,10 +110,11 @@ impl Facts {
 }
 
 impl Operation {
-    /// The verb as it stands in the request.
+    /// The verb as it stands in the request; for MCP the method.
     #[must_use]
     pub fn verb(&self) -> &str {
         match self {
+            Operation::Mcp { method, .. } => method,
             Operation::Resource { verb, .. } | Operation::NonResource { verb, .. } => verb,
         }
     }
@@ -122,10 +134,11 @@ impl Operation {
     }
 }
 
-/// `delete pods "web" in namespace "prod"`, `list nodes across the cluster`, `get /metrics`.
+/// `delete pods "web" in namespace "prod"`, `list nodes across the cluster`, `get /metrics`, `call tool "search"`.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (api_group, resource, subresource, namespace, name) = match self {
+            Operation::Mcp { method, item, name } => return mcp::write(f, method, *item, name),
             Operation::NonResource { verb, path } => {
                 return write!(f, "{} {}", verb.escape_debug(), path.escape_debug());
             }

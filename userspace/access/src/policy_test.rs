@@ -10,8 +10,8 @@ use serde::Deserialize;
 use crate::load::{Places, documents, lines_of, read_yaml};
 use crate::manifest::{ApiVersion, TestKind};
 use crate::{
-    AccessError, Allowed, Decision, DenyReason, DiscoveryPolicy, Facts, Operation, Query, RoleName, RoleSet,
-    Snapshot, decide,
+    AccessError, Caller, Decision, DiscoveryPolicy, Facts, Operation, Query, RoleName, RoleSet, Snapshot,
+    decide,
 };
 
 /// One expectation.
@@ -28,6 +28,8 @@ pub struct PolicyTest {
     subject: Subject,
     holds: Vec<RoleName>,
     request: Operation,
+    facts: Facts,
+    at: Timestamp,
     expect: Expect,
     by: Option<By>,
 }
@@ -52,32 +54,24 @@ impl PolicyTest {
     /// # Errors
     /// What was decided instead, or why nothing could be.
     pub fn run(&self, roles: &Arc<RoleSet>, discovery: &DiscoveryPolicy) -> Result<(), String> {
-        // A fixed time: nothing that is supposed here ends.
-        let now = Timestamp::UNIX_EPOCH;
-        let snapshot = Snapshot::supposing(roles, discovery, &self.subject, &self.target, &self.holds, now)
-            .map_err(|error| error.to_string())?;
+        let snapshot =
+            Snapshot::supposing(roles, discovery, &self.subject, &self.target, &self.holds, self.at)
+                .map_err(|error| error.to_string())?;
         let query = Query {
             subject: &self.subject,
             target: &self.target,
             operation: &self.request,
-            facts: Facts::NONE,
+            facts: &self.facts,
         };
-        let (decided, by, said) = match decide(&snapshot, &query, now) {
-            Decision::Allow(allowed) => {
-                let by = By { role: allowed.role.clone(), rule: Some(allowed.rule) };
-                (Expect::Allow, Some(by), place(roles, &allowed.role, allowed.rule))
-            }
-            Decision::Review(review) => {
-                let Allowed { role, rule, .. } = review.allowed;
-                let said = place(roles, &role, rule);
-                (Expect::Allow, Some(By { role, rule: Some(rule) }), said)
-            }
-            Decision::Deny(denied) => match &denied.reason {
-                DenyReason::DenyRule(rule) => {
-                    let by = By { role: rule.role.clone(), rule: Some(rule.rule) };
-                    (Expect::Deny, Some(by), place(roles, &rule.role, rule.rule))
-                }
-                _ => (Expect::Deny, None, "no rule".to_owned()),
+        let by_rule = |role: &RoleName, rule: usize| {
+            (Some(By { role: role.clone(), rule: Some(rule) }), place(roles, role, rule))
+        };
+        let (decided, (by, said)) = match decide(&snapshot, &query, self.at) {
+            Decision::Allow(allowed) => (Expect::Allow, by_rule(&allowed.role, allowed.rule)),
+            Decision::Review(review) => (Expect::Review, by_rule(&review.by.role, review.by.rule)),
+            Decision::Deny(denied) => match denied.rule() {
+                Some(rule) => (Expect::Deny, by_rule(&rule.role, rule.rule)),
+                None => (Expect::Deny, (None, "no rule".to_owned())),
             },
         };
         let by_whom = |expected: &By| by.as_ref().is_some_and(|by| expected.includes(by));
@@ -125,6 +119,8 @@ struct RawTest {
     holds: Vec<RoleName>,
     target: String,
     request: Request,
+    #[serde(default)]
+    facts: RawFacts,
     expect: Expect,
     #[serde(default)]
     by: Option<By>,
@@ -132,8 +128,8 @@ struct RawTest {
 
 impl RawTest {
     fn at(self, file: &str, line: u64) -> PolicyTest {
-        let RawTest { name, subject: RawSubject { name: who, groups }, holds, target, request, expect, by } =
-            self;
+        let RawTest { name, subject: who, holds, target, request, facts, expect, by } = self;
+        let RawSubject { name: who, groups } = who;
         let subject = Subject {
             issuer: "policy-test".into(),
             id: who.clone(),
@@ -143,8 +139,23 @@ impl RawTest {
             account: None,
         };
         let (file, request) = (file.to_owned(), request.0);
-        PolicyTest { name, file, line, target, subject, holds, request, expect, by }
+        let RawFacts { at, process, dry_run, command, container, tty, stdin } = facts;
+        let facts = Facts { process: process.map(Arc::new), dry_run, command, container, tty, stdin };
+        PolicyTest { name, file, line, target, subject, holds, request, facts, at, expect, by }
     }
+}
+
+/// What conditions look at; what is left out is not the case, and the time a fixed one.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct RawFacts {
+    at: Timestamp,
+    process: Option<Caller>,
+    dry_run: bool,
+    command: Vec<String>,
+    container: String,
+    tty: bool,
+    stdin: bool,
 }
 
 #[derive(Deserialize)]
@@ -173,6 +184,7 @@ impl TryFrom<String> for Request {
 enum Expect {
     Allow,
     Deny,
+    Review,
 }
 
 impl std::fmt::Display for Expect {
@@ -180,6 +192,7 @@ impl std::fmt::Display for Expect {
         f.write_str(match self {
             Expect::Allow => "allow",
             Expect::Deny => "deny",
+            Expect::Review => "review",
         })
     }
 }
@@ -273,6 +286,38 @@ mod tests {
     }
 
     #[test]
+    fn expectations_can_say_what_conditions_look_at() {
+        let set = Arc::new(roles(vec![role(
+            "pods",
+            &[
+                "apiGroups: [''], resources: [pods/exec], verbs: [create], when: 'time.hour >= 8 && time.hour < 18'",
+                "action: review, apiGroups: [''], resources: [pods/exec], verbs: [create], \
+                 when: '\"rm\" in request.command'",
+                "action: deny, apiGroups: [''], resources: [pods/exec], verbs: [create], \
+                 when: 'has(process.uid) && process.uid == 0'",
+            ],
+        )]));
+        let run = |facts: &str, expect: &str| {
+            let lines = format!(
+                "  holds: [pods]\n  request: create pods/exec web -n demo\n  facts: {{{facts}}}\n  expect: {expect}\n"
+            );
+            test(&lines).run(&set, &DiscoveryPolicy::default())
+        };
+        let noon = "at: '2026-03-01T12:00:00Z'";
+        let root = "process: {uid: 0, gid: 0, exe: /usr/bin/kubectl, argv: [kubectl]}";
+        run(noon, "allow").unwrap();
+        run("at: '2026-03-01T07:59:59Z'", "deny").unwrap();
+        run(&format!("{noon}, command: [ls]"), "allow\n  by: pods/1").unwrap();
+        run(&format!("{noon}, command: [rm, -rf, /]"), "review\n  by: pods/2").unwrap();
+        run(&format!("{noon}, {root}"), "deny\n  by: pods/3").unwrap();
+        let error = run(&format!("{noon}, command: [rm]"), "allow").unwrap_err();
+        assert!(
+            error.ends_with("expected allow, got review by rule 2 of role pods (test.yaml:11)"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn what_does_not_hold_is_said_with_what_was_decided() {
         for (lines, said) in [
             (
@@ -322,6 +367,12 @@ mod tests {
             ),
             ("target: t", "tarbet: t", "t.yaml:7: tests[0].tarbet: unknown field `tarbet`"),
             ("{name: a}", "{nam: a}", "tests[0].subject.nam: unknown field `nam`"),
+            (
+                "expect: deny",
+                "facts: {pid: 1}\n  expect: deny",
+                "t.yaml:9: tests[0].facts.pid: unknown field `pid`",
+            ),
+            ("expect: deny", "facts: {at: noon}\n  expect: deny", "t.yaml:9: tests[0].facts.at: "),
         ] {
             let error =
                 parse_policy_tests("t.yaml", &format!("{HEAD}{}", good.replace(from, to))).unwrap_err();

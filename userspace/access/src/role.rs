@@ -6,11 +6,13 @@ use std::time::Duration;
 use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
 
+use crate::approval::ApprovalTerms;
 use crate::bits::Bits;
+use crate::condition::Case;
 use crate::operation::Operation;
 use crate::pattern::Pattern;
-use crate::rule::{Action, Fit, Rule};
-use crate::{AccessError, RoleName};
+use crate::rule::{Action, Fit, Rule, Topic};
+use crate::{AccessError, RoleName, RuleRef};
 
 /// A role, as its file defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,17 +58,6 @@ pub struct Eligible {
     /// Subject names.
     #[serde(default)]
     pub users: BTreeSet<String>,
-}
-
-/// Who has to agree to a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ApprovalTerms {
-    /// How many people, none of them the requester. With 0, asking is enough.
-    pub required: u32,
-    /// Members of any of these groups can approve.
-    #[serde(default)]
-    pub groups: BTreeSet<String>,
 }
 
 /// Who has to agree to one held request.
@@ -150,6 +141,11 @@ impl Role {
         format!("{}:{line}", self.source.file)
     }
 
+    /// Its rule number `rule`, as decisions name it.
+    pub(crate) fn rule_ref(&self, rule: usize) -> RuleRef {
+        RuleRef { role: self.name.clone(), rule, reason: self.rules[rule].reason.clone() }
+    }
+
     /// Whether the role is about `target` at all.
     #[must_use]
     pub fn covers_target(&self, target: &str) -> bool {
@@ -168,24 +164,41 @@ impl Role {
         !self.approval.groups.is_disjoint(&subject.groups)
     }
 
-    /// The first allow rule that covers `operation`.
-    pub(crate) fn allowing(&self, operation: &Operation) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.action == Action::Allow && rule.fit(operation) == Fit::Yes)
+    /// The first rule that covers what is asked for, be it after a review.
+    pub(crate) fn allowing(&self, case: &Case<'_>) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.covers(case))
     }
 
-    /// The first deny rule that touches `operation`.
-    pub(crate) fn denying(&self, operation: &Operation) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.action == Action::Deny && rule.touches(operation))
+    /// The first rule that denies what is asked for.
+    pub(crate) fn denying(&self, case: &Case<'_>) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.denies(case))
     }
 
-    /// Whether a grant of it alone would allow `operation`.
+    /// The rules that hold what is asked for, and who has to agree.
+    pub(crate) fn holding<'a>(
+        &'a self,
+        case: &'a Case<'_>,
+    ) -> impl Iterator<Item = (&'a Role, usize, &'a ReviewTerms)> + 'a {
+        let rules = self.rules.iter().enumerate();
+        rules.filter_map(move |(number, rule)| rule.holds(case).map(|terms| (self, number, terms)))
+    }
+
+    /// Whether a grant of it alone would allow what is asked for, be it after a review.
+    pub(crate) fn allows(&self, case: &Case<'_>) -> bool {
+        self.allowing(case).is_some() && self.denying(case).is_none()
+    }
+
+    /// Whether a grant of it could allow `operation` under some conditions.
     pub(crate) fn covers(&self, operation: &Operation) -> bool {
-        self.allowing(operation).is_some() && self.denying(operation).is_none()
+        let could = |rule: &Rule| rule.action != Action::Deny && rule.fit(operation) == Fit::Yes;
+        let must_not =
+            |rule: &Rule| rule.action == Action::Deny && rule.when.is_none() && rule.touches(operation);
+        self.rules.iter().any(could) && !self.rules.iter().any(must_not)
     }
 
     /// Namespaces in which a rule would cover `operation`, were it limited to one of them.
     pub(crate) fn namespaces_for(&self, operation: &Operation) -> impl Iterator<Item = &Pattern> {
-        let fits = |rule: &&Rule| rule.action == Action::Allow && rule.fit(operation) == Fit::InANamespace;
+        let fits = |rule: &&Rule| rule.action != Action::Deny && rule.fit(operation) == Fit::InANamespace;
         self.rules.iter().filter(fits).flat_map(Rule::namespaces)
     }
 }
@@ -202,6 +215,8 @@ pub struct RoleSet {
     any_resource: Bits,
     /// Roles with a rule about other paths.
     paths: Bits,
+    /// Roles with a rule about MCP.
+    mcp: Bits,
 }
 
 impl RoleSet {
@@ -226,13 +241,14 @@ impl RoleSet {
             for user in &role.eligible.users {
                 set.by_user.entry(user.clone()).or_default().insert(number);
             }
-            for rule in &role.rules {
-                match rule.resources() {
-                    None => set.paths.insert(number),
-                    Some(resources) => resources.for_each(|resource| match resource {
-                        None => set.any_resource.insert(number),
-                        Some(name) => set.by_resource.entry(name.to_owned()).or_default().insert(number),
-                    }),
+            for topic in role.rules.iter().flat_map(Rule::topics) {
+                match topic {
+                    Topic::Resource(name) => {
+                        set.by_resource.entry(name.to_owned()).or_default().insert(number);
+                    }
+                    Topic::AnyResource => set.any_resource.insert(number),
+                    Topic::Paths => set.paths.insert(number),
+                    Topic::Mcp => set.mcp.insert(number),
                 }
             }
         }
@@ -272,6 +288,7 @@ impl RoleSet {
                 self.by_resource.get(resource).unwrap_or(&self.any_resource)
             }
             Operation::NonResource { .. } => &self.paths,
+            Operation::Mcp { .. } => &self.mcp,
         }
     }
 

@@ -3,16 +3,32 @@
 //! Matching follows RBAC (`k8s.io/component-helpers/auth/rbac/validation`) with these differences, all on the
 //! careful side: an allow of resource `*` leaves `*/proxy` out; a deny also matches a collection request that
 //! might include what it denies; exec, attach and port-forward are `create` however they arrive.
+//!
+//! A review rule is both: it covers as an allow does, and as a brake on other grants it reaches as far as a deny.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::condition::{self, Case, Condition};
+use crate::discovery::is_usually_open;
+use crate::duration;
+use crate::format_duration;
+use crate::mcp::McpScope;
 use crate::operation::Operation;
 use crate::pattern::Pattern;
+use crate::role::ReviewTerms;
 
 /// What RequestInfo can hold as a verb, for resources and for other paths. Any other would never match.
 pub(crate) const RESOURCE_VERBS: &[&str] =
     &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "proxy"];
 pub(crate) const PATH_VERBS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "options"];
+
+/// How long a held request waits where its rule does not say, and the longest that one can say. kubectl waits for
+/// answers without end; people do not.
+const USUAL_WAIT: Duration = Duration::from_secs(5 * 60);
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 
 /// What a rule does to the requests that it matches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +49,12 @@ pub enum Action {
 pub struct Rule {
     /// What it does.
     pub action: Action,
-    /// Said to whoever is denied by it.
+    /// Said to whoever is denied by it, and to those who are asked to agree.
     pub reason: Option<String>,
+    /// The condition under which it counts.
+    pub when: Option<Condition>,
+    /// Who has to agree, for a review rule.
+    review: Option<ReviewTerms>,
     verbs: Names,
     scope: Scope,
 }
@@ -49,8 +69,60 @@ pub(crate) enum Fit {
 }
 
 impl Rule {
-    /// Whether an allow rule covers all of `operation`.
+    /// Whether it allows all of what is asked for, be it after a review.
+    pub(crate) fn covers(&self, case: &Case<'_>) -> bool {
+        self.action != Action::Deny && self.fit(case.query.operation) == Fit::Yes && self.applies(case)
+    }
+
+    /// Whether it denies what is asked for.
+    pub(crate) fn denies(&self, case: &Case<'_>) -> bool {
+        self.action == Action::Deny && self.touches(case.query.operation) && self.applies(case)
+    }
+
+    /// Who has to agree first, if it holds what is asked for, under whichever grant.
+    pub(crate) fn holds(&self, case: &Case<'_>) -> Option<&ReviewTerms> {
+        self.review.as_ref().filter(|_| self.touches(case.query.operation) && self.applies(case))
+    }
+
+    /// Whether it would count for `operation`, if its condition held.
+    pub(crate) fn is_about(&self, operation: &Operation) -> bool {
+        match self.action {
+            Action::Allow => self.fit(operation) == Fit::Yes,
+            Action::Deny | Action::Review => self.touches(operation),
+        }
+    }
+
+    /// Whether its condition lets it count. What cannot be told allows nothing, and denies and holds.
+    fn applies(&self, case: &Case<'_>) -> bool {
+        let errs = self.action != Action::Allow;
+        self.when.as_ref().is_none_or(|condition| case.test(condition).unwrap_or(errs))
+    }
+
+    /// Who has to agree, for a review rule.
+    #[must_use]
+    pub fn review(&self) -> Option<&ReviewTerms> {
+        self.review.as_ref()
+    }
+
+    /// A review rule that names no groups asks those that approve the role.
+    pub(crate) fn ask_by_default(&mut self, approvers: &BTreeSet<String>) -> Result<(), String> {
+        match &mut self.review {
+            Some(terms) if terms.groups.is_empty() && approvers.is_empty() => {
+                Err("name the groups that can agree: the role has no approval groups".to_owned())
+            }
+            Some(terms) if terms.groups.is_empty() => {
+                terms.groups.clone_from(approvers);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an allow or review rule covers all of `operation`, its condition aside.
     pub(crate) fn fit(&self, operation: &Operation) -> Fit {
+        if let (Scope::Mcp(scope), Operation::Mcp { method, item, name }) = (&self.scope, operation) {
+            return if scope.includes(method, *item, name) { Fit::Yes } else { Fit::No };
+        }
         if !self.verbs.includes(operation.authorised_as()) {
             return Fit::No;
         }
@@ -77,8 +149,12 @@ impl Rule {
         }
     }
 
-    /// Whether a deny rule forbids `operation`, or something that its answer may include.
+    /// Whether a deny or review rule is about `operation`, or something that its answer may include, its condition
+    /// aside.
     pub(crate) fn touches(&self, operation: &Operation) -> bool {
+        if let (Scope::Mcp(scope), Operation::Mcp { method, item, name }) = (&self.scope, operation) {
+            return scope.includes(method, *item, name);
+        }
         if !self.verbs.includes(operation.authorised_as()) && !self.verbs.includes(operation.verb()) {
             return false;
         }
@@ -100,14 +176,18 @@ impl Rule {
         }
     }
 
-    /// The resources that it can be about, for the index; `None` for paths.
-    pub(crate) fn resources(&self) -> Option<impl Iterator<Item = Option<&str>>> {
+    /// What it is about, for the index.
+    pub(crate) fn topics(&self) -> Vec<Topic<'_>> {
         match &self.scope {
-            Scope::Paths(_) => None,
-            Scope::Resources(scope) => Some(scope.resources.iter().map(|pattern| match pattern {
-                ResourcePattern::One { resource, .. } => Some(resource.as_str()),
-                ResourcePattern::All | ResourcePattern::Sub(_) => None,
-            })),
+            Scope::Paths(_) => vec![Topic::Paths],
+            Scope::Mcp(_) => vec![Topic::Mcp],
+            Scope::Resources(scope) => {
+                let topic = |pattern| match pattern {
+                    &ResourcePattern::One { ref resource, .. } => Topic::Resource(resource),
+                    ResourcePattern::All | ResourcePattern::Sub(_) => Topic::AnyResource,
+                };
+                scope.resources.iter().map(topic).collect()
+            }
         }
     }
 
@@ -115,7 +195,7 @@ impl Rule {
     pub(crate) fn namespaces(&self) -> &[Pattern] {
         match &self.scope {
             Scope::Resources(scope) => &scope.namespaces,
-            Scope::Paths(_) => &[],
+            Scope::Paths(_) | Scope::Mcp(_) => &[],
         }
     }
 
@@ -124,6 +204,7 @@ impl Rule {
         let sum = |patterns: &[Pattern]| patterns.iter().map(Pattern::breadth).sum::<u64>();
         let scope = match &self.scope {
             Scope::Paths(patterns) => sum(patterns),
+            Scope::Mcp(scope) => scope.breadth(),
             Scope::Resources(scope) => {
                 let namespaces = if scope.namespaces.is_empty() { 1000 } else { sum(&scope.namespaces) };
                 let names = if scope.names.is_empty() { 100 } else { scope.names.len() as u64 };
@@ -135,54 +216,98 @@ impl Rule {
     }
 }
 
+/// What a rule is about, as far as an index goes.
+pub(crate) enum Topic<'a> {
+    Resource(&'a str),
+    AnyResource,
+    Paths,
+    Mcp,
+}
+
 impl TryFrom<RawRule> for Rule {
     type Error = String;
 
     fn try_from(raw: RawRule) -> Result<Self, String> {
-        let (scope, known) = match (raw.api_groups, raw.resources, raw.non_resource_urls) {
-            (Some(groups), Some(resources), None) => {
-                let groups = Names::new("apiGroups", groups)?;
-                if let Names::Of(names) = &groups
-                    && let Some(name) = names.iter().find(|name| name.contains('/'))
-                {
-                    return Err(format!("apiGroups: {name:?} has a version; write the group alone"));
+        let of_resources = raw.namespaces.is_some() || raw.resource_names.is_some();
+        let (scope, verbs) =
+            match (raw.api_groups, raw.resources, raw.non_resource_urls, raw.mcp, of_resources) {
+                (Some(groups), Some(resources), None, None, _) => {
+                    let scope = ResourceScope::new(groups, resources, raw.namespaces, raw.resource_names)?;
+                    (Scope::Resources(scope), verbs(raw.verbs, RESOURCE_VERBS)?)
                 }
-                let namespaces = filled("namespaces", raw.namespaces)?;
-                let scope = ResourceScope {
-                    groups,
-                    resources: filled("resources", Some(resources))?,
-                    namespaces: if namespaces.iter().any(Pattern::is_any) { Vec::new() } else { namespaces },
-                    names: filled("resourceNames", raw.resource_names)?,
-                };
-                if scope.names.iter().any(|name| name.contains('*')) {
-                    return Err("resourceNames are whole names, without `*`".to_owned());
+                (None, None, Some(urls), None, false) => {
+                    let urls = filled("nonResourceURLs", Some(urls))?;
+                    (Scope::Paths(urls), verbs(raw.verbs, PATH_VERBS)?)
                 }
-                (Scope::Resources(scope), RESOURCE_VERBS)
-            }
-            (None, None, Some(urls)) if raw.namespaces.is_none() && raw.resource_names.is_none() => {
-                let urls = filled("nonResourceURLs", Some(urls))?;
-                (Scope::Paths(urls), PATH_VERBS)
-            }
-            _ => {
-                return Err("a rule has either apiGroups and resources (with optional namespaces and \
-                            resourceNames) or nonResourceURLs"
-                    .to_owned());
-            }
-        };
-        let verbs = Names::new("verbs", raw.verbs)?;
-        if let Names::Of(names) = &verbs
-            && let Some(unknown) = names.iter().find(|verb| !known.contains(&verb.as_str()))
-        {
-            return Err(format!("verbs: {unknown:?} is never requested; known are {}, *", known.join(", ")));
+                (None, None, None, Some(_), false) if raw.verbs.is_some() => {
+                    return Err("verbs: a rule about MCP has methods instead".to_owned());
+                }
+                (None, None, None, Some(scope), false) => (Scope::Mcp(scope), Names::All),
+                _ => {
+                    return Err("a rule has either apiGroups and resources (with optional namespaces and \
+                                resourceNames), or nonResourceURLs, or mcp"
+                        .to_owned());
+                }
+            };
+        let review = review_terms(raw.action, raw.review, &scope)?;
+        let by_argv = raw.when.as_ref().is_some_and(Condition::reads_argv);
+        if raw.action == Action::Allow && by_argv {
+            return Err(
+                "when: process.argv is what the client says of itself, so an allow rule cannot rely on \
+                        it; deny and review rules can"
+                    .to_owned(),
+            );
         }
-        Ok(Self { action: raw.action, reason: raw.reason, verbs, scope })
+        Ok(Self { action: raw.action, reason: raw.reason, when: raw.when, review, verbs, scope })
     }
+}
+
+fn verbs(written: Option<Vec<String>>, known: &[&str]) -> Result<Names, String> {
+    let verbs = Names::new("verbs", written.ok_or("missing field `verbs`")?)?;
+    if let Names::Of(names) = &verbs
+        && let Some(unknown) = names.iter().find(|verb| !known.contains(&verb.as_str()))
+    {
+        return Err(format!("verbs: {unknown:?} is never requested; known are {}, *", known.join(", ")));
+    }
+    Ok(verbs)
+}
+
+fn review_terms(
+    action: Action,
+    written: Option<RawReview>,
+    scope: &Scope,
+) -> Result<Option<ReviewTerms>, String> {
+    if action != Action::Review {
+        return match written {
+            Some(_) => Err("review: only a rule with action review has terms of review".to_owned()),
+            None => Ok(None),
+        };
+    }
+    if let Scope::Paths(urls) = scope
+        && let Some(url) = urls.iter().find(|url| is_usually_open(url))
+    {
+        return Err(format!("nonResourceURLs: \"{url}\" reaches discovery paths, and those are never held"));
+    }
+    let RawReview { required, groups, wait } = written.unwrap_or_default();
+    let required = required.unwrap_or(1);
+    if required == 0 {
+        return Err("review: required is 0, so nobody would be asked".to_owned());
+    }
+    let wait = wait.map_or(USUAL_WAIT, |wait| wait.0);
+    if wait > LONGEST_WAIT {
+        let (asked, longest) = (format_duration(wait), format_duration(LONGEST_WAIT));
+        return Err(format!("review: wait: a request is held for at most {longest}, not {asked}"));
+    }
+    let groups: BTreeSet<String> = filled("review: groups", groups)?.into_iter().collect();
+    names_only("review: groups", &groups)?;
+    Ok(Some(ReviewTerms { required, groups, wait }))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
     Resources(ResourceScope),
     Paths(Vec<Pattern>),
+    Mcp(McpScope),
 }
 
 /// Empty `namespaces` and `names` mean: not limited.
@@ -194,6 +319,33 @@ struct ResourceScope {
     names: Vec<String>,
 }
 
+impl ResourceScope {
+    fn new(
+        groups: Vec<String>,
+        resources: Vec<ResourcePattern>,
+        namespaces: Option<Vec<Pattern>>,
+        names: Option<Vec<String>>,
+    ) -> Result<Self, String> {
+        let groups = Names::new("apiGroups", groups)?;
+        if let Names::Of(names) = &groups
+            && let Some(name) = names.iter().find(|name| name.contains('/'))
+        {
+            return Err(format!("apiGroups: {name:?} has a version; write the group alone"));
+        }
+        let namespaces = filled("namespaces", namespaces)?;
+        let scope = Self {
+            groups,
+            resources: filled("resources", Some(resources))?,
+            namespaces: if namespaces.iter().any(Pattern::is_any) { Vec::new() } else { namespaces },
+            names: filled("resourceNames", names)?,
+        };
+        if scope.names.iter().any(|name| name.contains('*')) {
+            return Err("resourceNames are whole names, without `*`".to_owned());
+        }
+        Ok(scope)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RawRule {
@@ -203,7 +355,8 @@ struct RawRule {
     api_groups: Option<Vec<String>>,
     #[serde(default, deserialize_with = "present")]
     resources: Option<Vec<ResourcePattern>>,
-    verbs: Vec<String>,
+    #[serde(default, deserialize_with = "present")]
+    verbs: Option<Vec<String>>,
     #[serde(default, deserialize_with = "present")]
     namespaces: Option<Vec<Pattern>>,
     #[serde(default, deserialize_with = "present")]
@@ -211,8 +364,28 @@ struct RawRule {
     #[serde(default, rename = "nonResourceURLs", deserialize_with = "present")]
     non_resource_urls: Option<Vec<Pattern>>,
     #[serde(default, deserialize_with = "present")]
+    mcp: Option<McpScope>,
+    #[serde(default, deserialize_with = "condition::of_rule")]
+    when: Option<Condition>,
+    #[serde(default, deserialize_with = "present")]
+    review: Option<RawReview>,
+    #[serde(default, deserialize_with = "present")]
     reason: Option<String>,
 }
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawReview {
+    #[serde(default, deserialize_with = "present")]
+    required: Option<u32>,
+    #[serde(default, deserialize_with = "present")]
+    groups: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    wait: Option<Wait>,
+}
+
+#[derive(Deserialize)]
+struct Wait(#[serde(with = "duration::text")] Duration);
 
 /// `pods`, `pods/log`, `*`, `*/scale`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -310,16 +483,24 @@ fn is_collection(verb: &str) -> bool {
     matches!(verb, "list" | "watch" | "deletecollection")
 }
 
-fn matches(patterns: &[Pattern], text: &str) -> bool {
+pub(crate) fn matches(patterns: &[Pattern], text: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(text))
 }
 
 /// A list that is either absent or says something: an empty one would read as "none" and match as "all".
-fn filled<T>(field: &str, list: Option<Vec<T>>) -> Result<Vec<T>, String> {
+pub(crate) fn filled<T>(field: &str, list: Option<Vec<T>>) -> Result<Vec<T>, String> {
     match list {
         None => Ok(Vec::new()),
         Some(list) if list.is_empty() => Err(format!("{field}: the list is empty; leave it out to mean all")),
         Some(list) => Ok(list),
+    }
+}
+
+/// `*` is no wildcard here, so a name that has one is a mistake.
+pub(crate) fn names_only(field: &str, names: &BTreeSet<String>) -> Result<(), String> {
+    match names.iter().find(|name| name.is_empty() || name.contains('*')) {
+        Some(name) => Err(format!("{field}: {name:?} is not a name; there are no patterns here")),
+        None => Ok(()),
     }
 }
 

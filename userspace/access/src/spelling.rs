@@ -7,7 +7,8 @@ use crate::operation::Operation;
 use crate::rule::{PATH_VERBS, RESOURCE_VERBS};
 
 impl Operation {
-    /// An operation from its words. `what` is `RESOURCE[.GROUP][/SUBRESOURCE]` or a path; an empty `namespace` means
+    /// An operation from its words. `what` is `RESOURCE[.GROUP][/SUBRESOURCE]` or a path, or with the verb `mcp` a
+    /// method of MCP; an empty `namespace` means
     /// a cluster-scoped object or all namespaces. Only what an API server could be asked is taken, or a policy would
     /// be tried with requests that never come.
     ///
@@ -23,6 +24,12 @@ impl Operation {
     }
 
     fn read(verb: &str, what: &str, namespace: &str, name: &str) -> Result<Self, String> {
+        if verb == "mcp" {
+            if !namespace.is_empty() {
+                return Err("what an MCP server has, has no namespace".to_owned());
+            }
+            return Self::mcp(what, name);
+        }
         let known = if what.starts_with('/') { PATH_VERBS } else { RESOURCE_VERBS };
         if !known.contains(&verb) {
             return Err(format!("{verb:?} is no verb of one; known are {}", known.join(", ")));
@@ -86,7 +93,9 @@ impl FromStr for Operation {
         match words[..] {
             [verb, what] => Self::spelled(verb, what, namespace, ""),
             [verb, what, name] => Self::spelled(verb, what, namespace, name),
-            _ => Err(bad("write VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME] [-n NAMESPACE], or VERB /PATH")),
+            _ => Err(bad(
+                "write VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME] [-n NAMESPACE], VERB /PATH, or mcp METHOD [NAME]",
+            )),
         }
     }
 }

@@ -51,8 +51,11 @@ pub(crate) fn person(name: &str, groups: &[&str]) -> Subject {
     }
 }
 
-/// `get pods/log web -n prod`, `list nodes`, `create deployments.apps -n x`, `get /metrics`.
+/// `get pods/log web -n prod`, `list nodes`, `create deployments.apps -n x`, `get /metrics`, `mcp tools/call search`.
 pub(crate) fn op(text: &str) -> Operation {
+    if text.starts_with("mcp ") {
+        return text.parse().unwrap();
+    }
     let mut words = text.split(' ');
     let verb = words.next().unwrap().to_owned();
     let what = words.next().unwrap();

@@ -274,11 +274,12 @@ pub(crate) enum PolicyVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The verb: get, list, watch, create, update, patch, delete or deletecollection
+    /// The verb: get, list, watch, create, update, patch, delete or deletecollection; or mcp
     pub(crate) verb: String,
-    /// RESOURCE[.GROUP][/SUBRESOURCE], such as pods, deployments.apps or pods/exec; or a path, such as /metrics
+    /// RESOURCE[.GROUP][/SUBRESOURCE], such as pods, deployments.apps or pods/exec; or a path, such as /metrics; or for
+    /// mcp a method, such as tools/call
     pub(crate) what: String,
-    /// The object's name
+    /// The object's name; for mcp the tool, resource or prompt
     pub(crate) name: Option<String>,
     /// The namespace [default: none, for cluster-scoped objects and for all namespaces at once]
     #[arg(short, long, default_value = "", hide_default_value = true)]
@@ -292,10 +293,16 @@ pub(crate) struct ExplainArgs {
     /// Their groups, with commas between [default: those that the configuration maps the person to]
     #[arg(long, value_delimiter = ',', requires = "subject")]
     pub(crate) groups: Option<Vec<String>>,
+    /// When it is asked for, for conditions: 2026-03-01T12:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<jiff::Timestamp>,
+    /// What else conditions look at, as YAML: '{command: [ls], process: {uid: 1001, gid: 1001, exe: /usr/bin/kubectl, argv: []}}'
+    #[arg(long, value_name = "YAML")]
+    pub(crate) facts: Option<String>,
     #[command(flatten)]
     pub(crate) roles: RolesArgs,
     /// Ask the daemon what would be decided now, for you, with the grants that you hold
-    #[arg(long, conflicts_with_all = ["subject", "groups", "roles"])]
+    #[arg(long, conflicts_with_all = ["subject", "groups", "at", "facts", "roles"])]
     pub(crate) live: bool,
 }
 

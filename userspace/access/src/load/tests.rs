@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::testing::person;
-use crate::{MaskLevel, RecordLevel};
+use crate::{MaskLevel, PresentAs, RecordLevel};
 
 const GOOD: &str = "\
 apiVersion: portcullis.dev/v1alpha1
@@ -117,8 +117,8 @@ fn every_mistake_is_named_with_its_place() {
         ),
         (
             "action: deny",
-            "action: review",
-            "23: spec.rules[1].action: unknown variant `review`, expected one of allow, deny",
+            "action: refuse",
+            "23: spec.rules[1].action: unknown variant `refuse`, expected one of allow, deny, review",
         ),
         ("action: deny", "actoin: deny", "23: spec.rules[1].actoin: unknown field `actoin`"),
         (
@@ -127,7 +127,7 @@ fn every_mistake_is_named_with_its_place() {
             "23: spec.rules[1]: verbs: \"remove\" is never requested; known are get, list,",
         ),
         ("verbs: [delete]", "verbs: []", "23: spec.rules[1]: verbs: the list is empty"),
-        ("    verbs: [delete]\n", "", "26: spec.rules[1]: missing field `verbs`"),
+        ("    verbs: [delete]\n", "", "23: spec.rules[1]: missing field `verbs`"),
         (
             "namespaces: [prod]",
             "namespaces: []",
@@ -160,6 +160,68 @@ fn every_mistake_is_named_with_its_place() {
             "  rules:\n  - apiGroups",
             "  rules:\n  - action: deny\n    apiGroups",
             "6: spec: rules: no rule allows anything",
+        ),
+        (
+            "action: deny",
+            "action: review\n    review: {required: 0}",
+            "23: spec.rules[1]: review: required is 0, so nobody would be asked",
+        ),
+        (
+            "action: deny",
+            "action: review\n    review: {wait: 31m}",
+            "23: spec.rules[1]: review: wait: a request is held for at most 30m, not 31m",
+        ),
+        (
+            "action: deny",
+            "action: deny\n    review: {wait: 5m}",
+            "23: spec.rules[1]: review: only a rule with action review has terms of review",
+        ),
+        (
+            "action: deny",
+            "action: review\n    review: {groups: ['*']}",
+            "23: spec.rules[1]: review: groups: \"*\" is not a name",
+        ),
+        ("action: deny", "action: deny\n    when:", "24: spec.rules[1].when:"),
+        (
+            "action: deny",
+            "action: deny\n    when: subject.nmae == 'x'",
+            "24: spec.rules[1].when: 1:8: subject has no field \"nmae\"",
+        ),
+        (
+            "  - apiGroups: ['']\n",
+            "  - when: \"'--context' in process.argv\"\n    apiGroups: ['']\n",
+            "19: spec.rules[0]: when: process.argv is what the client says of itself",
+        ),
+        (
+            "    apiGroups: ['']\n    resources: [pods]\n    verbs: [delete]\n",
+            "    mcp: {methods: [tools/call], tools: []}\n",
+            "24: spec.rules[1].mcp: tools: the list is empty",
+        ),
+        (
+            "    apiGroups: ['']\n    resources: [pods]\n    verbs: [delete]\n",
+            "    mcp: {methods: [prompts/get], tools: [x]}\n",
+            "24: spec.rules[1].mcp: tools: none of the methods is about one; those are tools/call",
+        ),
+        (
+            "    apiGroups: ['']\n    resources: [pods]\n    verbs: [delete]\n",
+            "    mcp: {methods: ['*']}\n    verbs: [get]\n",
+            "23: spec.rules[1]: verbs: a rule about MCP has methods instead",
+        ),
+        (
+            "    apiGroups: ['']\n    resources: [pods]\n    verbs: [delete]\n",
+            "    mcp: {methods: ['*']}\n    namespaces: [x]\n",
+            "23: spec.rules[1]: a rule has either apiGroups and resources",
+        ),
+        ("maxDuration: 4h", "maxDuration: 4h\n  presentAs: me", "15: spec.presentAs: unknown variant `me`"),
+        (
+            "maxDuration: 4h",
+            "maxDuration: 4h\n  presentAs: {awsRole: role/x}",
+            "15: spec.presentAs: \"role/x\" is no role of AWS",
+        ),
+        (
+            "maxDuration: 4h",
+            "maxDuration: 4h\n  presentAs: {serviceAccount: {namespace: a, name: B}}",
+            "15: spec.presentAs: \"a\"/\"B\" is no service account",
         ),
         (
             "  name: pod-admin",
@@ -204,4 +266,45 @@ fn a_directory_is_read_as_a_whole() {
 fn the_examples_that_are_shipped_are_good() {
     let roles = load_roles(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/roles"))).unwrap();
     assert!(roles.iter().len() >= 3);
+}
+
+#[test]
+fn a_review_asks_the_approvers_of_its_role_unless_it_says_who() {
+    let review = |from: &str, to: &str| {
+        let yaml = GOOD.replacen("action: deny", "action: review", 1).replacen(from, to, 1);
+        parse_roles("roles.yaml", &yaml).map(|mut roles| roles.remove(0).rules.remove(1).review().cloned())
+    };
+    let terms = review("", "").unwrap().unwrap();
+    assert_eq!((terms.required, terms.wait), (1, Duration::from_secs(300)));
+    assert_eq!(terms.groups, ["leads".to_owned()].into());
+    let said = "    review: {required: 2, groups: [sec], wait: 30m}\n    apiGroups: ['']\n    resources: [pods]\n    verbs: [delete]";
+    let terms =
+        review("    apiGroups: ['']\n    resources: [pods]\n    verbs: [delete]", said).unwrap().unwrap();
+    assert_eq!((terms.required, terms.wait), (2, Duration::from_secs(1800)));
+    assert_eq!(terms.groups, ["sec".to_owned()].into());
+    // Nobody is not a group that could be asked.
+    let error =
+        review("    required: 2\n    groups: [leads]\n", "    required: 0\n").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "roles.yaml:22: spec.rules[1].review: name the groups that can agree: the role has no approval groups"
+    );
+}
+
+#[test]
+fn a_role_says_as_whom_it_goes_to_the_target() {
+    let presented = |how: &str| {
+        let yaml = GOOD.replacen("maxDuration: 4h", &format!("maxDuration: 4h\n  presentAs: {how}"), 1);
+        parse_roles("roles.yaml", &yaml).unwrap().remove(0).present_as
+    };
+    assert_eq!(parse_roles("roles.yaml", GOOD).unwrap()[0].present_as, PresentAs::Target);
+    assert_eq!(presented("target"), PresentAs::Target);
+    assert_eq!(presented("impersonate"), PresentAs::Impersonate);
+    let (namespace, name) = ("portcullis".into(), "engineer".into());
+    assert_eq!(
+        presented("{serviceAccount: {namespace: portcullis, name: engineer}}"),
+        PresentAs::ServiceAccount { namespace, name }
+    );
+    let arn = "arn:aws-us-gov:iam::111122223333:role/team/web";
+    assert_eq!(presented(&format!("{{awsRole: '{arn}'}}")), PresentAs::AwsRole(arn.into()));
 }

@@ -44,6 +44,10 @@ pub enum EventAction {
     Requested,
     /// Someone approved it.
     Approved,
+    /// A condition of its role did.
+    AutoApproved,
+    /// Someone took the role without approval, in an emergency.
+    Emergency,
     /// Its grant began.
     Granted,
     /// A grant lasts longer.

@@ -15,7 +15,8 @@ use crate::store::testing::{Place, on_both_stores};
 use crate::store::{EventAction, Live};
 use crate::testing::*;
 use crate::{
-    Attempt, Decidable, Decision, Ended, Event, Facts, Hold, HoldId, HoldState, NewHold, Person, Query, decide,
+    Attempt, Decidable, Decision, Ended, Event, Facts, Hold, HoldId, HoldState, NewHold, Person, Query,
+    decide,
 };
 
 use super::*;

@@ -1,11 +1,13 @@
 //! `policy explain`: what each role says about a request; or, live, what would be decided now.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use portcullis_access::{
-    ApprovalTerms, Decision, Explanation, Facts, Operation, Query, Snapshot, Verdict, decide, format_duration,
+    ConditionAt, Decision, Explanation, Facts, Operation, Outcome, Query, ReviewTerms, RuleAt, Snapshot,
+    Verdict, decide, format_duration, read_yaml,
 };
 use portcullis_identity::{Method, Subject};
 use serde::Serialize;
@@ -22,6 +24,8 @@ struct Answer {
     subject: Subject,
     target: String,
     operation: Operation,
+    facts: Facts,
+    at: Timestamp,
     roles: Vec<Explanation>,
     /// What is decided for somebody who holds none of the roles.
     without_grants: Decision,
@@ -42,17 +46,21 @@ pub(super) fn offline(args: &ExplainArgs, config: &Path, format: Format) -> Resu
     let (target, operation) = (args.target.clone(), operation(args)?);
     policy.must_know(&target)?;
     let subject = subject(args, &policy)?;
-    let now = Timestamp::now();
-    let nothing_held = Snapshot::supposing(&policy.roles, &policy.discovery, &subject, &target, &[], now)?;
-    let query = Query { subject: &subject, target: &target, operation: &operation, facts: Facts::NONE };
-    let without_grants = decide(&nothing_held, &query, now);
+    let at = args.at.unwrap_or_else(Timestamp::now);
+    let facts: Facts = match &args.facts {
+        Some(yaml) => read_yaml("--facts", 0, yaml)?,
+        None => Facts::default(),
+    };
+    let nothing_held = Snapshot::supposing(&policy.roles, &policy.discovery, &subject, &target, &[], at)?;
+    let query = Query { subject: &subject, target: &target, operation: &operation, facts: &facts };
+    let without_grants = decide(&nothing_held, &query, at);
     let in_words = match &without_grants {
         Decision::Allow(_) => "allowed: it is open to everybody identified.".to_owned(),
-        Decision::Review(_) => "held".to_owned(),
+        Decision::Review(review) => review.message(&query),
         Decision::Deny(denied) => denied.message(&query, None),
     };
-    let roles = policy.roles.explain(&subject, &target, &operation);
-    let answer = Answer { subject, target, operation, roles, without_grants, in_words };
+    let roles = policy.roles.explain(&query, at);
+    let answer = Answer { subject, target, operation, facts, at, roles, without_grants, in_words };
     print::data(format, &answer, told)
 }
 
@@ -83,10 +91,30 @@ fn told(answer: &Answer) -> String {
         if groups.is_empty() { "in no group".to_owned() } else { format!("in {}", groups.join(", ")) };
     let rows: Vec<Vec<String>> = answer.roles.iter().map(row).collect();
     let table = print::table(&["ROLE", "MAY ASK", "A GRANT OF IT WOULD", "APPROVALS", "UP TO"], &rows);
+    let conditions =
+        answer.roles.iter().flat_map(|said| said.conditions.iter().map(|at| condition(said, at)));
+    let conditions: Vec<String> = conditions.collect();
+    let conditions = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!("Conditions:\n{}\n\n", conditions.join("\n"))
+    };
     format!(
-        "{subject} ({groups}): {operation} of target {target}\n\n{table}\n\nWithout a grant: {}",
+        "{subject} ({groups}): {operation} of target {target}\n\n{table}\n\n{conditions}Without a grant: {}",
         answer.in_words
     )
+}
+
+/// `  pod-admin, rule 3 (roles/pods.yaml:31) is false: time.hour >= 8`
+fn condition(said: &Explanation, condition: &ConditionAt) -> String {
+    let ConditionAt { rule, at, when, outcome } = condition;
+    let outcome = match outcome {
+        Outcome::True => "is true".to_owned(),
+        Outcome::False => "is false".to_owned(),
+        Outcome::Error { message } => format!("cannot be told ({message})"),
+    };
+    let when = when.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("  {}, rule {} ({at}) {outcome}: {when}", said.role, rule + 1)
 }
 
 fn row(said: &Explanation) -> Vec<String> {
@@ -94,7 +122,7 @@ fn row(said: &Explanation) -> Vec<String> {
         said.role.to_string(),
         if said.eligible { "yes" } else { "no" }.to_owned(),
         verdict(&said.verdict),
-        approvals(&said.approval),
+        approvals(said),
         format_duration(said.max_duration),
     ]
 }
@@ -102,6 +130,10 @@ fn row(said: &Explanation) -> Vec<String> {
 fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Allow(by) => format!("allow it: rule {}, {}", by.rule + 1, by.at),
+        Verdict::Review { by, terms } => format!("allow it {}", once_agreed(by, terms)),
+        Verdict::Hold { by, terms } => {
+            format!("not allow it; with another grant, {}", once_agreed(by, terms))
+        }
         Verdict::Deny(by) => {
             let because = by.reason.as_ref().map_or(String::new(), |why| format!(": {}", why.escape_debug()));
             format!("deny it: rule {}, {}{because}", by.rule + 1, by.at)
@@ -114,10 +146,25 @@ fn verdict(verdict: &Verdict) -> String {
     }
 }
 
-fn approvals(terms: &ApprovalTerms) -> String {
-    let groups: Vec<&str> = terms.groups.iter().map(String::as_str).collect();
-    match terms.required {
-        0 => "none".to_owned(),
-        required => format!("{required} of {}", groups.join(", ")),
+/// `once 1 of leads agree within 5m: rule 2, roles/pods.yaml:31`
+fn once_agreed(by: &RuleAt, terms: &ReviewTerms) -> String {
+    let (groups, wait) = (list(&terms.groups), format_duration(terms.wait));
+    format!("once {} of {groups} agree within {wait}: rule {}, {}", terms.required, by.rule + 1, by.at)
+}
+
+fn approvals(said: &Explanation) -> String {
+    let terms = &said.approval;
+    let mut text = match (terms.required, said.auto_approved) {
+        (0, _) => "none".to_owned(),
+        (_, Some(condition)) => format!("none now: condition {}", condition + 1),
+        (required, None) => format!("{required} of {}", list(&terms.groups)),
+    };
+    if let Some(longest) = said.emergency {
+        text.push_str(&format!("; none in an emergency, for {}", format_duration(longest)));
     }
+    text
+}
+
+fn list(groups: &BTreeSet<String>) -> String {
+    groups.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
