@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::eks::EksRefusal;
+use crate::login::LoginError;
+use crate::oidc::TokenRefusal;
 use crate::{Pid, Uid};
 
 /// Identification failed; the message says what was looked at and what was wrong with it.
@@ -52,10 +55,47 @@ pub enum IdentityError {
         /// `/proc/<pid>/loginuid`.
         loginuid: Uid,
     },
-    /// The configured users contradict each other.
-    #[error("users: {0}")]
+    /// The configuration contradicts itself, or names something that is not there.
+    #[error("identity: {0}")]
     Config(String),
     /// The lookup's thread was cancelled or panicked.
     #[error("the lookup of uid {0} was interrupted")]
     Interrupted(Uid),
+    /// A login did not come about.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The JWT that the client sent is not believed.
+    #[error("the bearer token is refused: {0}")]
+    Bearer(#[from] TokenRefusal),
+    /// The EKS token that the client sent is not believed.
+    #[error("the EKS token is refused: {0}")]
+    Eks(#[from] EksRefusal),
+    /// A login or token of one person came from another's account.
+    #[error(
+        "uid {uid} is {local}'s account, and the login or token is {presented}'s: whose it is cannot be used here \
+         (one person with two names is listed in identity.people)"
+    )]
+    OtherPerson {
+        /// The account.
+        uid: Uid,
+        /// Whose it is.
+        local: String,
+        /// Whom the login or token names.
+        presented: String,
+    },
+    /// Sources that must agree name different people.
+    #[error("{first_source} says that this is {first}, {second_source} that it is {second}; they must agree")]
+    Mismatch {
+        /// One source.
+        first_source: &'static str,
+        /// Whom it names.
+        first: String,
+        /// Another.
+        second_source: &'static str,
+        /// Whom it names.
+        second: String,
+    },
+    /// No accepted source has anything to say, or one that must has not.
+    #[error("not authenticated: {0}")]
+    Silent(&'static str),
 }

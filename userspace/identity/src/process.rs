@@ -13,8 +13,8 @@ use crate::{IdentityError, Pid, Uid, redact};
 
 /// `USER_HZ`: the unit of `/proc/<pid>/stat`, 100 a second on every architecture we run on.
 const NANOS_PER_TICK: u64 = 1_000_000_000 / 100;
-/// What `loginuid` holds before a login set it: `(uid_t)-1`.
-const LOGINUID_UNSET: u32 = u32::MAX;
+/// What `loginuid` and `sessionid` hold before a login set them: `(uid_t)-1`, and `AUDIT_SID_UNSET`.
+const AUDIT_UNSET: u32 = u32::MAX;
 /// Command lines can be 2 MiB and more; this much is kept.
 const MAX_CMDLINE: u64 = 64 * 1024;
 
@@ -30,6 +30,10 @@ pub struct Process {
     pub argv: Vec<String>,
     /// Who logged in to start it; `None` when no login did.
     pub loginuid: Option<Uid>,
+    /// The kernel's audit session: one for each login, never the same twice while the host runs; `None` when no
+    /// login started the process.
+    #[serde(default)]
+    pub session_id: Option<u32>,
     /// Its controlling terminal, such as `pts/3`.
     pub tty: Option<String>,
     /// Its working directory, where that is readable.
@@ -54,7 +58,8 @@ impl Process {
             start_time: before.start_time,
             exe: dir.link("exe")?,
             argv: redact(dir.argv()?),
-            loginuid: dir.loginuid()?,
+            loginuid: dir.audit("loginuid")?.map(Uid),
+            session_id: dir.audit("sessionid")?,
             tty: before.tty,
             cwd: dir.link("cwd").ok(), // another mount namespace may hide it; it decides nothing
         };
@@ -91,20 +96,21 @@ impl Dir {
         Ok(raw.split(|&byte| byte == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect())
     }
 
-    fn loginuid(&self) -> Result<Option<Uid>, IdentityError> {
-        let raw = match self.bytes("loginuid", 32) {
+    /// What the audit subsystem keeps of the process's login.
+    fn audit(&self, name: &str) -> Result<Option<u32>, IdentityError> {
+        let raw = match self.bytes(name, 32) {
             Ok(raw) => raw,
             // A kernel without CONFIG_AUDIT has no such file, while the process is there (checked by `stat`).
-            Err(IdentityError::ProcessGone(_)) if !self.path.join("loginuid").exists() => {
+            Err(IdentityError::ProcessGone(_)) if !self.path.join(name).exists() => {
                 self.stat()?;
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
-        let text = str::from_utf8(&raw).map_err(|_| self.malformed("loginuid"))?;
-        match text.trim().parse().map_err(|_| self.malformed("loginuid"))? {
-            LOGINUID_UNSET => Ok(None),
-            uid => Ok(Some(Uid(uid))),
+        let text = str::from_utf8(&raw).map_err(|_| self.malformed(name))?;
+        match text.trim().parse().map_err(|_| self.malformed(name))? {
+            AUDIT_UNSET => Ok(None),
+            set => Ok(Some(set)),
         }
     }
 
@@ -187,6 +193,7 @@ mod tests {
         assert_eq!(process.exe, Path::new("/usr/bin/kubectl"));
         assert_eq!(process.argv, ["kubectl", "--token=[redacted]", "get", "pods"]);
         assert_eq!(process.loginuid, Some(Uid(1001)));
+        assert_eq!(process.session_id, None, "no such file: a kernel without audit");
         assert_eq!(process.tty.as_deref(), Some("pts/3"));
         assert_eq!(process.cwd, None);
     }
@@ -202,6 +209,24 @@ mod tests {
         let root = fake(STAT, "alice", b"kubectl\0");
         let error = Process::read(root.path(), Pid(42), None).unwrap_err();
         assert!(matches!(error, IdentityError::ProcMalformed { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_audit_session_is_read_like_the_login_uid() {
+        let root = fake(STAT, "1001", b"kubectl\0");
+        let session = |text: &str| {
+            std::fs::write(root.path().join("42/sessionid"), text).unwrap();
+            Process::read(root.path(), Pid(42), None)
+        };
+        assert_eq!(session("7\n").unwrap().session_id, Some(7));
+        assert_eq!(session("4294967295").unwrap().session_id, None);
+        assert!(matches!(session("seven"), Err(IdentityError::ProcMalformed { .. })));
+    }
+
+    #[test]
+    fn a_process_recorded_before_sessions_were_is_still_read() {
+        let json = r#"{"startTime":1,"exe":"/x","argv":[],"loginuid":null,"tty":null,"cwd":null}"#;
+        assert_eq!(serde_json::from_str::<Process>(json).unwrap().session_id, None);
     }
 
     #[test]

@@ -128,6 +128,30 @@ impl UnixSource {
     pub fn subject_of_process(&self, uid: Uid, process: &Process) -> Result<Subject, IdentityError> {
         self.subject_of_uid(self.inner.person(uid, process.loginuid)?)
     }
+
+    /// The uid that counts for a process of `uid`: that of the person, as [`LoginuidTrust`] finds it.
+    ///
+    /// # Errors
+    /// [`IdentityError::LoginuidMismatch`].
+    pub fn person(&self, uid: Uid, process: &Process) -> Result<Uid, IdentityError> {
+        self.inner.person(uid, process.loginuid)
+    }
+
+    /// As [`UnixSource::subject_of_uid`], without blocking the thread.
+    ///
+    /// # Errors
+    /// As [`UnixSource::subject_of_uid`].
+    pub async fn look_up(&self, uid: Uid) -> Result<Subject, IdentityError> {
+        if let Some(account) = self.inner.known(uid) {
+            return Ok(subject(uid, account));
+        }
+        // The name service may be a directory across the network.
+        let inner = Arc::clone(&self.inner);
+        let account = tokio::task::spawn_blocking(move || inner.look_up(uid))
+            .await
+            .map_err(|_| IdentityError::Interrupted(uid))??;
+        Ok(subject(uid, account))
+    }
 }
 
 impl Source for UnixSource {
@@ -137,16 +161,8 @@ impl Source for UnixSource {
         _presented: &'a Presented<'a>,
     ) -> Identifying<'a> {
         Box::pin(async move {
-            let uid = self.inner.person(attestation.uid, attestation.process.loginuid)?;
-            if let Some(account) = self.inner.known(uid) {
-                return Ok(Some(subject(uid, account)));
-            }
-            // The name service may be a directory across the network.
-            let inner = Arc::clone(&self.inner);
-            let account = tokio::task::spawn_blocking(move || inner.look_up(uid))
-                .await
-                .map_err(|_| IdentityError::Interrupted(uid))??;
-            Ok(Some(subject(uid, account)))
+            let uid = self.person(attestation.uid, &attestation.process)?;
+            self.look_up(uid).await.map(Some)
         })
     }
 }
@@ -263,6 +279,7 @@ mod tests {
             exe: PathBuf::from("/usr/bin/kubectl"),
             argv: vec![],
             loginuid: loginuid.map(Uid),
+            session_id: None,
             tty: None,
             cwd: None,
         }
