@@ -53,11 +53,11 @@ pub(crate) enum Verb {
     Whoami,
     /// Ask for a role for some time
     Request(RequestArgs),
-    /// List requests for access
+    /// List requests for access, and requests to targets that wait for somebody's word
     Requests(ListArgs),
-    /// Approve somebody else's request
+    /// Approve somebody else's request, or agree to a held one
     Approve(DecideArgs),
-    /// Deny a request
+    /// Deny a request, or say no to a held one; your own is withdrawn
     Deny(DecideArgs),
     /// End grants now; their running streams are cut
     Revoke(RevokeArgs),
@@ -129,9 +129,15 @@ pub(crate) struct RequestArgs {
     /// For how long, from approval on: 30m, 4h, 1h30m [default with --from: what the refusal showed]
     #[arg(long = "for", value_name = "DURATION", value_parser = duration, required_unless_present = "from")]
     pub(crate) duration: Option<std::time::Duration>,
-    /// Why
-    #[arg(long)]
+    /// When it is to begin: 2026-03-02T09:00 in your time zone, or with one, as 2026-03-02T09:00Z [default: once approved]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) at: Option<jiff::Timestamp>,
+    /// Why; some roles let you leave it out
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) reason: String,
+    /// Take the role at once, without approval: for those whom its emergency terms name. Everybody who watches is alerted
+    #[arg(long, conflicts_with = "at")]
+    pub(crate) emergency: bool,
 }
 
 #[derive(Debug, Args)]
@@ -143,7 +149,7 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DecideArgs {
-    /// The request's id, as `portcullis requests` shows it
+    /// The id of a request (r-…) or a held one (h-…), as `portcullis requests` shows it
     pub(crate) id: String,
     /// A word on why
     #[arg(long, default_value = "")]
@@ -340,6 +346,15 @@ pub(crate) enum MaskFormat {
     Table,
     /// Watch events, one after the other
     Watch,
+}
+
+/// A time of day of its own zone, else of the host's.
+fn moment(text: &str) -> Result<jiff::Timestamp, String> {
+    if let Ok(moment) = text.parse() {
+        return Ok(moment);
+    }
+    let local: jiff::civil::DateTime = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    jiff::tz::TimeZone::system().to_timestamp(local).map_err(|error| error.to_string())
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {

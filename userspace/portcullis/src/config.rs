@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use portcullis_access::{AccessConfig, read_yaml};
 use portcullis_credential::UpstreamConfig;
-use portcullis_identity::{Acceptance, Accepted, UnixConfig};
+use portcullis_identity::{Acceptance, Accepted, IdentityConfig};
 use portcullis_intercept::{GateConfig, Place, TargetName};
 use portcullis_record::RecordConfig;
 use portcullis_tls::{Endpoint, Name, TargetNames};
@@ -30,7 +30,7 @@ struct RawConfig {
     gate: GateConfig,
     targets: Vec<RawTarget>,
     #[serde(default)]
-    identity: RawIdentity,
+    identity: IdentityConfig,
     roles: PathBuf,
     access: AccessConfig,
     record: RecordConfig,
@@ -55,13 +55,6 @@ struct RawTarget {
     eks_cluster: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RawIdentity {
-    #[serde(default)]
-    unix: UnixConfig,
-}
-
 /// What one uid may have open at once.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -77,7 +70,7 @@ pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     pub(crate) gate: GateConfig,
     pub(crate) targets: BTreeMap<String, TargetConfig>,
-    pub(crate) unix: UnixConfig,
+    pub(crate) identity: IdentityConfig,
     /// The folder of role manifests.
     pub(crate) roles: PathBuf,
     pub(crate) access: AccessConfig,
@@ -144,7 +137,7 @@ impl Config {
             state_dir: raw.state_dir,
             gate: raw.gate,
             targets,
-            unix: raw.identity.unix,
+            identity: raw.identity,
             roles: raw.roles,
             access: AccessConfig { targets: names, ..raw.access },
             record: raw.record,

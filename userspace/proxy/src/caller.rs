@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
-use jiff::Timestamp;
 use portcullis_access::Caller as Process;
 use portcullis_identity::{AccountId, Attestation, Identified, Method, Presented, Subject, Uid};
 use portcullis_record::{Event, RecordError, SessionHandle, SessionStart};
@@ -54,7 +53,8 @@ pub(crate) struct Connection {
 /// Who was identified last, and by what.
 struct Known {
     token: Option<TokenDigest>,
-    until: Option<Timestamp>,
+    generation: u64,
+    identified: Identified,
     person: Arc<Person>,
 }
 
@@ -125,40 +125,40 @@ impl Caller {
         if let Some(person) = self.still_known(digest.as_ref()) {
             return Ok(person);
         }
+        // Taken before the question, so that what happens meanwhile is asked about again.
+        let generation = proxy.identities.generation();
         let presented = Presented { bearer: token.as_ref().map(|token| token.as_str()) };
         let identified = proxy.identities.identify(attestation, &presented, accepted).await;
         let identified =
             identified.map_err(|error| Refusal::Stranger(Stranger::Unidentified(error.to_string())))?;
-        Ok(self.remember(digest, identified))
+        Ok(self.remember(digest, generation, identified))
     }
 
     fn still_known(&self, token: Option<&TokenDigest>) -> Option<Arc<Person>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.as_ref().filter(|known| known.token.as_ref() == token)?;
-        let now = || self.connection.proxy.clock.now();
-        let lasts = known.until.is_none_or(|until| now() < until);
-        (lasts && !known.person.is_logged_out()).then(|| Arc::clone(&known.person))
+        let holds = self.connection.proxy.identities.holds(known.generation, &known.identified);
+        holds.then(|| Arc::clone(&known.person))
     }
 
     /// The same subject stays the same person, with its place in the recording.
-    fn remember(&self, token: Option<TokenDigest>, identified: Identified) -> Arc<Person> {
-        let Identified { subject, until, ended } = identified;
+    fn remember(&self, token: Option<TokenDigest>, generation: u64, identified: Identified) -> Arc<Person> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let same = known
             .as_ref()
             .map(|known| &known.person)
-            .filter(|person| person.subject == subject && !person.is_logged_out());
+            .filter(|person| person.subject == identified.subject && !person.is_logged_out());
         let person = match same {
             Some(person) => Arc::clone(person),
             None => Arc::new(Person {
-                subject,
-                logged_out: until.is_some().then_some(ended),
+                subject: Arc::clone(&identified.subject),
+                logged_out: identified.until.is_some().then(|| identified.ended.clone()),
                 connection: Arc::clone(&self.connection),
                 line: Mutex::default(),
                 pools: Mutex::default(),
             }),
         };
-        *known = Some(Known { token, until, person: Arc::clone(&person) });
+        *known = Some(Known { token, generation, identified, person: Arc::clone(&person) });
         person
     }
 

@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn groups_of_another_type_are_not_no_groups() {
-        for value in [json!(null), json!(7), json!({"a": "b"}), json!(["a", 7]), json!([""]), json!(["a\n"])] {
+        for value in [json!(null), json!(7), json!({"a": "b"}), json!(["a", 7]), json!([""]), json!(["a\n"])]
+        {
             let refusal = groups_of("groups", json!({ "groups": value })).unwrap_err();
             assert!(matches!(refusal, TokenRefusal::Claim { .. }), "{refusal}");
         }

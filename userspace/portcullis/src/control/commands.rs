@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use portcullis_access::{
-    Access, Allowed, Clock, Decision, Denials, Facts, GrantFilter, NewRequest, Operation, Query,
+    Access, Allowed, Clock, Decided, Decision, Denials, Facts, GrantFilter, NewRequest, Operation, Query,
     RequestFilter, RequestState, Snapshot, SystemClock, decide,
 };
 use portcullis_identity::{Identities, Subject};
@@ -42,6 +42,10 @@ impl Commands {
             return Ok(serde_json::to_value(&self.trust)?);
         }
         let process = peer.process()?;
+        let ask = match super::logins::handle(&self.identities, peer.uid, &process, ask).await? {
+            Ok(answer) => return Ok(answer),
+            Err(ask) => ask,
+        };
         let subject = self.identities.identify_command(peer.uid, &process).await?.subject;
         tracing::info!(%subject, uid = %peer.uid, ?ask, "command");
         // The store blocks; it must not hold up others.
@@ -52,20 +56,21 @@ impl Commands {
     fn act(&self, subject: &Subject, ask: Ask) -> Result<Value> {
         let access = &self.access;
         Ok(match ask {
-            Ask::Trust | Ask::WhoAmI => serde_json::to_value(subject)?,
-            Ask::Request { role, target, seconds, reason } => {
+            Ask::Request { role, target, seconds, starts_at, reason, emergency } => {
                 let duration = Duration::from_secs(seconds);
-                let new = NewRequest { role, target, duration, reason, denied: None };
+                let new = NewRequest { role, target, duration, starts_at, reason, denied: None, emergency };
                 serde_json::to_value(access.request(subject, &new)?)?
             }
-            Ask::RequestFrom { denial, seconds, reason } => {
+            Ask::RequestFrom { denial, seconds, starts_at, reason, emergency } => {
                 let denial = self.remembered.find(subject, &denial, SystemClock.now())?;
                 let new = NewRequest {
                     role: denial.role,
                     target: Some(denial.target),
                     duration: seconds.map_or(denial.duration, Duration::from_secs),
+                    starts_at,
                     reason,
                     denied: Some(denial.attempt),
+                    emergency,
                 };
                 serde_json::to_value(access.request(subject, &new)?)?
             }
@@ -74,14 +79,26 @@ impl Commands {
             }
             Ask::Requests { all } => {
                 let state = (!all).then_some(RequestState::Pending);
-                serde_json::to_value(access.requests(&RequestFilter { state, subject: None })?)?
+                let requests = access.requests(&RequestFilter { state, subject: None })?.into_iter();
+                let held = access.holds(all)?.into_iter().map(|hold| Decided::Hold(Box::new(hold)));
+                let asked = requests.map(|request| Decided::Request(Box::new(request)));
+                serde_json::to_value(held.chain(asked).collect::<Vec<_>>())?
             }
-            Ask::Approve { id, comment } => serde_json::to_value(access.approve(subject, &id, &comment)?)?,
-            Ask::Deny { id, comment } => serde_json::to_value(access.deny(subject, &id, &comment)?)?,
+            Ask::Approve { id, comment } => {
+                serde_json::to_value(access.approve_any(subject, &id, &comment)?)?
+            }
+            Ask::Deny { id, comment } => serde_json::to_value(access.deny_any(subject, &id, &comment)?)?,
             Ask::Revoke { id, reason } => serde_json::to_value(access.revoke(subject, &id, &reason)?)?,
             Ask::RevokeAll { selection, reason } => {
                 serde_json::to_value(access.revoke_all(subject, &selection, &reason)?)?
             }
+            Ask::Trust
+            | Ask::WhoAmI
+            | Ask::LoginDevice { .. }
+            | Ask::LoginBrowser { .. }
+            | Ask::LoginWait { .. }
+            | Ask::LoginFinish { .. }
+            | Ask::Logout => unreachable!("answered before"),
             Ask::Explain { target, operation } => {
                 serde_json::to_value(self.explain(subject, &target, &operation)?)?
             }
@@ -104,7 +121,7 @@ impl Commands {
                     by(&snapshot, allowed)
                 ),
             ),
-            Decision::Review(_) => (false, "held".to_owned()),
+            Decision::Review(review) => (false, review.message(&query)),
             Decision::Deny(denied) => (false, denied.message(&query, None)),
         };
         Ok(Explained { allowed, message, decision: serde_json::to_value(&decision)? })

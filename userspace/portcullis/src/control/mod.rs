@@ -3,6 +3,7 @@
 
 mod client;
 mod commands;
+mod logins;
 mod server;
 
 pub(crate) use client::ask;
@@ -12,7 +13,7 @@ pub(crate) use server::{listen, serve};
 use std::fmt;
 
 use jiff::Timestamp;
-use portcullis_access::{DenialId, GrantId, Operation, RequestId, RoleName, Selection};
+use portcullis_access::{Decidable, DenialId, GrantId, Operation, RoleName, Selection};
 use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -32,7 +33,7 @@ pub(crate) enum Ask {
         issuer: Option<String>,
         port: u16,
     },
-    /// Ask how a device login goes; the answer takes some seconds where it still waits.
+    /// Ask whether the person has confirmed a device login.
     LoginWait {
         login: String,
     },
@@ -49,28 +50,33 @@ pub(crate) enum Ask {
         role: RoleName,
         target: Option<String>,
         seconds: u64,
+        starts_at: Option<Timestamp>,
         reason: String,
+        emergency: bool,
     },
     /// As denied, by the id that the denial was given.
     RequestFrom {
         denial: DenialId,
         seconds: Option<u64>,
+        starts_at: Option<Timestamp>,
         reason: String,
+        emergency: bool,
     },
     Extend {
         id: GrantId,
         seconds: u64,
         reason: String,
     },
+    /// Requests for access, and held requests.
     Requests {
         all: bool,
     },
     Approve {
-        id: RequestId,
+        id: Decidable,
         comment: String,
     },
     Deny {
-        id: RequestId,
+        id: Decidable,
         comment: String,
     },
     Revoke {
@@ -102,29 +108,6 @@ impl fmt::Debug for Code {
     }
 }
 
-/// Where a person goes to log in on another device (RFC 8628 §3.2).
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct DeviceLogin {
-    /// Names the login to the daemon.
-    pub(crate) login: String,
-    pub(crate) verification_uri: String,
-    /// The same with the code in it.
-    pub(crate) verification_uri_complete: Option<String>,
-    pub(crate) user_code: String,
-    pub(crate) expires_at: Timestamp,
-}
-
-/// Where a browser goes to log in.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct BrowserLogin {
-    /// Names the login to the daemon.
-    pub(crate) login: String,
-    pub(crate) authorization_uri: String,
-    pub(crate) expires_at: Timestamp,
-}
-
 /// Who somebody is, and until when that is known.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -133,6 +116,15 @@ pub(crate) struct Whoami {
     pub(crate) subject: Subject,
     /// Nothing where it does not run out.
     pub(crate) until: Option<Timestamp>,
+}
+
+/// How a device login goes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum DevicePoll {
+    /// Ask again after this many milliseconds.
+    Pending(u64),
+    Done(Whoami),
 }
 
 /// What would be decided.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use portcullis_proxy::Workers;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +32,9 @@ pub(crate) fn run(config_path: &Path, socket: &Path) -> Result<()> {
     init_tracing();
     let config = Config::read(config_path)?;
     protect_memory()?;
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     raise_open_files()?;
     // This thread accepts, listens to commands and keeps house; connections have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -56,7 +59,8 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     let drain = CancellationToken::new();
     let connections = TaskTracker::new();
     tokio::spawn(control::serve(listening_to_commands, Arc::new(commands)));
-    tokio::spawn(tick(Arc::clone(&access), Arc::clone(&proxy)));
+    tokio::spawn(keep_fresh(Arc::clone(&access)));
+    tokio::spawn(tick(Arc::clone(&proxy)));
     let listening = portcullis_proxy::listen(
         Arc::clone(&proxy),
         async || listeners.accept().await,
@@ -97,22 +101,31 @@ fn notify(state: NotifyState<'_>) {
     }
 }
 
-/// Keeps the grants' snapshot fresh, and ends sessions whose process is gone.
-async fn tick(access: Arc<portcullis_access::Access>, proxy: Arc<portcullis_proxy::Proxy>) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Keeps the grants' snapshot fresh: each second, and at once when another bastion has written.
+async fn keep_fresh(access: Arc<portcullis_access::Access>) {
+    let mut wakes = access.wakes();
     loop {
-        interval.tick().await;
-        let (access, proxy) = (Arc::clone(&access), Arc::clone(&proxy));
-        let ticked = tokio::task::spawn_blocking(move || {
-            proxy.recorder.tick();
-            access.refresh()
-        });
-        match ticked.await {
+        let refreshing = Arc::clone(&access);
+        match tokio::task::spawn_blocking(move || refreshing.refresh()).await {
             Ok(Ok(())) => {}
             // Decisions are refused once the snapshot is too old; until then this is the only sign.
             Ok(Err(error)) => tracing::error!(%error, "the store of grants cannot be read"),
             Err(error) => tracing::error!(%error, "the clockwork failed"),
+        }
+        wakes.wait(TICK).await;
+    }
+}
+
+/// Renews logins, and ends sessions whose process is gone.
+async fn tick(proxy: Arc<portcullis_proxy::Proxy>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        proxy.identities.tick();
+        let proxy = Arc::clone(&proxy);
+        if let Err(error) = tokio::task::spawn_blocking(move || proxy.recorder.tick()).await {
+            tracing::error!(%error, "the clockwork failed");
         }
     }
 }

@@ -44,8 +44,9 @@ impl Parts {
         let roles = load_roles(&config.roles)?;
         let access = Access::open(config.access.clone(), roles, Arc::new(SystemClock)).context("access")?;
         let access = Arc::new(access);
-        let unix = Arc::new(UnixSource::new(config.unix.clone(), Arc::new(Nss)).context("identity.unix")?);
-        let identities = Arc::new(Identities::new(unix));
+        let unix =
+            Arc::new(UnixSource::new(config.identity.unix.clone(), Arc::new(Nss)).context("identity.unix")?);
+        let identities = identities(config, unix)?;
         let listeners = listeners(config)?;
         let routes = Arc::new(Routes::start(config, targets, exemptions, targets_of(config)?));
         let remembered = Arc::new(portcullis_access::Denials::default());
@@ -96,6 +97,16 @@ pub(super) fn targets_of(config: &Config) -> Result<ByName> {
             Ok((target.name.clone(), Arc::new(made)))
         })
         .collect()
+}
+
+/// All sources, and whether the targets ask only for such as there are.
+fn identities(config: &Config, unix: Arc<UnixSource>) -> Result<Arc<Identities>> {
+    let identities =
+        Identities::build(unix, &config.identity, Arc::new(Timestamp::now)).context("identity")?;
+    for target in config.targets.values() {
+        identities.check(&target.accepted).with_context(|| format!("target {}: identity", target.name))?;
+    }
+    Ok(Arc::new(identities))
 }
 
 /// The sockets that a service manager holds for us, else our own.

@@ -54,7 +54,7 @@ impl Reloader {
             tracing::warn!("changes of gate and stateDir take effect with the next `gate load` and start");
         }
         let access = AccessConfig { targets: config.access.targets.clone(), ..self.running.access.clone() };
-        if config.unix != self.running.unix
+        if config.identity != self.running.identity
             || config.access != access
             || config.record != self.running.record
             || config.limits != self.running.limits

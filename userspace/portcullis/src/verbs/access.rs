@@ -3,24 +3,24 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use jiff::Timestamp;
-use portcullis_access::{Attempt, Grant, Request, RequestState, Selection, format_duration};
+use portcullis_access::{Decided, Grant, Hold, HoldState, Request, RequestState, Selection, format_duration};
 
+use super::list;
 use crate::cli::{DecideArgs, ExtendArgs, ListArgs, RequestArgs, RevokeArgs};
 use crate::control::{Ask, ask};
 use crate::print::{self, Format};
 
 pub(crate) fn request(args: RequestArgs, socket: &Path, format: Format) -> Result<()> {
-    let RequestArgs { from, role, target, duration, reason } = args;
+    let RequestArgs { from, role, target, duration, at: starts_at, reason, emergency } = args;
     let seconds = duration.map(|duration| duration.as_secs());
     let asked = match (from, role, seconds) {
         (Some(id), ..) => {
             let denial = id.parse().with_context(|| format!("--from {id}"))?;
-            Ask::RequestFrom { denial, seconds, reason }
+            Ask::RequestFrom { denial, seconds, starts_at, reason, emergency }
         }
         (None, Some(role), Some(seconds)) => {
             let role = role.parse().with_context(|| format!("--role {role}"))?;
-            Ask::Request { role, target, seconds, reason }
+            Ask::Request { role, target, seconds, starts_at, reason, emergency }
         }
         (None, ..) => bail!("name a role and a duration with --role and --for, or a denial with --from"),
     };
@@ -29,35 +29,20 @@ pub(crate) fn request(args: RequestArgs, socket: &Path, format: Format) -> Resul
 }
 
 pub(crate) fn requests(args: &ListArgs, socket: &Path, format: Format) -> Result<()> {
-    let requests: Vec<Request> = ask(socket, &Ask::Requests { all: args.all })?;
-    print::data(format, &requests, |requests| {
-        if requests.is_empty() {
-            return "No requests are waiting.".to_owned();
-        }
-        let rows: Vec<Vec<String>> = requests.iter().map(row_of_request).collect();
-        let headings = ["REQUEST", "STATE", "WHO", "ROLE", "TARGET", "FOR", "ASKED", "REASON"];
-        let table = print::table(&headings, &rows);
-        let (headings, rows) = table.split_once('\n').unwrap_or((&table, ""));
-        let with_attempts = rows.lines().zip(requests).map(|(row, request)| match &request.denied {
-            Some(attempt) => format!("{row}\n{}", told_attempt(attempt)),
-            None => row.to_owned(),
-        });
-        [headings.to_owned()].into_iter().chain(with_attempts).collect::<Vec<_>>().join("\n")
-    })
+    let waiting: Vec<Decided> = ask(socket, &Ask::Requests { all: args.all })?;
+    print::data(format, &waiting, |waiting| list::waiting(waiting))
 }
 
 pub(crate) fn approve(args: DecideArgs, socket: &Path, format: Format) -> Result<()> {
     let DecideArgs { id, comment } = args;
-    let id = id.parse().with_context(|| format!("request {id:?}"))?;
-    let request: Request = ask(socket, &Ask::Approve { id, comment })?;
-    print::data(format, &request, told)
+    let decided: Decided = ask(socket, &Ask::Approve { id: id.parse()?, comment })?;
+    print::data(format, &decided, told_decided)
 }
 
 pub(crate) fn deny(args: DecideArgs, socket: &Path, format: Format) -> Result<()> {
     let DecideArgs { id, comment } = args;
-    let id = id.parse().with_context(|| format!("request {id:?}"))?;
-    let request: Request = ask(socket, &Ask::Deny { id, comment })?;
-    print::data(format, &request, told)
+    let decided: Decided = ask(socket, &Ask::Deny { id: id.parse()?, comment })?;
+    print::data(format, &decided, told_decided)
 }
 
 pub(crate) fn revoke(args: RevokeArgs, socket: &Path, format: Format) -> Result<()> {
@@ -110,70 +95,49 @@ pub(crate) fn grants(args: &ListArgs, socket: &Path, format: Format) -> Result<(
         if grants.is_empty() {
             return "No grants are live.".to_owned();
         }
-        let rows: Vec<Vec<String>> = grants.iter().map(row_of_grant).collect();
-        print::table(&["GRANT", "STATE", "WHO", "ROLE", "TARGET", "ENDS", "APPROVED BY", "REASON"], &rows)
+        list::grants(grants)
     })
+}
+
+fn told_decided(decided: &Decided) -> String {
+    match decided {
+        Decided::Request(request) => told(request),
+        Decided::Hold(hold) => {
+            let Hold { id, subject, operation, target, terms, .. } = &**hold;
+            let what = format!("{subject}: {operation} of target {target} (held as {id})");
+            match hold.state {
+                HoldState::Pending => {
+                    let missing = terms.required as usize - hold.approvals.len().min(terms.required as usize);
+                    format!("{what} waits for {missing} more to agree.")
+                }
+                HoldState::Approved | HoldState::Spent => format!("{what} goes on, once."),
+                state => format!("{what} is {state}."),
+            }
+        }
+    }
 }
 
 /// What became of a request, and what comes next.
 fn told(request: &Request) -> String {
     let Request { id, role, target, subject, .. } = request;
     let duration = format_duration(request.duration);
+    let begins = request.starts_at.map_or("from now on".to_owned(), |at| format!("from {at:.0} on"));
     match (request.state, &request.grant) {
         (RequestState::Pending, _) => {
             format!(
                 "Request {id}: {subject} asks for role {role} on {target} for {duration}. It waits for approval: portcullis approve {id}"
             )
         }
+        (RequestState::Approved, Some(grant)) if request.emergency => {
+            format!(
+                "Emergency: {subject} has role {role} on {target} for {duration} {begins} without approval (request {id}, grant {grant}). It is on record, and those who watch are told."
+            )
+        }
         (RequestState::Approved, Some(grant)) => {
             format!(
-                "Request {id} is approved: {subject} has role {role} on {target} for {duration} from now on (grant {grant})."
+                "Request {id} is approved: {subject} has role {role} on {target} for {duration} {begins} (grant {grant})."
             )
         }
         (state, _) => format!("Request {id} of {subject} for role {role} on {target} is {state}."),
     }
-}
-
-/// What was denied, below the request that it led to. The command line is the client's own words: each is escaped,
-/// and quoted where a reader could take it for two.
-fn told_attempt(attempt: &Attempt) -> String {
-    let word = |word: &String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+…".contains(c);
-        if !word.is_empty() && word.chars().all(plain) { word.clone() } else { format!("{word:?}") }
-    };
-    let command: Vec<String> = attempt.command.iter().map(word).collect();
-    format!("    denied: {}\n    typed:  {}", attempt.operation, command.join(" "))
-}
-
-fn row_of_request(request: &Request) -> Vec<String> {
-    vec![
-        request.id.to_string(),
-        request.state.to_string(),
-        request.subject.to_string(),
-        request.role.to_string(),
-        request.target.clone(),
-        format_duration(request.duration),
-        moment(request.created_at),
-        request.reason.escape_debug().to_string(),
-    ]
-}
-
-fn row_of_grant(grant: &Grant) -> Vec<String> {
-    let state = grant.ended.as_ref().map_or("live".to_owned(), ToString::to_string);
-    let approved_by: Vec<String> = grant.approved_by.iter().map(ToString::to_string).collect();
-    vec![
-        grant.id.to_string(),
-        state,
-        grant.subject.to_string(),
-        grant.role.to_string(),
-        grant.target.clone(),
-        moment(grant.expires_at),
-        approved_by.join(", "),
-        grant.reason.escape_debug().to_string(),
-    ]
-}
-
-/// To the second, in UTC: approvers and logs may be in other time zones.
-fn moment(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use portcullis_identity::{BrowserLogin, DeviceLogin, LoggedOut};
 use portcullis_kube::query_values;
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::cli::LoginArgs;
-use crate::control::{Ask, BrowserLogin, Code, DeviceLogin, Whoami, ask};
+use crate::control::{Ask, Code, DevicePoll, Whoami, ask};
 use crate::print::{self, Format};
 
 /// The path that the browser comes back to. Providers know `http://127.0.0.1/callback` with any port (RFC 8252 §7.3).
@@ -35,9 +35,16 @@ pub(crate) fn login(args: LoginArgs, socket: &Path, format: Format) -> Result<()
 }
 
 pub(crate) fn logout(socket: &Path, format: Format) -> Result<()> {
-    let ended: bool = ask(socket, &Ask::Logout)?;
-    print::data(format, &json!({ "loggedOut": ended }), |_| {
-        if ended { "Logged out.".to_owned() } else { "You were not logged in.".to_owned() }
+    let ended: Vec<LoggedOut> = ask(socket, &Ask::Logout)?;
+    print::data(format, &ended, |ended| {
+        if ended.is_empty() {
+            return "You were not logged in.".to_owned();
+        }
+        let not_revoked = ended.iter().filter_map(|login| {
+            let why = login.not_revoked.as_ref()?;
+            Some(format!(" Its tokens could not be revoked at {}: {why}.", login.issuer))
+        });
+        format!("Logged out.{}", not_revoked.collect::<String>())
     })
 }
 
@@ -61,16 +68,14 @@ fn by_device(issuer: Option<String>, socket: &Path, format: Format) -> Result<Wh
     let begun: DeviceLogin = ask(socket, &Ask::LoginDevice { issuer })?;
     print::step(format, &begun, |begun| {
         let DeviceLogin { verification_uri, verification_uri_complete, user_code, expires_at, .. } = begun;
-        let complete = verification_uri_complete.as_ref();
-        let complete = complete.map_or(String::new(), |uri| format!("\nor open        {uri}"));
-        format!(
-            "Open           {verification_uri}\nand enter      {user_code}{complete}\nbefore         {expires_at:.0}"
-        )
+        let complete =
+            verification_uri_complete.as_ref().map_or(String::new(), |uri| format!("\nor open    {uri}"));
+        format!("Open       {verification_uri}\nand enter  {user_code}{complete}\nbefore     {expires_at:.0}")
     })?;
     loop {
-        let done: Option<Whoami> = ask(socket, &Ask::LoginWait { login: begun.login.clone() })?;
-        if let Some(who) = done {
-            return Ok(who);
+        match ask(socket, &Ask::LoginWait { login: begun.id.clone() })? {
+            DevicePoll::Pending(millis) => std::thread::sleep(Duration::from_millis(millis)),
+            DevicePoll::Done(who) => return Ok(who),
         }
     }
 }
@@ -82,7 +87,7 @@ fn by_browser(issuer: Option<String>, socket: &Path, format: Format) -> Result<W
     print::step(format, &begun, |begun| {
         format!(
             "Open in a browser on this host (or forward port {port} to it, as by ssh -L {port}:127.0.0.1:{port}):\n{}",
-            begun.authorization_uri
+            begun.authorization_url
         )
     })?;
     loop {
@@ -90,7 +95,7 @@ fn by_browser(issuer: Option<String>, socket: &Path, format: Format) -> Result<W
         let (stream, _) = listener.accept().context("cannot listen for the browser")?;
         // Whatever else connects here is none of ours.
         if let Some((code, state)) = came_back(&stream)? {
-            let login = begun.login.clone();
+            let login = begun.id.clone();
             let who = ask(socket, &Ask::LoginFinish { login, code: Code(code), state });
             let words = if who.is_ok() {
                 "You are logged in. Close this page."

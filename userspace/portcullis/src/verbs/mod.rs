@@ -3,6 +3,7 @@
 mod access;
 mod doctor;
 mod gate;
+mod list;
 mod login;
 mod mask;
 mod policy;

@@ -53,7 +53,7 @@ impl Policy {
             roles: Arc::new(load_roles(&config.roles)?),
             discovery: config.access.discovery,
             targets: Some(config.access.targets),
-            users: config.unix.users,
+            users: config.identity.unix.users,
         })
     }
 
