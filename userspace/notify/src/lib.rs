@@ -15,6 +15,7 @@ mod message;
 mod notify;
 mod secret;
 mod sender;
+mod server;
 mod sign;
 #[cfg(test)]
 mod testing;
@@ -27,6 +28,7 @@ pub use error::NotifyError;
 pub use matter::{Decidable, Decider, EventKind, Happening, Matter, Outbox, Verdict, Word};
 pub use notify::Notify;
 pub use sender::{Counts, Notifier};
+pub use server::Server;
 pub use sign::{SIGNATURE_HEADER, SignatureError, WINDOW_SECONDS};
 pub use token::TokenError;
 pub use transport::ID_HEADER;

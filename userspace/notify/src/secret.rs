@@ -27,6 +27,7 @@ pub(crate) struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// Takes the bytes as they are.
+    #[cfg(test)]
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
@@ -57,6 +58,7 @@ impl Secret {
         Self::of_length(path, &content(path, 0o007)?, KEY_LENGTH)
     }
 
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }

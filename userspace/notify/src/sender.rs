@@ -300,3 +300,6 @@ impl Route {
         asked.unwrap_or_else(|error| Err(format!("the outbox broke off: {error}")))
     }
 }
+
+#[cfg(test)]
+mod tests;
