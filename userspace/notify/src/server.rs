@@ -222,3 +222,6 @@ fn only<'a>(request: &'a http::request::Parts, name: &HeaderName) -> Option<&'a 
     let value = values.next()?;
     if values.next().is_some() { None } else { value.to_str().ok() }
 }
+
+#[cfg(test)]
+mod tests;

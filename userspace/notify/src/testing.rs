@@ -112,7 +112,7 @@ pub(crate) struct Taken {
 /// Decides as the store will: each token once, nobody their own.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
-    taken: Mutex<Vec<Taken>>,
+    pub(crate) taken: Mutex<Vec<Taken>>,
     pub(crate) diff: Option<String>,
     pub(crate) over: Mutex<Option<String>>,
 }
