@@ -207,6 +207,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn what_is_typed_stays_what_was_typed(typed in "\\PC{0,40}|[<>&`*_\n a\u{202e}]{0,2000}|x{0,4000}") {
             for kind in [EventKind::Requested, EventKind::Held, EventKind::Emergency, EventKind::Approved] {

@@ -34,7 +34,7 @@ use crate::matter::{Decidable, Decider, Matter, Word};
 use crate::notify::Notify;
 use reply::{Answer, no_page, text};
 use slack::Replies;
-use tls::Certificate;
+pub(crate) use tls::Certificate;
 
 /// Connections at once; more are closed unanswered.
 const CONNECTIONS: usize = 256;

@@ -159,3 +159,6 @@ pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     }
     if std::ptr::addr_eq(cause, error) { "it could not be sent".to_owned() } else { cause.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -634,3 +634,15 @@ async fn messages_carry_what_the_endpoint_takes() {
     let ended = Happening { kind: crate::EventKind::Revoked, ..told };
     assert!(read(0, &ended).get("links").is_none());
 }
+
+/// In paused time, which runs ahead while everyone waits.
+#[tokio::test(start_paused = true)]
+async fn who_is_slow_is_cut() {
+    let stage = Stage::new().await;
+    let asked = tokio::time::Instant::now();
+    stage.raw(b"GET / HTTP/1.1\r\nHos").await;
+    assert!((5..=6).contains(&asked.elapsed().as_secs()), "{:?}", asked.elapsed());
+    let asked = tokio::time::Instant::now();
+    stage.raw(b"POST /webhook/decide HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{").await;
+    assert!((30..=31).contains(&asked.elapsed().as_secs()), "{:?}", asked.elapsed());
+}

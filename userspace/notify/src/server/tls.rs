@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Certificate and key, as of at most a minute ago.
 #[derive(Clone)]
-pub(super) struct Certificate {
+pub(crate) struct Certificate {
     files: TlsFiles,
     seen: Arc<Mutex<Seen>>,
 }
@@ -37,14 +37,14 @@ struct Seen {
 type Stamp = (u64, u64, i64, i64);
 
 impl Certificate {
-    pub(super) fn load(files: &TlsFiles, now: Timestamp) -> Result<Self, NotifyError> {
+    pub(crate) fn load(files: &TlsFiles, now: Timestamp) -> Result<Self, NotifyError> {
         let stamps = stamps(files);
         let seen = Seen { config: read(files)?, stamps, looked: now };
         Ok(Self { files: files.clone(), seen: Arc::new(Mutex::new(seen)) })
     }
 
     /// With what is valid now. A renewal that cannot be read leaves the old certificate in place, and a warning.
-    pub(super) fn acceptor(&self, now: Timestamp) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, now: Timestamp) -> TlsAcceptor {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if now.duration_since(seen.looked).unsigned_abs() >= LOOK_EVERY {
             seen.looked = now;
