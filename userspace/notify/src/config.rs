@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use portcullis_access::parse_duration;
 use reqwest::Url;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::NotifyError;
 use crate::matter::EventKind;
@@ -16,7 +17,7 @@ use crate::text;
 const LONGEST_LINK: Duration = Duration::from_secs(24 * 3600);
 
 /// Who is told what, and who may answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NotifyConfig {
     /// Where links, buttons and programs are answered; plain HTTP on loopback only.
@@ -29,13 +30,13 @@ pub struct NotifyConfig {
     #[serde(default)]
     pub base_url: Option<String>,
     /// How long a link is good, from the event on.
-    #[serde(default = "a_quarter", with = "duration")]
+    #[serde(default = "a_quarter", deserialize_with = "duration")]
     pub links_for: Duration,
     /// The key that signs links and buttons, shared by bastions; default: one of this bastion's own.
     #[serde(default)]
     pub links_key_file: Option<PathBuf>,
     /// How long one message is tried before it is given up.
-    #[serde(default = "an_hour", with = "duration")]
+    #[serde(default = "an_hour", deserialize_with = "duration")]
     pub retry_for: Duration,
     /// Who is told.
     #[serde(default)]
@@ -52,7 +53,7 @@ pub struct NotifyConfig {
 }
 
 /// A certificate with its key, both PEM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TlsFiles {
     /// The certificate, and the intermediate ones after it.
@@ -62,7 +63,7 @@ pub struct TlsFiles {
 }
 
 /// One place that is told.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookConfig {
     /// What the log calls it. Its place in the events is kept by this name.
@@ -90,7 +91,7 @@ pub struct WebhookConfig {
 }
 
 /// What a message looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Our own JSON.
@@ -100,7 +101,7 @@ pub enum Format {
 }
 
 /// A Slack app whose buttons decide.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SlackConfig {
     /// The app's signing secret.
@@ -114,7 +115,7 @@ pub struct SlackConfig {
 }
 
 /// Programs that decide for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InboundConfig {
     /// Signs for every approver without a secret of their own.
@@ -122,7 +123,7 @@ pub struct InboundConfig {
 }
 
 /// Someone who may decide other than by the command line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApproverConfig {
     /// What they are called, here and in the trail.
@@ -178,14 +179,13 @@ impl NotifyConfig {
         }
         let needs = [
             (links, "links"),
-            (self.slack.is_some(), "slack"),
-            (self.inbound.is_some() || self.approvers.iter().any(|a| a.secret_file.is_some()), "inbound"),
+            (self.slack.is_some(), "Slack's buttons"),
+            (self.inbound.is_some() || self.approvers.iter().any(|a| a.secret_file.is_some()), "programs"),
         ];
         match needs.iter().find(|(needed, _)| *needed) {
-            Some((_, what)) if self.listen.is_none() => Err(NotifyError::config(
-                "listen",
-                format!("{what} need an address at which they are answered"),
-            )),
+            Some((_, what)) if self.listen.is_none() => {
+                Err(NotifyError::config("listen", format!("{what} need an address where they are answered")))
+            }
             Some((_, what)) if self.approvers.is_empty() => Err(NotifyError::config(
                 "approvers",
                 format!("{what} without approvers: nobody could decide"),
@@ -329,20 +329,9 @@ fn slacks_own() -> BTreeSet<String> {
     ["hooks.slack.com", "hooks.slack-gov.com"].map(str::to_owned).into()
 }
 
-/// For `#[serde(with = …)]`: `15m`.
-mod duration {
-    use std::time::Duration;
-
-    use portcullis_access::{format_duration, parse_duration};
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format_duration(*duration))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
+/// `15m`
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 impl std::fmt::Debug for WebhookConfig {
@@ -435,7 +424,7 @@ approvers:
             assert!(!error.starts_with("notify.") || !error.contains("secret-path"), "{error}");
         }
         let nobody = "{listen: '127.0.0.1:1', slack: {signingSecretFile: /x}}";
-        assert!(check(nobody).unwrap_err().contains("notify.approvers: slack without approvers"));
+        assert!(check(nobody).unwrap_err().contains("notify.approvers: Slack's buttons without approvers"));
     }
 
     #[test]

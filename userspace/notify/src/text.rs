@@ -42,9 +42,9 @@ pub(crate) fn html(text: &str, lines: bool) -> String {
 }
 
 /// A code span of Slack's mrkdwn, in which nothing is markup, of at most `most` characters as sent. Inside, only a
-/// backtick could end it; links and mentions need `<`.
+/// backtick could end it; links and mentions need `<`. Blanks at its ends could keep it from being one.
 pub(crate) fn code(text: &str, most: usize) -> String {
-    format!("`{}`", mrkdwn(&visible(text, false), most.saturating_sub(2)))
+    format!("`{}`", mrkdwn(visible(text, false).trim(), most.saturating_sub(2)))
 }
 
 /// As [`code`], with lines.
