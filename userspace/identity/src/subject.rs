@@ -57,6 +57,10 @@ pub enum Method {
     BearerJwt,
     /// An EKS token that the client sent, verified with STS.
     EksToken,
+    /// A signed link made out to this person.
+    Link,
+    /// A message that whoever signed it vouches for, such as a button pressed in a chat.
+    Webhook,
 }
 
 /// What the client itself presented. It is a claim to verify, never an identity in itself.
