@@ -1,5 +1,6 @@
 //! The project's chores, one module a verb: `cargo xtask <verb>`. Each does all its own set-up.
 
+mod apt;
 mod bench;
 mod build;
 mod demo;
@@ -9,6 +10,7 @@ mod machine;
 mod step;
 mod test;
 mod toolchain;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;

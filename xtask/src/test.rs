@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::build::{self, Built};
-use crate::{machine, step, workspace};
+use crate::{machine, step, tools, workspace};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,7 @@ pub(crate) struct Args {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
     machine::check()?;
+    tools::ensure()?;
     let Built { dir, .. } = build::ensure_built(false)?;
     let mut cargo = Command::new(workspace::cargo());
     cargo.current_dir(workspace::root()).args(["test", "--workspace", "--locked", "--no-fail-fast"]);

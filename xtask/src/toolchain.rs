@@ -4,14 +4,12 @@
 //! The host's default toolchain stays as it is. A rustup nightly with rust-src is taken where there is one; on
 //! Debian and Ubuntu the packages rustc-web and rust-web-src serve, with `RUSTC_BOOTSTRAP=1`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, bail};
-use nix::unistd::Uid;
+use anyhow::{Context, Result, anyhow};
 
-use crate::{step, workspace};
+use crate::{apt, step, workspace};
 
 /// The linker's version; it goes with the LLVM version, and both with aya's.
 const LINKER: &str = "0.13.0";
@@ -70,19 +68,7 @@ fn linker() -> Option<PathBuf> {
 }
 
 fn install_packages() -> Result<()> {
-    let debian = Path::new("/usr/bin/apt-get").exists() && is_debian();
-    if !debian || !Uid::effective().is_root() {
-        bail!("there is no toolchain for eBPF\n{}", instructions());
-    }
-    let apt = || {
-        let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
-        apt
-    };
-    step::quietly("Update the list of packages", apt().arg("update"))?;
-    let what = format!("Install {}", PACKAGES.join(", "));
-    step::quietly(&what, apt().args(["install", "-y", "--no-install-recommends"]).args(PACKAGES))
-        .map_err(|error| by_hand(&error))
+    apt::install(&PACKAGES).context("there is no toolchain for eBPF").map_err(|error| by_hand(&error))
 }
 
 fn install_linker() -> Result<()> {
@@ -95,14 +81,6 @@ fn install_linker() -> Result<()> {
         .env("LLVM_PREFIX", llvm_prefix());
     step::quietly(&format!("Install bpf-linker {LINKER} (some minutes)"), &mut install)
         .map_err(|error| by_hand(&error))
-}
-
-fn is_debian() -> bool {
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    release
-        .lines()
-        .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
-        .any(|ids| ids.trim_matches('"').split(' ').any(|id| id == "debian" || id == "ubuntu"))
 }
 
 fn llvm_prefix() -> PathBuf {

@@ -18,12 +18,29 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `portcullis run` in `cgroup` and waits until its control socket answers.
+    /// Starts `portcullis run` in `cgroup`, with `environment` beside the tests' own, and waits until its control socket
+    /// answers. With `gid` that is its group, so that files below `/proc/<pid>` tell whether it can be dumped (see
+    /// `proc_pid(5)`: they are root's group then, and not the process's).
     ///
     /// # Errors
     /// When it ends or does not answer; the error has its log.
-    pub fn start(program: &Path, config: &Path, socket: &Path, cgroup: &Cgroup) -> Result<Self> {
-        let mut command = within(cgroup, program, None);
+    pub fn start(
+        program: &Path,
+        config: &Path,
+        socket: &Path,
+        cgroup: &Cgroup,
+        environment: &[(String, String)],
+        gid: Option<u32>,
+    ) -> Result<Self> {
+        let mut command = match gid {
+            None => within(cgroup, program, None),
+            Some(gid) => {
+                let mut command = within(cgroup, Path::new("setpriv"), None);
+                command.arg(format!("--regid={gid}")).args(["--clear-groups", "--"]).arg(program);
+                command
+            }
+        };
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.arg("--config").arg(config).arg("--socket").arg(socket).arg("run");
         command.stdin(Stdio::null());
         let process = Running::start(&mut command)?;

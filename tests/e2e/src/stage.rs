@@ -1,100 +1,41 @@
-//! A whole stage: cluster, gate, daemon and people.
+//! A whole stage: clusters, gate, daemon and people.
+
+mod config;
+mod home;
+mod options;
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use base64::Engine;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use self::config::Target;
+pub use self::options::{MoreTarget, StageOptions, Upstream};
 use crate::cgroup::Cgroup;
 use crate::cluster::Cluster;
 use crate::daemon::{Daemon, Gate, within};
 use crate::kubectl::Kubectl;
+use crate::people::{BOB, EVERYBODY, Person};
 use crate::process::{Output, Running, output};
-
-/// Somebody on the bastion. They need no account: the configuration names their uid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Person {
-    /// What they are called.
-    pub name: &'static str,
-    /// Their uid.
-    pub uid: u32,
-    /// Their groups.
-    pub groups: &'static [&'static str],
-}
-
-/// An engineer.
-pub const ALICE: Person = Person { name: "alice", uid: 61001, groups: &["dev"] };
-/// Their lead, who approves.
-pub const BOB: Person = Person { name: "bob", uid: 61002, groups: &["dev", "leads"] };
-/// Somebody in no group at all.
-pub const CAROL: Person = Person { name: "carol", uid: 61003, groups: &[] };
+use crate::scratch::Scratch;
 
 /// How long any command on a stage may take.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// How a stage differs from the usual one.
-#[derive(Debug, Clone)]
-pub struct StageOptions {
-    /// Role manifests.
-    pub roles: String,
-    /// More arguments for simcluster.
-    pub cluster_args: Vec<String>,
-    /// Present the engineer upstream by impersonation (with the token of a gateway that may).
-    pub impersonate: bool,
-    /// Present simcluster's administrator by client certificate instead of by token.
-    pub client_certificate: bool,
-    /// Where recordings go; else below the stage's folder.
-    pub record_dir: Option<PathBuf>,
-    /// How many connections a person may have; else the daemon's default.
-    pub connections_per_uid: Option<usize>,
-    /// Another cluster instead of a simulated one.
-    pub upstream: Option<Upstream>,
-}
-
-/// A real cluster as upstream, from a kubeconfig.
-#[derive(Debug, Clone)]
-pub struct Upstream {
-    /// `https://host:port`
-    pub endpoint: String,
-    /// Its CA, a PEM file.
-    pub certificate_authority: PathBuf,
-    /// `credential:` of the target.
-    pub credential: Value,
-}
-
-impl StageOptions {
-    /// A stage with these roles.
-    #[must_use]
-    pub fn with_roles(roles: &str) -> Self {
-        Self {
-            roles: roles.to_owned(),
-            cluster_args: Vec::new(),
-            impersonate: false,
-            client_certificate: false,
-            record_dir: None,
-            connections_per_uid: None,
-            upstream: None,
-        }
-    }
-}
 
 /// Everything that is running, torn down in the right order when dropped.
 #[derive(Debug)]
 pub struct Stage {
     daemon: Option<Daemon>,
     gate: Gate,
-    cluster: Option<Cluster>,
-    endpoint: String,
-    certificate_authority: PathBuf,
+    /// `demo` first.
+    targets: Vec<Target>,
     programs: PathBuf,
+    environment: Vec<(String, String)>,
+    daemon_gid: Option<u32>,
     // Groups go last, the parent after its children.
     engineers: Cgroup,
     daemons: Cgroup,
@@ -111,25 +52,8 @@ impl Stage {
         let dir = Scratch::make()?;
         let cgroup = Cgroup::make(&dir.name())?;
         let (engineers, daemons) = (cgroup.child("engineers")?, cgroup.child("gate")?);
-        let cluster = match &options.upstream {
-            Some(_) => None,
-            None => {
-                let extra: Vec<&str> = options.cluster_args.iter().map(String::as_str).collect();
-                let listen = ["127.0.0.1:0", "[::1]:0"];
-                Some(Cluster::start(
-                    &programs.join("simcluster"),
-                    &dir.path().join("cluster"),
-                    &listen,
-                    &extra,
-                )?)
-            }
-        };
-        let (endpoint, certificate_authority) = match (&options.upstream, &cluster) {
-            (Some(upstream), _) => (upstream.endpoint.clone(), upstream.certificate_authority.clone()),
-            (None, Some(cluster)) => (format!("https://{}", cluster.endpoints()[0]), cluster.file("ca.crt")),
-            (None, None) => bail!("neither a cluster nor an upstream"),
-        };
-        let config = configuration(&dir, &cgroup, cluster.as_ref(), options)?;
+        let targets = targets(programs, &dir, options)?;
+        let config = config::configuration(&dir, &cgroup, &targets, options)?;
         fs::create_dir_all(dir.path().join("roles"))?;
         fs::write(dir.path().join("roles/roles.yaml"), &options.roles)?;
         // JSON is YAML, and serde_json writes it without surprises.
@@ -139,18 +63,18 @@ impl Stage {
         let mut stage = Self {
             daemon: None,
             gate,
-            cluster,
-            endpoint,
-            certificate_authority,
+            targets,
             programs: programs.to_owned(),
+            environment: options.environment.clone(),
+            daemon_gid: options.daemon_gid,
             engineers,
             daemons,
             _cgroup: cgroup,
             dir,
         };
         stage.start_daemon()?;
-        for person in [ALICE, BOB, CAROL] {
-            stage.make_home(person)?;
+        for person in EVERYBODY {
+            stage.make_home(person, &options.user_of(person))?;
         }
         Ok(stage)
     }
@@ -161,7 +85,10 @@ impl Stage {
     /// As [`Daemon::start`].
     pub fn start_daemon(&mut self) -> Result<()> {
         let program = self.programs.join("portcullis");
-        self.daemon = Some(Daemon::start(&program, &self.config(), &self.socket(), &self.daemons)?);
+        let (config, socket) = (self.config(), self.socket());
+        let daemon =
+            Daemon::start(&program, &config, &socket, &self.daemons, &self.environment, self.daemon_gid)?;
+        self.daemon = Some(daemon);
         Ok(())
     }
 
@@ -186,7 +113,17 @@ impl Stage {
     /// On a stage with a real cluster.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
-        self.cluster.as_ref().expect("a stage with simcluster")
+        self.targets[0].cluster.as_ref().expect("a stage with simcluster")
+    }
+
+    /// The simulated cluster of the target of this name.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn cluster_of(&self, target: &str) -> &Cluster {
+        let found = self.targets.iter().find(|known| known.name == target);
+        found.and_then(|target| target.cluster.as_ref()).expect("a target with simcluster")
     }
 
     /// The configuration file.
@@ -213,10 +150,10 @@ impl Stage {
         self.dir.path()
     }
 
-    /// The target as kubeconfigs name it, `https://host:port`.
+    /// The target `demo` as kubeconfigs name it, `https://host:port`.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        &self.targets[0].endpoint
     }
 
     /// The cgroup in which people work.
@@ -266,6 +203,15 @@ impl Stage {
         output(self.command(person, &self.programs.join("portcullis")).args(args), LIMIT)
     }
 
+    /// The same, for a command that waits for something (`login`).
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn portcullis_running(&self, person: Person, args: &[&str]) -> Result<Running> {
+        let mut command = self.command(person, &self.programs.join("portcullis"));
+        Running::start(command.args(args).stdin(Stdio::null()))
+    }
+
     /// `portcullis …` run by root.
     ///
     /// # Errors
@@ -291,11 +237,20 @@ impl Stage {
     /// # Errors
     /// When one of the two is refused.
     pub fn grant(&self, person: Person, role: &str, duration: &str) -> Result<String> {
-        let asked = self.portcullis(
-            person,
-            &["request", "--role", role, "--for", duration, "--reason", "end-to-end test", "-o", "json"],
-        )?;
-        let request = id_of(&asked)?;
+        self.granted(person, &["--role", role, "--for", duration])
+    }
+
+    /// The same on one of the role's targets.
+    ///
+    /// # Errors
+    /// As [`Stage::grant`].
+    pub fn grant_on(&self, target: &str, person: Person, role: &str, duration: &str) -> Result<String> {
+        self.granted(person, &["--role", role, "--target", target, "--for", duration])
+    }
+
+    fn granted(&self, person: Person, what: &[&str]) -> Result<String> {
+        let asking = [&["request", "--reason", "end-to-end test", "-o", "json"], what].concat();
+        let request = id_of(&self.portcullis(person, &asking)?)?;
         let approved = self.portcullis(BOB, &["approve", &request, "-o", "json"])?;
         let answer: Value = serde_json::from_str(&approved.stdout)
             .with_context(|| format!("approve answered {}", approved.all()))?;
@@ -308,25 +263,9 @@ impl Stage {
         self.dir.path().join("home").join(person.name)
     }
 
-    /// Makes a home with the kubeconfig an engineer has: the cluster's own endpoint and CA, and no credential. (With
-    /// nothing at all in `user:` kubectl would prompt for a name; what stands there never leaves the node.)
-    fn make_home(&self, person: Person) -> Result<()> {
-        let home = self.home(person);
-        fs::create_dir_all(home.join(".kube"))?;
-        let ca = fs::read(&self.certificate_authority)?;
-        let ca = base64::engine::general_purpose::STANDARD.encode(ca);
-        let kubeconfig = format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: demo\n  cluster:\n    server: {}\n    \
-             certificate-authority-data: {ca}\nusers:\n- name: me\n  user: {{token: none}}\ncontexts:\n- name: demo\n  \
-             context:\n    cluster: demo\n    user: me\n    namespace: demo\ncurrent-context: demo\n",
-            self.endpoint
-        );
-        let file = home.join(".kube/config");
-        fs::write(&file, kubeconfig)?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-        for path in [home.clone(), home.join(".kube"), file] {
-            chown(path, Some(person.uid), Some(person.uid))?;
-        }
+    /// Makes a home whose kubeconfig trusts the gate.
+    fn make_home(&self, person: Person, user: &Value) -> Result<()> {
+        home::make(&self.home(person), person, &self.targets, user)?;
         let trusted = self.portcullis(person, &["trust", "install"])?;
         if trusted.code != 0 {
             bail!("trust install for {}: {}", person.name, trusted.all());
@@ -347,118 +286,29 @@ impl Drop for Stage {
     }
 }
 
-fn configuration(
-    dir: &Scratch,
-    cgroup: &Cgroup,
-    cluster: Option<&Cluster>,
-    options: &StageOptions,
-) -> Result<Value> {
-    let (endpoints, ca, credential) = match (&options.upstream, cluster) {
-        (Some(upstream), _) => (
-            vec![upstream.endpoint.clone()],
-            upstream.certificate_authority.clone(),
-            upstream.credential.clone(),
-        ),
-        (None, Some(cluster)) => {
-            let endpoints =
-                cluster.endpoints().iter().map(|endpoint| format!("https://{endpoint}")).collect();
-            (endpoints, cluster.file("ca.crt"), credential_of(cluster, dir, options)?)
-        }
-        (None, None) => bail!("neither a cluster nor an upstream"),
+/// What the gate is to protect: `demo`, and what the options add.
+fn targets(programs: &Path, dir: &Scratch, options: &StageOptions) -> Result<Vec<Target>> {
+    let simulated = |name: &str, folder: &str, args: &[String], settings: &Value| -> Result<Target> {
+        let extra: Vec<&str> = args.iter().map(String::as_str).collect();
+        let listen = ["127.0.0.1:0", "[::1]:0"];
+        let cluster =
+            Cluster::start(&programs.join("simcluster"), &dir.path().join(folder), &listen, &extra)?;
+        Target::simulated(name, cluster, options, settings)
     };
-    let users: Vec<Value> = [ALICE, BOB, CAROL]
-        .iter()
-        .map(|person| json!({ "uid": person.uid, "name": person.name, "groups": person.groups }))
-        .collect();
-    let port = free_port()?;
-    let limits = options.connections_per_uid.map_or(json!({}), |limit| json!({ "connectionsPerUid": limit }));
-    let record_dir = options.record_dir.clone().unwrap_or_else(|| dir.path().join("recordings"));
-    Ok(json!({
-        "apiVersion": "portcullis.dev/v1alpha1",
-        "kind": "Config",
-        "stateDir": dir.path().join("state"),
-        "gate": {
-            "cgroup": cgroup.path(),
-            "pinDir": format!("/sys/fs/bpf/{}", dir.name()),
-            "listen": [format!("127.0.0.1:{port}"), format!("[::1]:{port}")],
-        },
-        "targets": [{
-            "name": "demo",
-            "endpoints": endpoints,
-            "certificateAuthority": ca,
-            "credential": credential,
-            "impersonate": options.impersonate,
-        }],
-        // People are made by setpriv here, from whatever session the tests run in.
-        "identity": { "unix": { "users": users, "nss": false, "loginuid": "never" } },
-        "roles": dir.path().join("roles"),
-        "access": { "store": dir.path().join("state/access.db"), "adminGroups": ["leads"] },
-        "record": { "dir": record_dir, "minFreeBytes": 0 },
-        "limits": limits,
-    }))
-}
-
-/// What the gate presents to simcluster.
-fn credential_of(cluster: &Cluster, dir: &Scratch, options: &StageOptions) -> Result<Value> {
-    if options.client_certificate {
-        let (cert, key) = (cluster.file("admin-cert.crt"), cluster.file("admin-cert.key"));
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
-        return Ok(json!({ "clientCertificate": { "certFile": cert, "keyFile": key } }));
+    let first = match &options.upstream {
+        Some(upstream) => Target::real("demo", upstream, &options.target),
+        None => simulated("demo", "cluster", &options.cluster_args, &options.target)?,
+    };
+    let mut targets = vec![first];
+    for more in &options.more_targets {
+        let folder = format!("cluster-{}", more.name);
+        targets.push(simulated(more.name, &folder, &more.cluster_args, &more.settings)?);
     }
-    // simcluster's well-known tokens.
-    let token = if options.impersonate { "token-gateway-0001" } else { "token-admin-0001" };
-    let file = dir.path().join("upstream.token");
-    fs::write(&file, token)?;
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-    Ok(json!({ "bearerTokenFile": file }))
-}
-
-/// A port free on both loopback addresses right now.
-fn free_port() -> Result<u16> {
-    for _ in 0..50 {
-        let four = TcpListener::bind("127.0.0.1:0")?;
-        let port = four.local_addr()?.port();
-        if TcpListener::bind(("::1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no port is free on both 127.0.0.1 and ::1")
+    Ok(targets)
 }
 
 fn id_of(answered: &Output) -> Result<String> {
     let answer: Value = serde_json::from_str(&answered.stdout)
         .with_context(|| format!("portcullis answered {}", answered.all()))?;
     answer["id"].as_str().map(str::to_owned).with_context(|| format!("no id in {answer}"))
-}
-
-/// A folder of the stage's own, removed when dropped unless `PORTCULLIS_KEEP` is set.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make() -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("portcullis-{}-{count}", std::process::id()));
-        fs::create_dir_all(&path)?;
-        // People on the stage must reach their homes and the control socket below it.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    fn name(&self) -> String {
-        self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if std::env::var_os("PORTCULLIS_KEEP").is_none() {
-            fs::remove_dir_all(&self.0).ok();
-        }
-    }
 }

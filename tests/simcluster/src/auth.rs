@@ -1,4 +1,4 @@
-//! Who calls and what they may: bearer tokens, client certificates, impersonation, four fixed roles.
+//! Who users are and what they may: well-known tokens, impersonation, five fixed roles.
 
 use std::collections::BTreeMap;
 
@@ -52,9 +52,11 @@ const AUTHENTICATED: &str = "system:authenticated";
 /// May do everything.
 const MASTERS: &str = "system:masters";
 /// May read all but secrets, and exec.
-const VIEWERS: &[&str] = &["dev", "view"];
+const VIEWERS: &[&str] = &["dev", "view", "system:serviceaccounts:demo"];
 /// May act as others.
 const IMPERSONATORS: &str = "impersonators";
+/// May have tokens of service accounts.
+const ISSUERS: &str = "issuers";
 
 const VIEW_RULES: &[Rule] = &[
     Rule {
@@ -86,6 +88,8 @@ const IMPERSONATE_RULES: &[Rule] = &[Rule {
     groups: &["", "authentication.k8s.io"],
     resources: &["users", "groups", "uids", "userextras"],
 }];
+const ISSUE_RULES: &[Rule] =
+    &[Rule { verbs: &["create"], groups: &[""], resources: &["serviceaccounts/token"] }];
 const SELF_RULES: &[Rule] = &[
     Rule {
         verbs: &["create"],
@@ -142,6 +146,9 @@ impl User {
         }
         if self.is_in(IMPERSONATORS) {
             rules.extend(IMPERSONATE_RULES);
+        }
+        if self.is_in(ISSUERS) {
+            rules.extend(ISSUE_RULES);
         }
         rules
     }
@@ -227,26 +234,6 @@ impl Tokens {
         user.uid = format!("uid-{}", token.user);
         Some(user)
     }
-
-    /// Who makes a request: by certificate, `Authorization`, or the token in a WebSocket sub-protocol.
-    ///
-    /// # Errors
-    /// 401 when none of them names a known user.
-    pub(crate) fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        certificate: Option<&User>,
-    ) -> Result<User, Status> {
-        if let Some(user) = certificate {
-            return Ok(user.clone());
-        }
-        let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let bearer = header.and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-        });
-        let secret = bearer.or_else(|| websocket_token(headers));
-        secret.and_then(|secret| self.user(&secret)).ok_or_else(Status::unauthorized)
-    }
 }
 
 impl std::str::FromStr for Token {
@@ -301,6 +288,15 @@ pub(crate) fn impersonated(
     Ok(Some(user))
 }
 
+/// The bearer token of a request, in `Authorization` or in a WebSocket sub-protocol.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<String> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = header
+        .and_then(|value| value.split_once(' '))
+        .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned()));
+    bearer.or_else(|| websocket_token(headers))
+}
+
 fn websocket_token(headers: &HeaderMap) -> Option<String> {
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let mut protocols = offered.flat_map(|value| value.split(',')).map(str::trim);
@@ -314,6 +310,7 @@ fn well_known_tokens() -> Vec<Token> {
         ("token-alice-0001", "alice", "dev"),
         ("token-nobody-0001", "nobody", ""),
         ("token-gateway-0001", "gateway", IMPERSONATORS),
+        ("token-issuer-0001", "issuer", ISSUERS),
     ]
     .map(|(secret, user, group)| Token {
         secret: secret.to_owned(),

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Tokens, User};
+use crate::auth::User;
+use crate::authn::Authenticator;
 use crate::journal::Journal;
 use crate::openapi::Documents;
 use crate::request::{Query, RequestInfo};
@@ -17,8 +18,8 @@ use crate::upgrade::Upgrade;
 pub(crate) struct Cluster {
     /// Objects.
     pub store: Store,
-    /// Bearer tokens.
-    pub tokens: Tokens,
+    /// Who is who.
+    pub authenticator: Authenticator,
     /// What reached the server.
     pub journal: Journal,
     /// OpenAPI documents.

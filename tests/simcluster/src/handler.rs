@@ -32,11 +32,14 @@ pub(crate) async fn handle(
         .then(|| Upgrade { ready: hyper::upgrade::on(&mut request), shutdown: cluster.shutdown.clone() });
     let (head, incoming) = request.into_parts();
     let query = Query::parse(head.uri.query().unwrap_or_default());
+    // A caller's own is used as it is.
     let audit_id = head.headers.get("audit-id").cloned();
+    let audit_id =
+        audit_id.unwrap_or_else(|| HeaderValue::from_str(&object::uid()).expect("a UUID is ASCII"));
     let answered = match read(incoming).await {
         Err(status) => Err(status),
         Ok(body) => {
-            let user = cluster.tokens.authenticate(&head.headers, certificate.as_deref());
+            let user = cluster.authenticator.request(&head.headers, certificate.as_deref()).await;
             let info = RequestInfo::new(&head.method, head.uri.path(), &query);
             let acting = match (&user, &info) {
                 (Ok(user), Some(info)) => impersonated(user, &head.headers, info),
@@ -47,6 +50,7 @@ pub(crate) async fn handle(
                 target: head.uri.path_and_query().map_or("", |target| target.as_str()),
                 version: if head.version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
                 headers: &head.headers,
+                audit_id: &String::from_utf8_lossy(audit_id.as_bytes()),
                 user: user.as_ref().ok(),
                 impersonated: acting.as_ref().ok().and_then(Option::as_ref),
                 body: &body,
@@ -63,8 +67,7 @@ pub(crate) async fn handle(
     };
     let mut response = answered.unwrap_or_else(|status| respond::refusal(&status, &head.headers, &query));
     if !response.headers().contains_key(http::header::UPGRADE) {
-        let made = || HeaderValue::from_str(&object::uid()).expect("a UUID is ASCII");
-        response.headers_mut().insert("audit-id", audit_id.unwrap_or_else(made));
+        response.headers_mut().insert("audit-id", audit_id);
     }
     response
 }
@@ -102,7 +105,7 @@ async fn route(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>, Sta
         ("pods", Some("portforward")) => portforward::serve(cluster, call),
         ("serviceaccounts", Some("token")) => reviews::token(cluster, &call, resource),
         (_, Some("scale")) => scale::serve(cluster, &call, resource),
-        (_, None) if resource.verbs == ["create"] => reviews::serve(cluster, &call, resource),
+        (_, None) if resource.verbs == ["create"] => reviews::serve(cluster, &call, resource).await,
         (_, None) if call.info.verb == "watch" => watch::serve(cluster, call, resource),
         _ => rest::serve(cluster, &call, resource).await,
     }

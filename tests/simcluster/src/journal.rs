@@ -30,6 +30,8 @@ pub(crate) struct Entry<'a> {
     pub version: &'a str,
     /// All headers.
     pub headers: &'a HeaderMap,
+    /// The request's id in the audit log.
+    pub audit_id: &'a str,
     /// Who made it, once authenticated.
     pub user: Option<&'a User>,
     /// Whom they act as.
@@ -61,7 +63,7 @@ impl Journal {
             .collect();
         let mut line = json!({
             "id": id, "method": entry.method, "target": entry.target, "version": entry.version, "headers": headers,
-            "user": entry.user, "impersonated": entry.impersonated,
+            "auditId": entry.audit_id, "user": entry.user, "impersonated": entry.impersonated,
         });
         if !entry.body.is_empty() {
             line["body"] = json!(BASE64.encode(entry.body));

@@ -9,10 +9,13 @@
 //! # }
 //! ```
 
+mod accounts;
 mod auth;
+mod authn;
 mod body;
 mod cluster;
 mod discovery;
+mod eks;
 mod exec;
 mod fields;
 mod handler;
@@ -48,14 +51,20 @@ mod watch;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use auth::Token;
+pub use eks::{EksConfig, EksUser};
 
+use accounts::ServiceAccounts;
 use auth::Tokens;
+use authn::Authenticator;
 use cluster::Cluster;
+use eks::Eks;
 use journal::Journal;
 use openapi::Documents;
 use pki::Pki;
@@ -74,6 +83,10 @@ pub struct Config {
     pub log: Option<PathBuf>,
     /// Bearer tokens; the well-known ones when there are none.
     pub tokens: Vec<Token>,
+    /// Where the cluster is one of EKS.
+    pub eks: Option<EksConfig>,
+    /// The longest that a service account's token lives.
+    pub token_lifetime: Duration,
     /// How many secrets to make in the namespace `bulk`.
     pub bulk_secrets: usize,
     /// How many pods to make there.
@@ -109,6 +122,14 @@ pub enum Error {
     /// A certificate cannot be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// STS cannot be asked.
+    #[error("cannot use STS {address}: {why}")]
+    Sts {
+        /// Its address.
+        address: String,
+        /// Why.
+        why: String,
+    },
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -123,6 +144,8 @@ impl Default for Config {
             dir: std::env::temp_dir().join(format!("simcluster-{}", std::process::id())),
             log: None,
             tokens: Vec::new(),
+            eks: None,
+            token_lifetime: Duration::from_secs(86_400),
             bulk_secrets: 0,
             bulk_pods: 0,
         }
@@ -160,9 +183,12 @@ impl SimCluster {
         let store = Store::default();
         seed::fill(&store, config.bulk_secrets, config.bulk_pods);
         let shutdown = CancellationToken::new();
+        let eks = config.eks.as_ref().map(Eks::new).transpose()?;
+        let longest = config.token_lifetime.try_into().unwrap_or(SignedDuration::MAX);
+        let accounts = ServiceAccounts::new(longest);
         let cluster = Arc::new(Cluster {
             store,
-            tokens,
+            authenticator: Authenticator { tokens, accounts, eks },
             journal,
             openapi: Documents::default(),
             pods_dir,

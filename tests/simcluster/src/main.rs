@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
 use serde_json::json;
-use simcluster::{Config, SimCluster, Token};
+use simcluster::{Config, EksConfig, EksUser, SimCluster, Token};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A simulated Kubernetes API server that kubectl accepts. A test tool: it keeps nothing and guards nothing.
@@ -27,6 +28,21 @@ struct Arguments {
     /// Bearer token as TOKEN=user:group,group; may be repeated. Replaces the well-known ones.
     #[arg(long)]
     token: Vec<Token>,
+    /// The cluster is one of EKS, and this is its name there.
+    #[arg(long, value_name = "NAME", requires_all = ["sts", "sts_ca"])]
+    eks_cluster: Option<String>,
+    /// STS, as tokens of EKS name it: https://host:port.
+    #[arg(long, value_name = "URL", requires = "eks_cluster")]
+    sts: Option<http::Uri>,
+    /// The CA of its certificate.
+    #[arg(long, value_name = "FILE", requires = "eks_cluster")]
+    sts_ca: Option<PathBuf>,
+    /// Whom an IAM role or user is here, as ARN=name=group,group; may be repeated. {{SessionName}} stands for the session's.
+    #[arg(long, value_name = "MAPPING", requires = "eks_cluster")]
+    eks_user: Vec<EksUser>,
+    /// The longest that a service account's token lives, in seconds, whatever is asked for.
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    token_lifetime: u64,
     /// Secrets to make in the namespace "bulk".
     #[arg(long, default_value_t = 0)]
     bulk_secrets: usize,
@@ -40,12 +56,20 @@ async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
+    let eks = match (arguments.eks_cluster, arguments.sts, arguments.sts_ca) {
+        (Some(cluster), Some(sts), Some(sts_ca)) => {
+            Some(EksConfig { cluster, sts, sts_ca, users: arguments.eks_user })
+        }
+        _ => None,
+    };
     let cluster = SimCluster::start(Config {
         listen: arguments.listen,
         san: arguments.san,
         dir: arguments.dir,
         log: arguments.log,
         tokens: arguments.token,
+        eks,
+        token_lifetime: Duration::from_secs(arguments.token_lifetime),
         bulk_secrets: arguments.bulk_secrets,
         bulk_pods: arguments.bulk_pods,
     })

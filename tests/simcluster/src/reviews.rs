@@ -1,11 +1,10 @@
 //! Objects that are questions: who am I, may I, what is this token; and tokens of service accounts.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::accounts::{AUDIENCE, Wanted};
 use crate::auth::User;
 use crate::body::{Decoder, Validation};
 use crate::cluster::{Call, Cluster};
@@ -15,11 +14,14 @@ use crate::respond::{Body, Client};
 use crate::schema::schema;
 use crate::status::Status;
 
+/// The API server refuses to issue tokens for less.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(10);
+
 /// Answers a review.
 ///
 /// # Errors
 /// 400 and 415 for a body that is no review.
-pub(crate) fn serve(
+pub(crate) async fn serve(
     cluster: &Cluster,
     call: &Call,
     resource: &'static Resource,
@@ -34,9 +36,10 @@ pub(crate) fn serve(
             object::meta_mut(&mut review).insert("creationTimestamp".to_owned(), json!(object::now()));
             json!({"userInfo": call.user.to_value()})
         }
-        "tokenreviews" => match cluster.tokens.user(spec["token"].as_str().unwrap_or_default()) {
+        "tokenreviews" => match cluster.authenticator.token(spec["token"].as_str().unwrap_or_default()).await
+        {
             Some(user) => {
-                json!({"authenticated": true, "user": user.to_value(), "audiences": ["https://kubernetes.local"]})
+                json!({"authenticated": true, "user": user.to_value(), "audiences": [AUDIENCE]})
             }
             None => json!({"error": "[invalid bearer token, unknown]"}),
         },
@@ -47,10 +50,10 @@ pub(crate) fn serve(
     Ok(client.object(StatusCode::CREATED, resource, &review))
 }
 
-/// Answers a token request for a service account with an unsigned token that nothing accepts.
+/// Answers a token request for a service account.
 ///
 /// # Errors
-/// 400, 404, 415.
+/// 400, 404, 415, 422.
 pub(crate) fn token(
     cluster: &Cluster,
     call: &Call,
@@ -63,24 +66,28 @@ pub(crate) fn token(
     let api_version = "authentication.k8s.io/v1";
     let mut decoder = Decoder::of_kind("TokenRequest", api_version.to_owned(), object_type, Validation::Warn);
     let mut request = decoder.decode(&call.headers, &call.body)?;
-    let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
-    let expires = Timestamp::now() + SignedDuration::from_secs(seconds);
-    let metadata = json!({"name": name, "namespace": namespace, "uid": object::meta(&account, "uid"),
+    let lifetime = SignedDuration::from_secs(request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600));
+    if lifetime < SHORTEST {
+        let why =
+            format!("Invalid value: {}: may not specify a duration less than 10 minutes", lifetime.as_secs());
+        let cause = ("FieldValueInvalid", "spec.expirationSeconds".to_owned(), why);
+        return Err(Status::invalid_of("authentication.k8s.io", "TokenRequest", name, &[cause]));
+    }
+    let named: Vec<String> = request["spec"]["audiences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    let audiences = if named.is_empty() { vec![AUDIENCE.to_owned()] } else { named };
+    let uid = object::meta(&account, "uid");
+    let wanted = Wanted { namespace, name, uid, audiences: &audiences, lifetime };
+    let (token, expires) = cluster.authenticator.accounts.issue(&wanted, Timestamp::now());
+    request["metadata"] = json!({"name": name, "namespace": namespace, "uid": uid,
         "creationTimestamp": object::now()});
-    let claims = json!({
-        "aud": ["https://kubernetes.local"], "exp": expires.as_second(), "iss": "https://kubernetes.local",
-        "sub": format!("system:serviceaccount:{namespace}:{name}"),
-    });
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let token = format!(
-        "{}.{}.{}",
-        part(&json!({"alg": "RS256", "kid": "FAKE"})),
-        part(&claims),
-        URL_SAFE_NO_PAD.encode("FAKE-signature")
-    );
-    request["metadata"] = metadata;
-    request["spec"]["audiences"] = json!(["https://kubernetes.local"]);
-    request["spec"]["expirationSeconds"] = json!(seconds);
+    request["spec"]["audiences"] = json!(audiences);
+    request["spec"]["expirationSeconds"] = json!(lifetime.as_secs());
     request["status"] = json!({"token": token, "expirationTimestamp": object::timestamp(expires)});
     let typed = object::typed_as("TokenRequest", api_version, &request);
     Ok(client.foreign(StatusCode::CREATED, &typed, "authentication.v1.TokenRequest"))

@@ -171,21 +171,27 @@ impl Status {
         name: &str,
         causes: &[(&'static str, String, String)],
     ) -> Status {
+        Status::invalid_of(resource.group, resource.kind, name, causes)
+    }
+
+    /// The same of a kind that is not stored.
+    pub(crate) fn invalid_of(
+        group: &str,
+        kind: &str,
+        name: &str,
+        causes: &[(&'static str, String, String)],
+    ) -> Status {
         let each: Vec<String> =
             causes.iter().map(|(_, field, message)| format!("{field}: {message}")).collect();
         let all = if each.len() == 1 { each[0].clone() } else { format!("[{}]", each.join(", ")) };
-        let kind = if resource.group.is_empty() {
-            resource.kind.to_owned()
-        } else {
-            format!("{}.{}", resource.kind, resource.group)
-        };
+        let full = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let causes: Vec<Value> = causes
             .iter()
             .map(|(reason, field, message)| json!({"reason": reason, "message": message, "field": field}))
             .collect();
-        let mut details = details(name, resource.group, resource.kind);
+        let mut details = details(name, group, kind);
         details["causes"] = Value::Array(causes);
-        Status::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", format!("{kind} {name:?} is invalid: {all}"))
+        Status::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", format!("{full} {name:?} is invalid: {all}"))
             .with_details(details)
     }
 

@@ -1,0 +1,224 @@
+//! A real OpenID provider beside the gate, and a hand on its controls: `tests/oidc` as a process.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::process::{Running, wait_for};
+use crate::tools;
+
+/// How long any of its answers may take: a login is a dozen pages.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A running provider with the accounts alice, bob, carol and mallory; `tests/oidc/README.md` says what they are.
+#[derive(Debug)]
+pub struct OidcProvider {
+    issuer: String,
+    process: Mutex<Talk>,
+}
+
+/// The process, and how many of its lines were read.
+#[derive(Debug)]
+struct Talk {
+    process: Running,
+    read: usize,
+}
+
+/// How the provider is out of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// It is not.
+    None,
+    /// Nobody listens.
+    Refuse,
+    /// Connections are taken and nothing is answered.
+    Hang,
+    /// Everything is answered with 503.
+    Error,
+}
+
+/// What the token endpoint answered.
+#[derive(Clone)]
+pub struct Tokens {
+    /// The ID token.
+    pub id_token: String,
+    /// The access token.
+    pub access_token: String,
+    /// The refresh token, where `offline_access` was asked for.
+    pub refresh_token: Option<String>,
+}
+
+impl OidcProvider {
+    /// Starts it on a free port of loopback, with tokens that live for ten minutes.
+    ///
+    /// # Errors
+    /// When node or the provider's packages are not there, or it does not come up.
+    pub fn start() -> Result<Self> {
+        Self::with(&json!({}))
+    }
+
+    /// Starts it with these options; `tests/oidc/README.md` has them.
+    ///
+    /// # Errors
+    /// As [`OidcProvider::start`].
+    pub fn with(options: &Value) -> Result<Self> {
+        let mut command = Command::new(tools::node()?);
+        command.arg(tools::oidc_server()?).arg(options.to_string()).stdin(Stdio::piped());
+        let mut talk = Talk { process: Running::start(&mut command)?, read: 0 };
+        let issuer = talk.line()?["issuer"].as_str().context("the provider names no issuer")?.to_owned();
+        Ok(Self { issuer, process: Mutex::new(talk) })
+    }
+
+    /// `http://127.0.0.1:port`
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// An entry of the configuration's `identity.oidc` for the client `portcullis`.
+    #[must_use]
+    pub fn config(&self) -> Value {
+        json!({
+            "name": "corp",
+            "issuer": self.issuer,
+            "clientId": "portcullis",
+            "audiences": ["portcullis", "kubelogin"],
+            "scopes": ["profile", "email", "groups", "offline_access"],
+            "algorithms": ["RS256", "ES256"],
+            "usernameClaim": "email",
+            "groupsClaim": "groups",
+            // People are made by setpriv here, so that all of them are in the tests' own session.
+            "bindTo": "uid",
+        })
+    }
+
+    /// Logs in as `account` on the page for devices, and agrees; what the last page says.
+    ///
+    /// # Errors
+    /// When the provider takes no such code.
+    pub fn approve_device(&self, user_code: &str, account: &str) -> Result<String> {
+        let page = self.device(user_code, account, false)?;
+        ensure!(page.contains("successful"), "the provider says: {page}");
+        Ok(page)
+    }
+
+    /// Declines on the page for devices.
+    ///
+    /// # Errors
+    /// When the provider takes no such code.
+    pub fn deny_device(&self, user_code: &str) -> Result<String> {
+        let page = self.device(user_code, "alice", true)?;
+        ensure!(page.contains("interrupted"), "the provider says: {page}");
+        Ok(page)
+    }
+
+    /// What the page for devices says to a code, agreed to or not.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    pub fn device(&self, user_code: &str, account: &str, deny: bool) -> Result<String> {
+        let url = format!("{}/device?user_code={user_code}", self.issuer);
+        let shown = self.ask(&json!({ "do": "visit", "url": url, "account": account, "deny": deny }))?;
+        shown["page"].as_str().map(str::to_owned).with_context(|| format!("no page: {shown}"))
+    }
+
+    /// Opens an authorization URL as a browser does, logs in as `account` and agrees; where the browser is sent then.
+    ///
+    /// # Errors
+    /// When the login does not lead away from the provider.
+    pub fn browse(&self, url: &str, account: &str) -> Result<String> {
+        let shown = self.ask(&json!({ "do": "visit", "url": url, "account": account }))?;
+        shown["location"].as_str().map(str::to_owned).with_context(|| format!("it goes on nowhere: {shown}"))
+    }
+
+    /// A whole login of another client, as kubelogin makes it.
+    ///
+    /// # Errors
+    /// When the provider refuses.
+    pub fn tokens(&self, account: &str, client: &str) -> Result<Tokens> {
+        let granted = self.ask(&json!({ "do": "tokens", "account": account, "client": client }))?;
+        let token = |name: &str| granted[name].as_str().map(str::to_owned);
+        Ok(Tokens {
+            id_token: token("id_token").context("no ID token")?,
+            access_token: token("access_token").context("no access token")?,
+            refresh_token: token("refresh_token"),
+        })
+    }
+
+    /// Says something else of an account from now on.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    pub fn set_claims(&self, account: &str, claims: &Value) -> Result<()> {
+        self.ask(&json!({ "do": "account", "name": account, "claims": claims })).map(drop)
+    }
+
+    /// Refuses an account from now on, its refresh tokens too; or no longer.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    pub fn set_disabled(&self, account: &str, disabled: bool) -> Result<()> {
+        self.ask(&json!({ "do": "account", "name": account, "disabled": disabled })).map(drop)
+    }
+
+    /// Signs with new keys; the old ones stay published with `keep` only.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    pub fn rotate(&self, keep: bool) -> Result<()> {
+        self.ask(&json!({ "do": "rotate", "keep": keep })).map(drop)
+    }
+
+    /// Breaks it, or repairs it.
+    ///
+    /// # Errors
+    /// When its controls do not answer.
+    pub fn outage(&self, outage: Outage) -> Result<()> {
+        let mode = match outage {
+            Outage::None => "none",
+            Outage::Refuse => "refuse",
+            Outage::Hang => "hang",
+            Outage::Error => "error",
+        };
+        self.ask(&json!({ "do": "outage", "mode": mode })).map(drop)
+    }
+
+    /// How often it was asked: `GET /jwks`, `POST /token` …
+    ///
+    /// # Errors
+    /// When its controls do not answer.
+    pub fn requests(&self, what: &str) -> Result<u64> {
+        Ok(self.ask(&json!({ "do": "requests" }))?[what].as_u64().unwrap_or(0))
+    }
+
+    fn ask(&self, command: &Value) -> Result<Value> {
+        let mut talk = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let stdin = talk.process.child().stdin.as_mut().context("the provider's standard input is closed")?;
+        writeln!(stdin, "{command}").context("the provider is gone")?;
+        let answer = talk.line()?;
+        match answer.get("done") {
+            Some(done) => Ok(done.clone()),
+            None => bail!("the OpenID provider refused {command}: {}", answer["error"]),
+        }
+    }
+}
+
+impl Talk {
+    /// The next line of its standard output, once it is whole.
+    fn line(&mut self) -> Result<Value> {
+        let process = &mut self.process;
+        let read = self.read;
+        let line = wait_for("the OpenID provider", LIMIT, || {
+            let shown = process.stdout();
+            let whole = shown.split_inclusive('\n').nth(read).filter(|line| line.ends_with('\n'));
+            whole.map(|line| Some(line.to_owned())).or_else(|| process.ended().then_some(None))
+        })?;
+        let line = line.with_context(|| format!("the OpenID provider ended:\n{}", self.process.stderr()))?;
+        self.read += 1;
+        serde_json::from_str(&line).with_context(|| format!("the OpenID provider said {line:?}"))
+    }
+}

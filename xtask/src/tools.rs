@@ -1,0 +1,86 @@
+//! Finds, or installs, what the end-to-end tests run beside our own programs: an OpenID provider on Node, a PostgreSQL
+//! server, the aws CLI, moto. Where each of them is, `e2e::tools` knows; here is what to do when it is not.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use e2e::tools;
+
+use crate::{apt, step};
+
+/// Debian's Node and npm.
+const NODE: [&str; 2] = ["nodejs", "npm"];
+/// Debian's server. Its package also starts one of the machine's own, which the tests leave alone.
+const POSTGRES: [&str; 1] = ["postgresql"];
+/// What a virtual environment is made with.
+const PYTHON: [&str; 2] = ["python3", "python3-venv"];
+
+/// Everything that the tests need, installed if need be.
+///
+/// # Errors
+/// Naming what is missing and how to get it.
+pub(crate) fn ensure() -> Result<()> {
+    openid_provider().context("the tests log in at a real OpenID provider (npm's oidc-provider)")?;
+    postgres().context("the tests keep grants in a PostgreSQL of their own")?;
+    python().context("the tests get EKS tokens from the real aws CLI, and answer as AWS by moto")?;
+    step::note("an OpenID provider, PostgreSQL, the aws CLI and moto");
+    Ok(())
+}
+
+fn openid_provider() -> Result<()> {
+    if tools::in_path("node").is_none() || tools::in_path("npm").is_none() {
+        apt::install(&NODE)?;
+    }
+    tools::node()?;
+    if tools::oidc_server().is_err() {
+        let npm = tools::in_path("npm").context("npm is not in the path")?;
+        let mut ci = Command::new(npm);
+        ci.current_dir(tools::oidc()).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        step::quietly("Install the OpenID provider (npm ci in tests/oidc)", &mut ci)?;
+    }
+    tools::oidc_server().map(drop)
+}
+
+fn postgres() -> Result<()> {
+    if tools::postgres().is_err() {
+        apt::install(&POSTGRES)?;
+    }
+    tools::postgres().map(drop)
+}
+
+/// A virtual environment of both, where the path has not what serves: an aws CLI in root's home is none for engineers.
+fn python() -> Result<()> {
+    if tools::aws().is_ok() && tools::moto_server().is_ok() {
+        return Ok(());
+    }
+    if !makes_environments() {
+        apt::install(&PYTHON)?;
+    }
+    let home = tools::python();
+    let mut make = Command::new(python3());
+    make.args(["-m", "venv", "--clear"]).arg(&home);
+    step::quietly("Make a virtual environment of Python", &mut make)?;
+    let mut install = Command::new(home.join("bin/pip"));
+    install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    install.arg(tools::root().join("tests/e2e/requirements.txt"));
+    step::quietly("Install the aws CLI and moto", &mut install)?;
+    for program in ["bin/aws", "bin/moto_server"] {
+        let program = home.join(program);
+        ensure!(program.is_file(), "pip was content, but {} is not there", program.display());
+    }
+    tools::aws()?;
+    tools::moto_server().map(drop)
+}
+
+/// The system's Python before any other: everybody can run it.
+fn python3() -> PathBuf {
+    let system = Path::new("/usr/bin/python3");
+    let other = || tools::in_path("python3").unwrap_or_else(|| "python3".into());
+    if system.is_file() { system.to_owned() } else { other() }
+}
+
+fn makes_environments() -> bool {
+    let asked = Command::new(python3()).args(["-c", "import ensurepip, venv"]).output();
+    asked.is_ok_and(|asked| asked.status.success())
+}
