@@ -29,7 +29,7 @@ struct Store {
 fn matter(id: &str) -> Matter {
     Matter {
         id: id.to_owned(),
-        who: Person { issuer: "unix".into(), id: "1001".into(), name: "alice".into() },
+        who: Person { issuer: "unix".into(), id: "1001".into(), name: "alice".into(), account: None },
         role: "pod-admin".into(),
         target: "demo".into(),
         reason: Some("INC-7".into()),

@@ -11,6 +11,7 @@ use portcullis_access::{AccessConfig, read_yaml};
 use portcullis_credential::UpstreamConfig;
 use portcullis_identity::{Acceptance, Accepted, IdentityConfig};
 use portcullis_intercept::{GateConfig, Place, TargetName};
+use portcullis_notify::NotifyConfig;
 use portcullis_record::RecordConfig;
 use portcullis_tls::{Endpoint, Name, TargetNames};
 use serde::Deserialize;
@@ -34,6 +35,8 @@ struct RawConfig {
     roles: PathBuf,
     access: AccessConfig,
     record: RecordConfig,
+    #[serde(default)]
+    notify: NotifyConfig,
     #[serde(default)]
     limits: LimitsConfig,
 }
@@ -75,6 +78,7 @@ pub(crate) struct Config {
     pub(crate) roles: PathBuf,
     pub(crate) access: AccessConfig,
     pub(crate) record: RecordConfig,
+    pub(crate) notify: NotifyConfig,
     pub(crate) limits: LimitsConfig,
 }
 
@@ -141,6 +145,7 @@ impl Config {
             roles: raw.roles,
             access: AccessConfig { targets: names, ..raw.access },
             record: raw.record,
+            notify: raw.notify,
             limits: raw.limits,
         })
     }

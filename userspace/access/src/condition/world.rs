@@ -123,6 +123,8 @@ impl<'a> World<'a> {
                 Method::Oidc => "oidc",
                 Method::BearerJwt => "bearerJwt",
                 Method::EksToken => "eksToken",
+                Method::Link => "link",
+                Method::Webhook => "webhook",
             }),
             _ => return None,
         })

@@ -3,6 +3,7 @@
 mod parts;
 mod reload;
 mod sync;
+mod telling;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -49,9 +50,9 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
 
-    let parts = Parts::assemble(&config)?;
+    let parts = Parts::assemble(&config).await?;
     let listening_to_commands = control::listen(socket)?;
-    let Parts { proxy, listeners, access, commands, routes } = parts;
+    let Parts { proxy, listeners, access, commands, routes, notify } = parts;
     let reloader = Reloader::new(config_path, config, Arc::clone(&access), routes);
 
     let workers =
@@ -61,6 +62,10 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     tokio::spawn(control::serve(listening_to_commands, Arc::new(commands)));
     tokio::spawn(keep_fresh(Arc::clone(&access)));
     tokio::spawn(tick(Arc::clone(&proxy)));
+    if let Some(server) = notify.server {
+        tokio::spawn(server.run(drain.clone()));
+    }
+    tokio::spawn(notify.notifier.run(access.revisions(), drain.clone()));
     let listening = portcullis_proxy::listen(
         Arc::clone(&proxy),
         async || listeners.accept().await,

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use listenfd::ListenFd;
-use portcullis_access::{Access, SystemClock, load_roles};
+use portcullis_access::{Access, Clock, SystemClock, load_roles};
 use portcullis_identity::{Identities, Nss, UnixSource};
 use portcullis_intercept::Listeners;
 use portcullis_intercept::gate::{self, Gate};
 use portcullis_mask::{MaskKey, Profile};
+use portcullis_notify::{Decider, Notifier, Notify, Outbox, Server};
 use portcullis_proxy::{Counts, Denials, Holds, Limits, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
 
 use super::sync::{ByName, Routes};
+use super::telling::Telling;
 use crate::config::Config;
 use crate::control::{Commands, TrustAnchor};
 
@@ -27,11 +29,19 @@ pub(super) struct Parts {
     pub(super) access: Arc<Access>,
     pub(super) commands: Commands,
     pub(super) routes: Arc<Routes>,
+    pub(super) notify: Notifying,
+}
+
+/// Telling approvers, and hearing from them.
+pub(super) struct Notifying {
+    pub(super) notifier: Notifier,
+    /// Where something is configured to be answered.
+    pub(super) server: Option<Server>,
 }
 
 impl Parts {
     /// Opens or makes every part. Nothing is served unless all of it is there.
-    pub(super) fn assemble(config: &Config) -> Result<Self> {
+    pub(super) async fn assemble(config: &Config) -> Result<Self> {
         let Gate { attestor, targets, exemptions, .. } = gate::open(&config.gate)?;
         let state = &config.state_dir;
         prepare(state)?;
@@ -66,13 +76,26 @@ impl Parts {
             denials: Denials::default(),
             counts: Counts::default(),
         };
+        let notify = Notifying::prepare(config, &access, &identities).await.context("notify")?;
         Ok(Self {
+            notify,
             proxy: Arc::new(proxy),
             listeners,
             commands: Commands::new(Arc::clone(&access), identities, trust, remembered),
             access,
             routes,
         })
+    }
+}
+
+impl Notifying {
+    async fn prepare(config: &Config, access: &Arc<Access>, identities: &Arc<Identities>) -> Result<Self> {
+        let notify = Arc::new(Notify::load(&config.notify, &config.state_dir)?);
+        let telling = Arc::new(Telling::new(Arc::clone(access), Arc::clone(identities)));
+        let (outbox, decider): (Arc<dyn Outbox>, Arc<dyn Decider>) = (telling.clone(), telling);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let notifier = Notifier::new(&notify, &outbox, &clock, &hostname()?)?;
+        Ok(Self { notifier, server: Server::bind(&notify, &decider, &clock).await? })
     }
 }
 

@@ -57,9 +57,12 @@ impl Reloader {
         if config.identity != self.running.identity
             || config.access != access
             || config.record != self.running.record
+            || config.notify != self.running.notify
             || config.limits != self.running.limits
         {
-            tracing::warn!("changes of identity, access, record and limits take effect with the next start");
+            tracing::warn!(
+                "changes of identity, access, record, notify and limits take effect with the next start"
+            );
         }
         let config = Config { gate: self.running.gate.clone(), ..config };
         self.routes.replace(&config, targets)?;
