@@ -438,3 +438,24 @@ async fn logout_goes_without_the_provider() {
     assert!(!stage.is_alice(ALICE, SESSION).await);
 }
 
+
+#[tokio::test]
+async fn a_client_proves_itself_as_the_provider_wants() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "s3cret:/\n").unwrap();
+    let more = format!("  clientSecretFile: {}\n", secret.path().display());
+    for (methods, header, field) in [
+        (json!(null), true, false),
+        (json!(["client_secret_post", "client_secret_basic"]), true, false),
+        (json!(["client_secret_post"]), false, true),
+    ] {
+        let stage = Stage::with(&more, "").await;
+        *stage.issuer.state.discovery.lock().unwrap() =
+            json!({ "token_endpoint_auth_methods_supported": methods });
+        stage.log_in(ALICE, "alice", json!({})).await.unwrap();
+        let proofs = stage.issuer.state.client_proofs.lock().unwrap().clone();
+        // portcullis:s3cret%3A%2F
+        let basic = header.then(|| "Basic cG9ydGN1bGxpczpzM2NyZXQlM0ElMkY=".to_owned());
+        assert_eq!(proofs, [(basic, field.then(|| "s3cret:/".to_owned()))]);
+    }
+}
