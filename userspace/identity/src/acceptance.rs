@@ -112,7 +112,10 @@ mod tests {
             let error = serde_json::from_str::<Acceptance>(json).unwrap().check().unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
-        serde_json::from_str::<Acceptance>(r#"{"anyOf": ["bearer", "eks", "unix"]}"#).unwrap().check().unwrap();
+        serde_json::from_str::<Acceptance>(r#"{"anyOf": ["bearer", "eks", "unix"]}"#)
+            .unwrap()
+            .check()
+            .unwrap();
         assert!(serde_json::from_str::<Acceptance>(r#"{"anyOf": ["header"]}"#).is_err());
         assert!(serde_json::from_str::<Acceptance>(r#"{"anyOf": ["unix"], "allOf": ["unix"]}"#).is_err());
     }

@@ -65,7 +65,10 @@ impl People {
                 let of_issuer = accounts.entry(issuer.clone()).or_default();
                 if let Some(other) = of_issuer.insert(id.clone(), Arc::clone(&entry)) {
                     let other = &other.name;
-                    return Err(bad(name, format!("the account {id:?} of {issuer:?} is {other:?}'s already")));
+                    return Err(bad(
+                        name,
+                        format!("the account {id:?} of {issuer:?} is {other:?}'s already"),
+                    ));
                 }
             }
         }
@@ -131,9 +134,13 @@ mod tests {
 
     #[test]
     fn an_account_becomes_the_person_and_brings_its_groups() {
-        let people = People::new(&[alice(vec![account("unix", "1001"), account("https://idp", "00u1")])]).unwrap();
+        let people =
+            People::new(&[alice(vec![account("unix", "1001"), account("https://idp", "00u1")])]).unwrap();
         let person = people.person(subject("https://idp", "00u1", "a.smith"));
-        assert_eq!((person.issuer.as_str(), person.id.as_str(), person.name.as_str()), ("people", "alice", "alice"));
+        assert_eq!(
+            (person.issuer.as_str(), person.id.as_str(), person.name.as_str()),
+            ("people", "alice", "alice")
+        );
         assert_eq!(person.groups, BTreeSet::from(["dev".to_owned(), "staff".to_owned()]));
         assert_eq!(person.account, Some(account("https://idp", "00u1")));
         let stranger = subject("unix", "00u1", "x");

@@ -130,7 +130,9 @@ fn value(text: &str, next: Next) -> String {
             None => REDACTED.to_owned(),
         },
         Next::Header => match text.split_once(':') {
-            Some((name, rest)) if is_secret_header(name) || is_credential(rest) => format!("{name}: {REDACTED}"),
+            Some((name, rest)) if is_secret_header(name) || is_credential(rest) => {
+                format!("{name}: {REDACTED}")
+            }
             Some(_) => text.to_owned(),
             None => REDACTED.to_owned(),
         },

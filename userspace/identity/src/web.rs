@@ -12,8 +12,8 @@ use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Certificate, RequestBuilder, Url, redirect};
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
 use crate::IdentityError;
+use crate::secret::Secret;
 
 /// Discovery documents, key sets, token answers and STS's are a few KiB.
 const MAX_BODY: usize = 512 * 1024;
@@ -161,7 +161,11 @@ pub(crate) fn secure_url(text: &str) -> Result<Url, String> {
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&url) => {}
-        _ => return Err(format!("{text:?} must begin with https:// (http:// is for loopback addresses alone)")),
+        _ => {
+            return Err(format!(
+                "{text:?} must begin with https:// (http:// is for loopback addresses alone)"
+            ));
+        }
     }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(format!("a user, a password or a fragment has no place in the URL of {}", host(&url)));
@@ -184,9 +188,7 @@ fn host(url: &Url) -> String {
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate>, IdentityError> {
-    let bad = |why: String| {
-        IdentityError::Config(format!("certificateAuthority {}: {why}", path.display()))
-    };
+    let bad = |why: String| IdentityError::Config(format!("certificateAuthority {}: {why}", path.display()));
     let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
     let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| bad(reasons(error)))?;
     if certificates.is_empty() {
@@ -221,7 +223,9 @@ mod tests {
 
     #[test]
     fn tls_to_everything_but_loopback() {
-        for url in ["https://idp.example.com", "http://127.0.0.1:80/x", "http://[::1]:8080", "http://localhost"] {
+        for url in
+            ["https://idp.example.com", "http://127.0.0.1:80/x", "http://[::1]:8080", "http://localhost"]
+        {
             secure_url(url).unwrap();
         }
         for url in [

@@ -22,9 +22,15 @@ pub(super) struct Arn {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Resource {
-    Role { name: String, session: Option<String> },
+    Role {
+        name: String,
+        session: Option<String>,
+    },
     /// `user/…`, `federated-user/…` or `root`, as it stands.
-    Other { service: String, resource: String },
+    Other {
+        service: String,
+        resource: String,
+    },
 }
 
 /// Who is whom.
@@ -49,8 +55,7 @@ impl Arn {
         if !partition_ok || account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let other =
-            || Resource::Other { service: service.to_owned(), resource: resource.to_owned() };
+        let other = || Resource::Other { service: service.to_owned(), resource: resource.to_owned() };
         let resource = match (service, resource.split_once('/')) {
             ("iam", None) if resource == "root" => other(),
             ("iam", Some(("user", path))) if path.split('/').all(is_name) => other(),
@@ -115,7 +120,9 @@ impl Mapping {
             for label in entry.groups.iter().chain([&entry.name]) {
                 check_label(label).map_err(|problem| bad(&format!("{label:?} {problem}")))?;
                 if is_system(label) {
-                    return Err(bad(&format!("{label:?}: names and groups that begin with system: are Kubernetes' own")));
+                    return Err(bad(&format!(
+                        "{label:?}: names and groups that begin with system: are Kubernetes' own"
+                    )));
                 }
             }
             if by_arn.insert(arn.canonical(), entry.clone()).is_some() {
@@ -123,7 +130,9 @@ impl Mapping {
             }
         }
         if by_arn.is_empty() {
-            return Err(IdentityError::Config("eks.mapping: it is empty, so that nobody could get in".to_owned()));
+            return Err(IdentityError::Config(
+                "eks.mapping: it is empty, so that nobody could get in".to_owned(),
+            ));
         }
         Ok(Self { by_arn })
     }
@@ -222,7 +231,10 @@ mod tests {
             (vec![entry("arn:aws:iam::111122223333:user/bob", "{{SessionName}}")], "only roles"),
             (vec![entry(ROLE, "system:{{SessionName}}")], "Kubernetes' own"),
             (vec![entry(ROLE, "x"), entry("arn:aws:iam::111122223333:role/path/Dev", "y")], "twice"),
-            (vec![ArnMapping { groups: vec!["system:masters".into()], ..entry(ROLE, "x") }], "Kubernetes' own"),
+            (
+                vec![ArnMapping { groups: vec!["system:masters".into()], ..entry(ROLE, "x") }],
+                "Kubernetes' own",
+            ),
         ] {
             let error = Mapping::new(&entries).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");

@@ -81,9 +81,8 @@ pub(super) struct PresignedUrl {
 
 impl Hosts {
     pub(super) fn new(endpoints: &[String]) -> Result<Self, IdentityError> {
-        let bad = |endpoint: &str, why: &str| {
-            IdentityError::Config(format!("eks.endpoints: {endpoint:?}: {why}"))
-        };
+        let bad =
+            |endpoint: &str, why: &str| IdentityError::Config(format!("eks.endpoints: {endpoint:?}: {why}"));
         let mut configured = Vec::new();
         for endpoint in endpoints {
             let url = Url::parse(endpoint).map_err(|error| bad(endpoint, &error.to_string()))?;
@@ -246,7 +245,8 @@ fn amz_date(text: &str) -> Option<Timestamp> {
         return None;
     }
     // By bytes, so that a character of several cannot be cut in two.
-    let part = |text: &str, from, to| text.get(from..to).and_then(decimal).and_then(|n| i16::try_from(n).ok());
+    let part =
+        |text: &str, from, to| text.get(from..to).and_then(decimal).and_then(|n| i16::try_from(n).ok());
     let small = |text: &str, from, to| part(text, from, to).and_then(|n| i8::try_from(n).ok());
     let (year, month, day) = (part(date, 0, 4)?, small(date, 4, 6)?, small(date, 6, 8)?);
     let (hour, minute, second) = (small(time, 0, 2)?, small(time, 2, 4)?, small(time, 4, 6)?);
@@ -321,7 +321,10 @@ mod tests {
             "sts.eusc-de-east-1.amazonaws.eu",
         ] {
             let url = parse(&format!("https://{host}/?{}", query())).unwrap();
-            assert_eq!((url.host(), url.until().to_string().as_str()), (Host::Public, "2026-11-25T12:05:00Z"));
+            assert_eq!(
+                (url.host(), url.until().to_string().as_str()),
+                (Host::Public, "2026-11-25T12:05:00Z")
+            );
         }
         let private = parse(&format!("{ENDPOINT}/?{}", query())).unwrap();
         assert_eq!(private.host(), Host::Configured);

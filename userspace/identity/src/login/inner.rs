@@ -79,7 +79,8 @@ impl Inner {
         let admitted = async {
             let id_token = tokens.id_token.take().ok_or(LoginError::NoIdToken)?;
             let token = Unverified::parse(id_token.reveal()).map_err(LoginError::Token)?;
-            let verified = verify(&token, issuer, Purpose::Login { nonce }).await.map_err(LoginError::Token)?;
+            let verified =
+                verify(&token, issuer, Purpose::Login { nonce }).await.map_err(LoginError::Token)?;
             let subject = self.admit(issuer, &verified, pending.seat.uid).await?;
             Ok::<_, IdentityError>((subject, verified))
         };
@@ -100,7 +101,12 @@ impl Inner {
     }
 
     /// Whether a token's person may use the account of `uid`, and who they are.
-    pub(super) async fn admit(&self, issuer: &Issuer, verified: &Verified, uid: Uid) -> Result<Subject, IdentityError> {
+    pub(super) async fn admit(
+        &self,
+        issuer: &Issuer,
+        verified: &Verified,
+        uid: Uid,
+    ) -> Result<Subject, IdentityError> {
         let person = &verified.person;
         let account = Subject {
             issuer: issuer.issuer.clone(),

@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, LoginError, Seat};
-use crate::oidc::{Grant, Issuer, Purpose, TokenError, TokenRefusal, Tokens, Unverified, Verified, request_tokens, verify};
+use crate::oidc::{
+    Grant, Issuer, Purpose, TokenError, TokenRefusal, Tokens, Unverified, Verified, request_tokens, verify,
+};
 use crate::secret::Secret;
 use crate::{IdentityError, Subject};
 
@@ -96,7 +98,9 @@ impl Live {
     ) {
         let before = self.logins.remove(&seat);
         let ended = match before {
-            Some(before) if before.subject.issuer == subject.issuer && before.subject.id == subject.id => before.ended,
+            Some(before) if before.subject.issuer == subject.issuer && before.subject.id == subject.id => {
+                before.ended
+            }
             Some(before) => {
                 before.ended.cancel();
                 CancellationToken::new()
@@ -214,10 +218,13 @@ impl Inner {
         let grant = Grant::Refresh { token: &renewal.token };
         let tokens = request_tokens(issuer, grant).await.map_err(classify)?;
         let id_token = self.keep_rotated(renewal, tokens).await?;
-        let id_token = id_token.ok_or_else(|| NotRenewed::Never("the provider gave no new ID token".to_owned()))?;
+        let id_token =
+            id_token.ok_or_else(|| NotRenewed::Never("the provider gave no new ID token".to_owned()))?;
         let purpose = Purpose::Refresh { nonce: renewal.nonce.as_ref() };
         let refused = |refusal: TokenRefusal| match refusal {
-            TokenRefusal::Keys(_) | TokenRefusal::UnknownKeyTooSoon { .. } => NotRenewed::Later(refusal.to_string()),
+            TokenRefusal::Keys(_) | TokenRefusal::UnknownKeyTooSoon { .. } => {
+                NotRenewed::Later(refusal.to_string())
+            }
             _ => NotRenewed::Never(refusal.to_string()),
         };
         let token = Unverified::parse(id_token.reveal()).map_err(refused)?;
@@ -228,13 +235,19 @@ impl Inner {
         }
         match self.admit(issuer, &verified, renewal.seat.uid).await {
             Ok(subject) => Ok((subject, verified.until)),
-            Err(error @ IdentityError::OtherPerson { .. }) => Err(NotRenewed::SomebodyElse(error.to_string())),
+            Err(error @ IdentityError::OtherPerson { .. }) => {
+                Err(NotRenewed::SomebodyElse(error.to_string()))
+            }
             Err(error) => Err(NotRenewed::Later(error.to_string())),
         }
     }
 
     /// Providers that rotate refresh tokens take each once: the new one is kept whatever becomes of the ID token.
-    async fn keep_rotated(&self, renewal: &Renewal, mut tokens: Tokens) -> Result<Option<Secret>, NotRenewed> {
+    async fn keep_rotated(
+        &self,
+        renewal: &Renewal,
+        mut tokens: Tokens,
+    ) -> Result<Option<Secret>, NotRenewed> {
         let id_token = tokens.id_token.take();
         let mut orphan = None;
         match self.live().current(renewal) {
@@ -259,7 +272,9 @@ impl Inner {
 
 fn classify(error: TokenError) -> NotRenewed {
     match &error {
-        TokenError::Web(_) | TokenError::Keys(_) | TokenError::NoEndpoint => NotRenewed::Later(error.to_string()),
+        TokenError::Web(_) | TokenError::Keys(_) | TokenError::NoEndpoint => {
+            NotRenewed::Later(error.to_string())
+        }
         TokenError::Refused { code, .. }
             if matches!(code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down") =>
         {

@@ -105,7 +105,8 @@ impl Logins {
         let offered = endpoints.device.as_ref().filter(|_| endpoints.token.is_some());
         let url = offered.ok_or_else(|| not_offered(issuer, "login with a device code"))?;
         let form = vec![("scope", issuer.scopes.as_str())];
-        let answer = post(issuer, &endpoints, url, form).await.map_err(|e| LoginError::Provider(e.to_string()))?;
+        let answer =
+            post(issuer, &endpoints, url, form).await.map_err(|e| LoginError::Provider(e.to_string()))?;
         let answer: DeviceAnswer = read(&answer, "a device code").map_err(LoginError::from)?;
 
         // What is shown in a terminal must not be able to write to it.
@@ -113,7 +114,8 @@ impl Logins {
             Ok(url) => Ok(String::from(url)),
             Err(_) => Err(LoginError::Answer("a verification URI that is no web address")),
         };
-        if answer.user_code.is_empty() || !answer.user_code.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        if answer.user_code.is_empty() || !answer.user_code.chars().all(|c| c.is_ascii_graphic() || c == ' ')
+        {
             return Err(LoginError::Answer("a user code that cannot be shown").into());
         }
         let now = (self.inner.clock)();

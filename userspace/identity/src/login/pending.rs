@@ -8,9 +8,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{LoginError, Seat};
+use crate::Uid;
 use crate::oidc::Issuer;
 use crate::secret::Secret;
-use crate::Uid;
 
 /// More of one uid, and its oldest is forgotten: somebody who interrupts and begins again is not kept out.
 const MAX_OF_UID: usize = 4;
@@ -76,8 +76,12 @@ impl Waiting {
             return Err(LoginError::TooMany);
         }
         let id = Secret::random().reveal().to_owned();
-        let slot =
-            Slot { seat: pending.seat, expires: pending.expires, begun: now, state: State::Waiting(Box::new(pending)) };
+        let slot = Slot {
+            seat: pending.seat,
+            expires: pending.expires,
+            begun: now,
+            state: State::Waiting(Box::new(pending)),
+        };
         slots.insert(id.clone(), slot);
         Ok(id)
     }
@@ -91,9 +95,7 @@ impl Waiting {
             return Err(LoginError::NotYours);
         }
         match std::mem::replace(&mut slot.state, State::Busy) {
-            State::Waiting(pending) => {
-                Ok(Taken { waiting: self, id: id.to_owned(), pending: Some(pending) })
-            }
+            State::Waiting(pending) => Ok(Taken { waiting: self, id: id.to_owned(), pending: Some(pending) }),
             State::Busy => Err(LoginError::Busy),
             State::Used => {
                 slot.state = State::Used;

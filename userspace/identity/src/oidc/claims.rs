@@ -173,16 +173,18 @@ mod tests {
 
     use super::*;
 
-    fn map(value: Value) -> Map<String, Value> {
+    fn map(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
+    #[allow(clippy::needless_pass_by_value)] // `json!(…)` reads best as it is
     fn groups_of(path: &str, value: Value) -> Result<BTreeSet<String>, TokenRefusal> {
-        groups(&ClaimPath::new(path).unwrap(), &map(value))
+        groups(&ClaimPath::new(path).unwrap(), &map(&value))
     }
 
+    #[allow(clippy::needless_pass_by_value)]
     fn name_of(path: &str, value: Value) -> Result<String, TokenRefusal> {
-        name(&ClaimPath::new(path).unwrap(), &map(value))
+        name(&ClaimPath::new(path).unwrap(), &map(&value))
     }
 
     #[test]
@@ -201,7 +203,8 @@ mod tests {
 
     #[test]
     fn groups_of_another_type_are_not_no_groups() {
-        for value in [json!(null), json!(7), json!({"a": "b"}), json!(["a", 7]), json!([""]), json!(["a\n"])] {
+        for value in [json!(null), json!(7), json!({"a": "b"}), json!(["a", 7]), json!([""]), json!(["a\n"])]
+        {
             let refusal = groups_of("groups", json!({ "groups": value })).unwrap_err();
             assert!(matches!(refusal, TokenRefusal::Claim { .. }), "{refusal}");
         }

@@ -147,7 +147,10 @@ impl Issuer {
         }
         let audiences = config.audiences.clone().unwrap_or_else(|| vec![config.client_id.clone()]);
         if audiences.is_empty() || audiences.iter().any(String::is_empty) {
-            return Err(bad("audiences", "an empty list, or an empty audience, would let nobody in: leave it out"));
+            return Err(bad(
+                "audiences",
+                "an empty list, or an empty audience, would let nobody in: leave it out",
+            ));
         }
         if config.algorithms.is_empty() {
             return Err(bad("algorithms", "no token could be believed"));
@@ -191,7 +194,10 @@ impl Issuer {
 
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issuer").field("name", &self.name).field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("Issuer")
+            .field("name", &self.name)
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -223,7 +229,10 @@ impl fmt::Display for Algorithm {
 
 impl Default for KeysConfig {
     fn default() -> Self {
-        Self { refresh_at_most_every: SignedDuration::from_secs(30), stale_for: SignedDuration::from_hours(1) }
+        Self {
+            refresh_at_most_every: SignedDuration::from_secs(30),
+            stale_for: SignedDuration::from_hours(1),
+        }
     }
 }
 

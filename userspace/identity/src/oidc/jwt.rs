@@ -228,7 +228,9 @@ fn check_audience(
         // Beside one audience, `azp` names the client that asked for the token on that audience's behalf.
         None => Ok(()),
         Some(Value::String(party)) if ours && party == client => Ok(()),
-        Some(Value::String(party)) if !ours && (found.len() == 1 || known(party) || party == client) => Ok(()),
+        Some(Value::String(party)) if !ours && (found.len() == 1 || known(party) || party == client) => {
+            Ok(())
+        }
         Some(Value::String(party)) => Err(TokenRefusal::AuthorizedParty(format!("{:?}", shown(party)))),
         Some(_) => Err(claim("azp", "is not a text")),
     }
@@ -359,10 +361,7 @@ mod tests {
         check(json!({"exp": 2_000.5, "iat": 900.25})).unwrap();
         let late = check(json!({"exp": 2_000, "iat": 900, "nbf": 1_061}));
         assert!(matches!(late, Err(TokenRefusal::NotYet(_))));
-        assert!(matches!(
-            check(json!({"exp": 2_000, "iat": 1_061})),
-            Err(TokenRefusal::IssuedInFuture(_))
-        ));
+        assert!(matches!(check(json!({"exp": 2_000, "iat": 1_061})), Err(TokenRefusal::IssuedInFuture(_))));
         for claims in [
             json!({"iat": 1}),
             json!({"exp": 2_000}),

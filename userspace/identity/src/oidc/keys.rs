@@ -210,8 +210,7 @@ impl Provider {
     async fn discover(&self, now: Timestamp) -> Result<Endpoints, KeysError> {
         let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let url = self.endpoint("issuer", &url)?;
-        let document: Discovery =
-            self.web.get(&url, HeaderMap::new()).await?.json("a discovery document")?;
+        let document: Discovery = self.web.get(&url, HeaderMap::new()).await?.json("a discovery document")?;
         if document.issuer != self.issuer {
             return Err(KeysError::OtherIssuer { expected: self.issuer.clone(), found: document.issuer });
         }

@@ -110,14 +110,20 @@ async fn a_key_of_another_kind_or_use_verifies_nothing() {
     for kid in ["rsa", "enc"] {
         stage.clock.pass(31);
         let refusal = stage.refusal(&other.jwt(kid, &claims)).await;
-        assert!(matches!(refusal, TokenRefusal::UnknownKey { .. } | TokenRefusal::UnknownKeyTooSoon { .. }), "{refusal}");
+        assert!(
+            matches!(refusal, TokenRefusal::UnknownKey { .. } | TokenRefusal::UnknownKeyTooSoon { .. }),
+            "{refusal}"
+        );
     }
     // Somebody else's key under the known kid
     assert_eq!(stage.refusal(&other.jwt("one", &claims)).await, TokenRefusal::Signature);
     // The token brings its own key
     let header = json!({"alg": "ES256", "jwk": other.jwk("x"), "kid": "one"});
     let signature = other.jwt("one", &claims).rsplit_once('.').unwrap().1.to_owned();
-    assert_eq!(stage.refusal(&format!("{}.{signature}", unsigned(&header, &claims))).await, TokenRefusal::Signature);
+    assert_eq!(
+        stage.refusal(&format!("{}.{signature}", unsigned(&header, &claims))).await,
+        TokenRefusal::Signature
+    );
 }
 
 #[tokio::test]
@@ -136,7 +142,10 @@ async fn tokens_for_others_are_refused() {
     let token = stage.issuer.token("alice", json!({"aud": [CLIENT, "kubernetes"], "azp": CLIENT}));
     stage.identify(&token).await.unwrap();
     // Keycloak and others say in azp which client asked for a token of the one audience.
-    stage.identify(&stage.issuer.token("alice", json!({"aud": "kubernetes", "azp": "kubelogin"}))).await.unwrap();
+    stage
+        .identify(&stage.issuer.token("alice", json!({"aud": "kubernetes", "azp": "kubelogin"})))
+        .await
+        .unwrap();
     let missing = stage.refusal_of(json!({"aud": null})).await;
     assert!(matches!(missing, TokenRefusal::Claim { .. }), "{missing}");
 }
@@ -298,7 +307,10 @@ async fn groups_and_names_that_must_not_be() {
     let stage = Stage::new().await;
     let overage = json!({"groups": null, "_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {}}});
     assert_eq!(stage.refusal_of(overage).await, TokenRefusal::GroupOverage);
-    assert_eq!(stage.refusal_of(json!({"groups": null, "hasgroups": true})).await, TokenRefusal::GroupOverage);
+    assert_eq!(
+        stage.refusal_of(json!({"groups": null, "hasgroups": true})).await,
+        TokenRefusal::GroupOverage
+    );
     let odd = stage.refusal_of(json!({"groups": {"dev": true}})).await;
     assert!(matches!(odd, TokenRefusal::Claim { .. }), "{odd}");
     let none = stage.identify(&stage.issuer.token("alice", json!({"groups": null}))).await.unwrap();

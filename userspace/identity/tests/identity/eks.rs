@@ -220,10 +220,12 @@ async fn a_token_with_other_parameters_is_refused() {
 #[tokio::test]
 async fn what_is_no_token_is_refused() {
     let stage = Stage::new().await;
-    let refusal_of = async |token: &str| {
-        refusal(identify(&stage.identities, ALICE, Some(token), "{anyOf: [eks]}").await)
-    };
-    assert_eq!(refusal_of(&format!("{}{}", token(&stage.url()), "A".repeat(4096))).await, EksRefusal::TooLong);
+    let refusal_of =
+        async |token: &str| refusal(identify(&stage.identities, ALICE, Some(token), "{anyOf: [eks]}").await);
+    assert_eq!(
+        refusal_of(&format!("{}{}", token(&stage.url()), "A".repeat(4096))).await,
+        EksRefusal::TooLong
+    );
     for odd in ["k8s-aws-v1.", "k8s-aws-v1.!!!", "k8s-aws-v1.aHR0cHM6Ly9h=", "k8s-aws-v1._w"] {
         assert!(matches!(refusal_of(odd).await, EksRefusal::Malformed(_)), "{odd}");
     }
@@ -244,7 +246,8 @@ async fn answers_that_confirm_nothing_are_refused() {
     stage.sts.answer_with(Answer::Endless);
     let endless = refusal(stage.identify(&url).await);
     assert!(matches!(endless, EksRefusal::Sts(WebError::TooLarge { .. })), "{endless}");
-    for (status, json) in [(503, json!({})), (200, json!({})), (200, json!({"GetCallerIdentityResponse": 7}))] {
+    for (status, json) in [(503, json!({})), (200, json!({})), (200, json!({"GetCallerIdentityResponse": 7}))]
+    {
         stage.sts.answer_with(Answer::Raw(status, json));
         let odd = refusal(stage.identify(&url).await);
         assert!(matches!(odd, EksRefusal::Sts(_)), "{odd}");
@@ -273,12 +276,12 @@ async fn sessions_of_people_and_the_kernel_s_word_go_together() {
     let both = "{allOf: [unix, eks]}";
     assert_eq!(identify(&stage.identities, ALICE, Some(&url), both).await.unwrap().subject.issuer, "aws");
     let error = identify(&stage.identities, BOB, Some(&url), both).await.unwrap_err();
-    assert!(matches!(&error, IdentityError::Mismatch { first, second, .. } if first == "bob" && second == "alice"));
-
-    let people = format!(
-        "people:\n- name: ann\n  accounts: [{{issuer: aws, id: '{ARN}'}}]\n{}",
-        yaml(&stage.sts)
+    assert!(
+        matches!(&error, IdentityError::Mismatch { first, second, .. } if first == "bob" && second == "alice")
     );
+
+    let people =
+        format!("people:\n- name: ann\n  accounts: [{{issuer: aws, id: '{ARN}'}}]\n{}", yaml(&stage.sts));
     let identities = build(&people, &stage.clock);
     let identified = identify(&identities, BOB, Some(&url), "{anyOf: [eks]}").await.unwrap();
     assert_eq!((identified.subject.issuer.as_str(), identified.subject.id.as_str()), ("people", "ann"));

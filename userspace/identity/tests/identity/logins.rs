@@ -130,7 +130,8 @@ async fn a_browser_login_from_url_to_expiry() {
     let login = stage.logins().begin_browser(ALICE, &process(SESSION), Some("corp"), 45454).await.unwrap();
     assert_eq!(login.redirect_uri, "http://127.0.0.1:45454/callback");
     let (code, state) = stage.issuer.authorize(&login.authorization_url, "alice", json!({}));
-    let done = stage.logins().finish_browser(ALICE, &process(SESSION), &login.id, &code, &state).await.unwrap();
+    let done =
+        stage.logins().finish_browser(ALICE, &process(SESSION), &login.id, &code, &state).await.unwrap();
     assert_eq!(done.subject.name, "alice@example.com");
     let identified = stage.identify(ALICE, SESSION).await.unwrap();
 
@@ -265,7 +266,8 @@ async fn a_login_is_whose_who_began_it() {
         assert_eq!(error, LoginError::NotYours);
     }
     assert_eq!(login_error(stage.poll(ALICE, "x").await.unwrap_err()), LoginError::Unknown);
-    let error = logins.finish_browser(ALICE, &process(SESSION), &login.id, "code", "state").await.unwrap_err();
+    let error =
+        logins.finish_browser(ALICE, &process(SESSION), &login.id, "code", "state").await.unwrap_err();
     assert_eq!(login_error(error), LoginError::OtherFlow);
     assert_eq!(stage.token_requests(), 0);
     assert!(matches!(stage.poll(ALICE, &login.id).await.unwrap(), Polled::Done(_)), "it is still alice's");
@@ -330,7 +332,11 @@ async fn what_the_provider_answers_is_passed_on() {
     assert_eq!(login_error(stage.poll(ALICE, &login.id).await.unwrap_err()), LoginError::Expired);
     let login = stage.begin(ALICE).await;
     stage.clock.pass(600);
-    assert_eq!(login_error(stage.poll(ALICE, &login.id).await.unwrap_err()), LoginError::Unknown, "its time is over");
+    assert_eq!(
+        login_error(stage.poll(ALICE, &login.id).await.unwrap_err()),
+        LoginError::Unknown,
+        "its time is over"
+    );
 }
 
 #[tokio::test]
@@ -354,8 +360,10 @@ async fn a_browser_that_comes_back_from_elsewhere_is_refused() {
     // An ID token with another nonce, or none.
     for nonce in [json!("other"), json!(7)] {
         let login = begin().await.unwrap();
-        let (code, state) = stage.issuer.authorize(&login.authorization_url, "alice", json!({ "nonce": nonce }));
-        let error = logins.finish_browser(ALICE, &process(SESSION), &login.id, &code, &state).await.unwrap_err();
+        let (code, state) =
+            stage.issuer.authorize(&login.authorization_url, "alice", json!({ "nonce": nonce }));
+        let error =
+            logins.finish_browser(ALICE, &process(SESSION), &login.id, &code, &state).await.unwrap_err();
         assert_eq!(login_error(error), LoginError::Token(TokenRefusal::Nonce));
     }
 }
@@ -437,7 +445,6 @@ async fn logout_goes_without_the_provider() {
     assert!(out[0].not_revoked.as_ref().unwrap().contains("503"));
     assert!(!stage.is_alice(ALICE, SESSION).await);
 }
-
 
 #[tokio::test]
 async fn a_client_proves_itself_as_the_provider_wants() {

@@ -159,6 +159,9 @@ async fn unix_alone_is_as_before() {
         assert!(error.contains(why), "{error}");
         let attestation = crate::rig::attestation(ALICE, None);
         let accepted = crate::rig::accepted(acceptance);
-        identities.identify(&attestation, &Presented { bearer: Some("k8s-aws-v1.x") }, &accepted).await.unwrap_err();
+        identities
+            .identify(&attestation, &Presented { bearer: Some("k8s-aws-v1.x") }, &accepted)
+            .await
+            .unwrap_err();
     }
 }
