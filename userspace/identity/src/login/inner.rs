@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::live::{Live, Login, Renewal};
-use super::pending::{Pending, Waiting};
+use super::pending::{Pending, Taken, Waiting};
 use super::{LoggedIn, LoginError};
 use crate::oidc::{AccountRule, BindTo, Issuer, Purpose, Tokens, Unverified, Verified, revoke, verify};
 use crate::people::{People, same_person};
@@ -68,36 +68,39 @@ impl Inner {
         Ok(session.into_iter().chain([Seat { uid, session: None }]).collect())
     }
 
-    /// From tokens to a login at its seat.
+    /// From tokens to a login at its seat. Whatever comes of it, what was under way has served.
     pub(super) async fn complete(
         &self,
-        pending: &Pending,
-        nonce: Option<&Secret>,
+        mut taken: Taken<'_>,
+        nonce: Option<Secret>,
         mut tokens: Tokens,
     ) -> Result<LoggedIn, IdentityError> {
-        let issuer = &pending.issuer;
+        let Pending { seat, issuer, .. } = taken.pending()?;
+        let (seat, issuer) = (*seat, Arc::clone(issuer));
+        let id_token = tokens.id_token.take();
         let admitted = async {
-            let id_token = tokens.id_token.take().ok_or(LoginError::NoIdToken)?;
+            let id_token = id_token.ok_or(LoginError::NoIdToken)?;
             let token = Unverified::parse(id_token.reveal()).map_err(LoginError::Token)?;
-            let verified =
-                verify(&token, issuer, Purpose::Login { nonce }).await.map_err(LoginError::Token)?;
-            let subject = self.admit(issuer, &verified, pending.seat.uid).await?;
+            let purpose = Purpose::Login { nonce: nonce.as_ref() };
+            let verified = verify(&token, &issuer, purpose).await.map_err(LoginError::Token)?;
+            let subject = self.admit(&issuer, &verified, seat.uid).await?;
             Ok::<_, IdentityError>((subject, verified))
         };
-        let (subject, verified) = match admitted.await {
+        let admitted = admitted.await;
+        let served = taken.used().map_err(IdentityError::Login);
+        let (subject, verified) = match served.and(admitted) {
             Ok(admitted) => admitted,
             Err(error) => {
                 // Nobody may use them, so nobody shall be able to.
-                let _ = revoke_tokens(issuer, tokens.refresh_token, tokens.access_token).await;
+                let _ = revoke_tokens(&issuer, tokens.refresh_token, tokens.access_token).await;
                 return Err(error);
             }
         };
-        tracing::info!(%subject, issuer = %issuer.name, uid = %pending.seat.uid, "logged in");
+        tracing::info!(%subject, issuer = %issuer.name, uid = %seat.uid, "logged in");
         let mut live = self.live();
-        let now = (self.clock)();
-        live.insert(pending.seat, Arc::clone(issuer), (subject, &verified), nonce.cloned(), tokens, now);
+        live.insert(seat, issuer, (subject, &verified), nonce, tokens, (self.clock)());
         self.changed();
-        live.get(&[pending.seat]).map(Login::shown).ok_or(LoginError::Unknown.into())
+        live.get(&[seat]).map(Login::shown).ok_or(LoginError::Unknown.into())
     }
 
     /// Whether a token's person may use the account of `uid`, and who they are.

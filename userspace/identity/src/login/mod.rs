@@ -179,10 +179,7 @@ impl Logins {
             return Ok(Polled::Pending { after: interval.unsigned_abs() });
         }
         match tokens {
-            Ok(tokens) => {
-                let pending = taken.used()?;
-                inner.complete(&pending, None, tokens).await.map(Polled::Done)
-            }
+            Ok(tokens) => inner.complete(taken, None, tokens).await.map(Polled::Done),
             Err(error) => {
                 taken.give_up();
                 Err(LoginError::from(error).into())
@@ -259,20 +256,23 @@ impl Logins {
     ) -> Result<LoggedIn, IdentityError> {
         let inner = &*self.inner;
         let mut taken = inner.waiting.take(id, &inner.seats(uid, process)?, (inner.clock)())?;
-        if !matches!(taken.pending()?.flow, Flow::Browser { .. }) {
-            return Err(LoginError::OtherFlow.into());
-        }
-        let pending = taken.used()?;
+        let pending = taken.pending()?;
         let Flow::Browser { verifier, state: ours, nonce, redirect_uri } = &pending.flow else {
             return Err(LoginError::OtherFlow.into());
         };
         if !ours.is(state) {
+            taken.give_up();
             return Err(LoginError::State.into());
         }
-        let code = Secret::new(code.to_owned());
+        let (code, nonce) = (Secret::new(code.to_owned()), nonce.clone());
         let grant = Grant::Code { code: &code, redirect_uri, verifier };
-        let tokens = request_tokens(&pending.issuer, grant).await.map_err(LoginError::from)?;
-        inner.complete(&pending, Some(nonce), tokens).await
+        match request_tokens(&pending.issuer, grant).await {
+            Ok(tokens) => inner.complete(taken, Some(nonce), tokens).await,
+            Err(error) => {
+                taken.give_up();
+                Err(LoginError::from(error).into())
+            }
+        }
     }
 
     /// The login that counts for a process of `uid`, if there is one.
@@ -296,7 +296,9 @@ impl Logins {
         let ended = {
             let mut live = inner.live();
             let ended = live.remove(&seats);
-            inner.changed();
+            if !ended.is_empty() {
+                inner.changed();
+            }
             ended
         };
         let mut logged_out = Vec::new();

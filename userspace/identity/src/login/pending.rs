@@ -125,12 +125,14 @@ impl Taken<'_> {
         self.pending.as_deref_mut().ok_or(LoginError::Used)
     }
 
-    /// It has been completed, well or not, and cannot be again.
-    pub(super) fn used(mut self) -> Result<Box<Pending>, LoginError> {
-        if let Some(slot) = self.waiting.slots().get_mut(&self.id) {
-            slot.state = State::Used;
-        }
-        self.pending.take().ok_or(LoginError::Used)
+    /// It has been completed, well or not, and cannot be again. An error where it was forgotten meanwhile: somebody who
+    /// logged out is not logged in by what was under way.
+    pub(super) fn used(mut self) -> Result<(), LoginError> {
+        self.pending = None;
+        let mut slots = self.waiting.slots();
+        let slot = slots.get_mut(&self.id).ok_or(LoginError::Unknown)?;
+        slot.state = State::Used;
+        Ok(())
     }
 
     /// It has come to nothing.
@@ -203,6 +205,10 @@ mod tests {
         waiting.forget(&[seat(1)]);
         drop(taken);
         assert_eq!(waiting.take(&id, &[seat(1)], NOW).err(), Some(LoginError::Unknown));
+        let id = add(&waiting, &issuer, 1, NOW).unwrap();
+        let taken = waiting.take(&id, &[seat(1)], NOW).ok().unwrap();
+        waiting.forget(&[seat(1)]);
+        assert_eq!(taken.used(), Err(LoginError::Unknown));
     }
 
     #[test]
