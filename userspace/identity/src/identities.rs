@@ -341,7 +341,7 @@ fn agree(
         (one, other) => one.or(other),
     };
     // A login is the one thing that ends early, and there is at most one among these.
-    let ended = if first == SourceKind::Oidc { before.ended } else { next.ended };
+    let ended = if kind == SourceKind::Oidc { next.ended } else { before.ended };
     Ok(Identified { subject: next.subject, until, ended })
 }
 

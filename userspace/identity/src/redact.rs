@@ -130,13 +130,16 @@ fn value(text: &str, next: Next) -> String {
             None => REDACTED.to_owned(),
         },
         Next::Header => match text.split_once(':') {
-            Some((name, _)) if is_secret_header(name) => format!("{name}: {REDACTED}"),
+            Some((name, rest)) if is_secret_header(name) || is_credential(rest) => {
+                format!("{name}: {REDACTED}")
+            }
             Some(_) => text.to_owned(),
             None => REDACTED.to_owned(),
         },
         Next::UserInfo => match text.split_once(':') {
-            Some((user, _)) => format!("{user}:{REDACTED}"),
-            None => text.to_owned(),
+            Some((user, _)) if !is_credential(user) => format!("{user}:{REDACTED}"),
+            _ if is_credential(text) => REDACTED.to_owned(),
+            _ => text.to_owned(),
         },
         Next::Plain => plain(text),
     }
@@ -188,10 +191,10 @@ fn mentions_secret_payload(text: &str) -> bool {
         || (text.contains("data:") && text.contains(['{', '\n']))
 }
 
-/// A value that is a credential wherever it stands: a JWT (RFC 7519: three base64url parts of which the first
+/// A value that holds a credential, wherever in it that stands: a JWT (RFC 7519: three base64url parts of which the first
 /// opens with `{"`), an EKS token, a PEM block.
 fn is_credential(text: &str) -> bool {
-    let jwt = text.trim_start_matches(['\'', '"']).starts_with("eyJ") && text.matches('.').count() >= 2;
+    let jwt = text.find("eyJ").is_some_and(|at| text[at..].matches('.').count() >= 2);
     jwt || text.contains("k8s-aws-v1.") || text.contains("-----BEGIN ")
 }
 
@@ -299,6 +302,30 @@ mod tests {
         ];
         for (command, expected) in table {
             assert_eq!(&redact(argv(command, "")), expected);
+        }
+    }
+
+    #[test]
+    fn tokens_do_not_survive_wherever_they_stand() {
+        let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
+        let eks = "k8s-aws-v1.aHR0cHM6Ly9zdHMuYW1hem9uYXdzLmNvbS8";
+        for token in [jwt, eks, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9."] {
+            let secret = token.split('.').nth(1).unwrap();
+            for argv in [
+                vec!["kubectl".to_owned(), "--token".to_owned(), token.to_owned()],
+                vec!["curl".to_owned(), format!("https://x/?access_token={token}")],
+                vec!["curl".to_owned(), format!("https://x/?t={token}&y=z")],
+                vec!["curl".to_owned(), "-H".to_owned(), format!("X-Forwarded-Access: {token}")],
+                vec!["curl".to_owned(), "-u".to_owned(), token.to_owned()],
+                vec!["curl".to_owned(), "-u".to_owned(), format!("{token}:x")],
+                vec!["x".to_owned(), format!("JWT={token}")],
+                vec!["x".to_owned(), format!("{{\"t\":\"{token}\"}}")],
+                vec!["sh".to_owned(), "-c".to_owned(), format!("T='{token}'; kubectl --token=$T get pods")],
+                vec!["sh".to_owned(), "-c".to_owned(), format!("kubectl get --raw /x?t={token}|cat")],
+            ] {
+                let redacted = redact(argv).join(" ");
+                assert!(!redacted.contains(secret), "{redacted}");
+            }
         }
     }
 

@@ -24,7 +24,7 @@ impl Secret {
     /// 256 random bits, in the alphabet that RFC 7636 gives code verifiers.
     pub(crate) fn random() -> Self {
         let bits = Zeroizing::new(rand::random::<[u8; 32]>());
-        Self(BASE64_URL_SAFE_NO_PAD.encode(&*bits))
+        Self(BASE64_URL_SAFE_NO_PAD.encode(bits.as_slice()))
     }
 
     /// The text of a file without the newline that editors leave at its end.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
+use openidconnect::url::form_urlencoded;
 use reqwest::{Certificate, RequestBuilder, Url, redirect};
 use zeroize::Zeroizing;
 
@@ -211,10 +212,7 @@ fn reasons(error: reqwest::Error) -> String {
 }
 
 fn form_encoded(text: &str) -> Zeroizing<String> {
-    // A pair of which only the value is kept: `=value`.
-    let mut url = Url::parse("form:").unwrap_or_else(|_| unreachable!("a scheme alone is a URL"));
-    url.query_pairs_mut().append_pair("", text);
-    Zeroizing::new(url.query().map_or(String::new(), |pair| pair.trim_start_matches('=').to_owned()))
+    Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
 }
 
 #[cfg(test)]

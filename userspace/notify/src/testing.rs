@@ -19,7 +19,7 @@ pub(crate) fn start() -> Timestamp {
 }
 
 pub(crate) fn person(name: &str) -> Person {
-    Person { issuer: "unix".into(), id: format!("id-of-{name}"), name: name.into() }
+    Person { issuer: "unix".into(), id: format!("id-of-{name}"), name: name.into(), account: None }
 }
 
 pub(crate) fn matter(id: &str) -> Matter {

@@ -36,7 +36,7 @@ struct RawConfig {
     access: AccessConfig,
     record: RecordConfig,
     #[serde(default)]
-    notify: NotifyConfig,
+    notify: Option<NotifyConfig>,
     #[serde(default)]
     limits: LimitsConfig,
 }
@@ -78,7 +78,8 @@ pub(crate) struct Config {
     pub(crate) roles: PathBuf,
     pub(crate) access: AccessConfig,
     pub(crate) record: RecordConfig,
-    pub(crate) notify: NotifyConfig,
+    /// Nothing where nobody is told.
+    pub(crate) notify: Option<NotifyConfig>,
     pub(crate) limits: LimitsConfig,
 }
 

@@ -253,3 +253,161 @@ fn amz_date(text: &str) -> Option<Timestamp> {
     let civil = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
     TimeZone::UTC.to_timestamp(civil).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ENDPOINT: &str = "https://vpce-1.sts.eu-central-1.vpce.amazonaws.com:8443";
+
+    fn hosts() -> Hosts {
+        Hosts::new(&[ENDPOINT.to_owned()]).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-25T12:00:00Z".parse().unwrap()
+    }
+
+    fn query() -> String {
+        "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a%2Fb\
+         &X-Amz-Date=20261125T115000Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id&X-Amz-Signature=00"
+            .to_owned()
+    }
+
+    fn parse(url: &str) -> Result<PresignedUrl, EksRefusal> {
+        let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(url));
+        PresignedUrl::parse(&token, &hosts(), now())
+    }
+
+    /// What the specification of this reader allows, said another way: a list of whole hosts.
+    fn is_listed(host: &str) -> bool {
+        const REGIONS: &[(&str, &[&str])] = &[
+            ("us-east-1", &["amazonaws.com", "api.aws"]),
+            ("eu-central-1", &["amazonaws.com", "api.aws"]),
+            ("us-gov-west-1", &["amazonaws.com", "api.aws"]),
+            ("cn-north-1", &["amazonaws.com.cn", "api.amazonwebservices.com.cn"]),
+            ("us-iso-east-1", &["c2s.ic.gov", "api.aws.ic.gov"]),
+            ("us-isob-east-1", &["sc2s.sgov.gov", "api.aws.scloud"]),
+            ("eu-isoe-west-1", &["cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"]),
+            ("us-isof-south-1", &["csp.hci.ic.gov", "api.aws.hci.ic.gov"]),
+            ("eusc-de-east-1", &["amazonaws.eu", "api.amazonwebservices.eu"]),
+        ];
+        host == "sts.amazonaws.com"
+            || REGIONS.iter().any(|(region, suffixes)| {
+                suffixes.iter().any(|suffix| {
+                    host == format!("sts.{region}.{suffix}") || host == format!("sts-fips.{region}.{suffix}")
+                })
+            })
+    }
+
+    #[test]
+    fn every_sts_of_aws_is_known() {
+        for host in [
+            "sts.amazonaws.com",
+            "sts.us-east-1.amazonaws.com",
+            "sts-fips.us-west-2.amazonaws.com",
+            "sts.ap-southeast-7.amazonaws.com",
+            "sts.il-central-1.api.aws",
+            "sts-fips.us-east-1.api.aws",
+            "sts.us-gov-west-1.amazonaws.com",
+            "sts.cn-northwest-1.amazonaws.com.cn",
+            "sts.cn-north-1.api.amazonwebservices.com.cn",
+            "sts.us-iso-east-1.c2s.ic.gov",
+            "sts.us-isob-east-1.sc2s.sgov.gov",
+            "sts.eu-isoe-west-1.cloud.adc-e.uk",
+            "sts.us-isof-south-1.csp.hci.ic.gov",
+            "sts.eusc-de-east-1.amazonaws.eu",
+        ] {
+            let url = parse(&format!("https://{host}/?{}", query())).unwrap();
+            assert_eq!(
+                (url.host(), url.until().to_string().as_str()),
+                (Host::Public, "2026-11-25T12:05:00Z")
+            );
+        }
+        let private = parse(&format!("{ENDPOINT}/?{}", query())).unwrap();
+        assert_eq!(private.host(), Host::Configured);
+    }
+
+    #[test]
+    fn what_looks_like_an_sts_of_aws_is_not_one() {
+        for host in [
+            "sts.amazonaws.com.cn",
+            "sts.cn-north-1.amazonaws.com",
+            "sts.us-east-1.amazonaws.com.cn",
+            "sts.us-east-1.amazonaws.eu",
+            "sts.us-gov-west-1.c2s.ic.gov",
+            "sts..amazonaws.com",
+            "sts.us-east-1.evil.amazonaws.com",
+            "x.sts.us-east-1.amazonaws.com",
+            "sts.us-east-1a.amazonaws.com",
+            "sts.us-east.amazonaws.com",
+            "sts.us-east-111.amazonaws.com",
+            "sts.us--1.amazonaws.com",
+            "sts-us-east-1.amazonaws.com",
+            "stsxus-east-1.amazonaws.com",
+            "vpce-1.sts.eu-central-1.vpce.amazonaws.com",
+            "vpce-2.sts.eu-central-1.vpce.amazonaws.com:8443",
+        ] {
+            let refusal = parse(&format!("https://{host}/?{}", query())).err();
+            assert!(matches!(refusal, Some(EksRefusal::Host(_))), "{host}: {refusal:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_token_is_taken(token in "\\PC{0,80}", url in "\\PC{0,80}") {
+            let _ = PresignedUrl::parse(&token, &hosts(), now());
+            let _ = parse(&url);
+        }
+
+        /// Whatever stands before the good query, what is accepted goes to a listed host, at its port, over TLS.
+        #[test]
+        fn only_listed_hosts_are_ever_accepted(
+            prefix in "(https|http|HTTPS|ftp)?:?[/\\\\]{0,3}([a-z0-9]{0,4}(:[a-z]{0,3})?@)?",
+            host in prop_oneof![
+                "(sts|sts-fips|s3|STS|x\\.sts)\\.(us-east-1|eu-central-1|cn-north-1|us-gov-west-1|evil|us-iso-east-1)\\.\
+                 (amazonaws\\.com|api\\.aws|amazonaws\\.com\\.cn|c2s\\.ic\\.gov|example\\.com)",
+                "sts\\.amazonaws\\.com[./@:#?a-z0-9]{0,8}",
+                "[a-z0-9.@:%\\\\-]{0,30}",
+            ],
+            rest in "(:[0-9]{0,5})?[/.%2e\\\\]{0,4}",
+        ) {
+            let url = format!("{prefix}{host}{rest}?{}", query());
+            if let Ok(accepted) = parse(&url) {
+                prop_assert_eq!(accepted.url().scheme(), "https");
+                prop_assert_eq!(accepted.url().path(), "/");
+                prop_assert_eq!(accepted.url().username(), "");
+                prop_assert_eq!(accepted.url().port(), None);
+                prop_assert!(is_listed(accepted.url().host_str().unwrap()), "{url}");
+                prop_assert_eq!(accepted.url().as_str(), url);
+            }
+        }
+
+        /// Whatever is put into the query, what is accepted asks for nothing but GetCallerIdentity.
+        #[test]
+        fn only_get_caller_identity_is_ever_accepted(
+            at in 0usize..200,
+            insert in "[&;=%a-zA-Z0-9+-]{0,24}",
+            action in prop::bool::ANY,
+        ) {
+            let mut query = query();
+            if action {
+                query = query.replace("Action=GetCallerIdentity", &format!("Action={insert}"));
+            } else {
+                let at = at.min(query.len());
+                query.insert_str(at, &insert);
+            }
+            if let Ok(accepted) = parse(&format!("https://sts.amazonaws.com/?{query}")) {
+                let actions: Vec<String> = accepted.url().query_pairs()
+                    .filter(|(name, _)| name.eq_ignore_ascii_case("action"))
+                    .map(|(_, value)| value.into_owned())
+                    .collect();
+                prop_assert_eq!(actions, ["GetCallerIdentity"]);
+                let known = |name: &str| PARAMETERS.contains(&name.to_ascii_lowercase().as_str());
+                prop_assert!(accepted.url().query_pairs().all(|(name, _)| known(&name)));
+            }
+        }
+    }
+}

@@ -16,6 +16,8 @@ use crate::{IdentityError, Subject};
 /// A login is renewed when a fifth of its time is left, but within these bounds before its end.
 const LEAST_MARGIN: SignedDuration = SignedDuration::from_secs(30);
 const MOST_MARGIN: SignedDuration = SignedDuration::from_mins(5);
+/// A login that nobody has used for this long is not renewed any more: its session may be long over, and nothing tells.
+const IDLE: SignedDuration = SignedDuration::from_hours(12);
 /// How long after a failure to renew a login it is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -39,6 +41,7 @@ pub(super) struct Login {
     pub(super) until: Timestamp,
     renew_at: Timestamp,
     renewing: bool,
+    used: Timestamp,
     pub(super) refresh_token: Option<Secret>,
     pub(super) access_token: Option<Secret>,
     pub(super) ended: CancellationToken,
@@ -69,9 +72,17 @@ impl Live {
         seats.iter().find_map(|seat| self.logins.get(seat))
     }
 
+    /// As [`Live::get`], for somebody who comes with it.
+    pub(super) fn touch(&mut self, seats: &[Seat], now: Timestamp) -> Option<&Login> {
+        let seat = seats.iter().find(|seat| self.logins.contains_key(seat))?;
+        let login = self.logins.get_mut(seat)?;
+        login.used = now;
+        Some(login)
+    }
+
     /// Whether the login of one of these seats wants attention: it has run out, or is to be renewed.
     pub(super) fn is_due(&self, seats: &[Seat], now: Timestamp) -> bool {
-        let due = |login: &Login| now >= login.until || (now >= login.renew_at && !login.renewing);
+        let due = |login: &Login| now >= login.until || login.is_due(now);
         seats.iter().filter_map(|seat| self.logins.get(seat)).any(due)
     }
 
@@ -107,6 +118,7 @@ impl Live {
             until: verified.until,
             renew_at,
             renewing: false,
+            used: now,
             refresh_token: tokens.refresh_token,
             access_token: tokens.access_token,
             ended,
@@ -146,8 +158,12 @@ impl Live {
 }
 
 impl Login {
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.refresh_token.is_some() && !self.renewing && now >= self.renew_at
+    }
+
     fn due(&mut self, seat: Seat, now: Timestamp) -> Option<Renewal> {
-        if self.renewing || now < self.renew_at {
+        if !self.is_due(now) || now.duration_since(self.used) > IDLE {
             return None;
         }
         let token = self.refresh_token.clone()?;

@@ -11,33 +11,33 @@
 //! worthless that somebody else was talked into confirming.
 
 mod error;
+mod inner;
 mod live;
 mod pending;
+mod types;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio_util::sync::CancellationToken;
 
-use self::live::{Live, Login};
+use self::inner::{Found, Inner, Seat, revoke_tokens};
+use self::live::Login;
 use self::pending::{Flow, Pending, Waiting};
-use crate::oidc::{
-    AccountRule, BindTo, Grant, Issuer, Purpose, TokenError, Tokens, Unverified, Verified, post, read,
-    request_tokens, revoke, verify,
-};
-use crate::people::{People, same_person};
+use crate::oidc::{Grant, Issuer, TokenError, Verified, post, read, request_tokens};
+use crate::people::People;
 use crate::secret::Secret;
 use crate::web::secure_url;
-use crate::{Clock, IdentityError, Method, Process, Quota, Subject, Uid, UnixSource};
+use crate::{Clock, IdentityError, Process, Quota, Subject, Uid, UnixSource};
 
 pub use self::error::LoginError;
+pub use self::types::{BrowserLogin, DeviceLogin, LoggedIn, LoggedOut, Polled};
 
 /// How long a browser may take, and a device code may be good, whatever the provider says.
 const MOST_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
@@ -49,105 +49,6 @@ const BEGINNING: usize = 4;
 #[derive(Clone)]
 pub struct Logins {
     inner: Arc<Inner>,
-}
-
-/// A device login that has begun: what to show the person, and how to go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DeviceLogin {
-    /// What [`Logins::poll`] takes.
-    pub id: String,
-    /// The configured name of the issuer.
-    pub issuer: String,
-    /// Where the person enters the code.
-    pub verification_uri: String,
-    /// The same with the code in it, where the provider offers that.
-    pub verification_uri_complete: Option<String>,
-    /// What the person enters there.
-    pub user_code: String,
-    /// How many seconds to leave between polls.
-    pub interval: u64,
-    /// When the code runs out.
-    pub expires_at: Timestamp,
-}
-
-/// A browser login that has begun.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BrowserLogin {
-    /// What [`Logins::finish_browser`] takes.
-    pub id: String,
-    /// The configured name of the issuer.
-    pub issuer: String,
-    /// What to open in the browser.
-    pub authorization_url: String,
-    /// Where the browser comes back to, with `code` and `state` in its query.
-    pub redirect_uri: String,
-    /// When it is too late.
-    pub expires_at: Timestamp,
-}
-
-/// What became of a poll.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Polled {
-    /// The person has not confirmed yet: poll again after this long.
-    Pending {
-        /// How long.
-        after: Duration,
-    },
-    /// They have.
-    Done(LoggedIn),
-}
-
-/// A login that somebody has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LoggedIn {
-    /// The configured name of the issuer.
-    pub issuer: String,
-    /// Who they are.
-    pub subject: Subject,
-    /// When it ends, unless it is renewed before.
-    pub until: Timestamp,
-    /// Whether it is renewed: the provider gave a refresh token.
-    pub renewed: bool,
-}
-
-/// A login that was ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LoggedOut {
-    /// The configured name of the issuer.
-    pub issuer: String,
-    /// Who they were.
-    pub subject: Subject,
-    /// Why its tokens are not revoked at the provider, where they are not. It is ended here all the same.
-    pub not_revoked: Option<String>,
-}
-
-/// Where a login belongs. `session` is `None` where it is bound to the uid alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Seat {
-    uid: Uid,
-    session: Option<u32>,
-}
-
-/// What a login says of a caller.
-pub(crate) struct Found {
-    pub(crate) subject: Arc<Subject>,
-    pub(crate) until: Timestamp,
-    pub(crate) ended: CancellationToken,
-}
-
-pub(crate) struct Inner {
-    issuers: Vec<Arc<Issuer>>,
-    unix: Arc<UnixSource>,
-    people: Arc<People>,
-    clock: Clock,
-    waiting: Waiting,
-    live: Mutex<Live>,
-    generation: AtomicU64,
-    beginning: Arc<Quota>,
 }
 
 /// RFC 8628, section 3.2. Google calls the first URI `verification_url`.
@@ -278,10 +179,7 @@ impl Logins {
             return Ok(Polled::Pending { after: interval.unsigned_abs() });
         }
         match tokens {
-            Ok(tokens) => {
-                let pending = taken.used()?;
-                inner.complete(&pending, None, tokens).await.map(Polled::Done)
-            }
+            Ok(tokens) => inner.complete(taken, None, tokens).await.map(Polled::Done),
             Err(error) => {
                 taken.give_up();
                 Err(LoginError::from(error).into())
@@ -358,20 +256,23 @@ impl Logins {
     ) -> Result<LoggedIn, IdentityError> {
         let inner = &*self.inner;
         let mut taken = inner.waiting.take(id, &inner.seats(uid, process)?, (inner.clock)())?;
-        if !matches!(taken.pending()?.flow, Flow::Browser { .. }) {
-            return Err(LoginError::OtherFlow.into());
-        }
-        let pending = taken.used()?;
+        let pending = taken.pending()?;
         let Flow::Browser { verifier, state: ours, nonce, redirect_uri } = &pending.flow else {
             return Err(LoginError::OtherFlow.into());
         };
         if !ours.is(state) {
+            taken.give_up();
             return Err(LoginError::State.into());
         }
-        let code = Secret::new(code.to_owned());
+        let (code, nonce) = (Secret::new(code.to_owned()), nonce.clone());
         let grant = Grant::Code { code: &code, redirect_uri, verifier };
-        let tokens = request_tokens(&pending.issuer, grant).await.map_err(LoginError::from)?;
-        inner.complete(&pending, Some(nonce), tokens).await
+        match request_tokens(&pending.issuer, grant).await {
+            Ok(tokens) => inner.complete(taken, Some(nonce), tokens).await,
+            Err(error) => {
+                taken.give_up();
+                Err(LoginError::from(error).into())
+            }
+        }
     }
 
     /// The login that counts for a process of `uid`, if there is one.
@@ -395,7 +296,9 @@ impl Logins {
         let ended = {
             let mut live = inner.live();
             let ended = live.remove(&seats);
-            inner.changed();
+            if !ended.is_empty() {
+                inner.changed();
+            }
             ended
         };
         let mut logged_out = Vec::new();
@@ -443,7 +346,7 @@ impl Logins {
         if self.inner.live().is_due(&seats, now) {
             self.tick();
         }
-        Ok(self.inner.live().get(&seats).map(|login| Found {
+        Ok(self.inner.live().touch(&seats, now).map(|login| Found {
             subject: Arc::clone(&login.subject),
             until: login.until,
             ended: login.ended.clone(),
@@ -461,138 +364,10 @@ impl Logins {
     }
 }
 
-impl Inner {
-    fn issuer(&self, name: Option<&str>) -> Result<&Arc<Issuer>, LoginError> {
-        match name {
-            None => self.issuers.first().ok_or(LoginError::NotConfigured),
-            Some(name) => self
-                .issuers
-                .iter()
-                .find(|issuer| issuer.name == name)
-                .ok_or_else(|| LoginError::UnknownIssuer(name.to_owned())),
-        }
-    }
-
-    fn seat(&self, issuer: &Issuer, uid: Uid, process: &Process) -> Result<Seat, IdentityError> {
-        let uid = self.unix.person(uid, process)?;
-        let session = match issuer.bind_to {
-            BindTo::Uid => None,
-            // No session is not a session that all processes without one could share.
-            BindTo::Session => Some(process.session_id.ok_or(LoginError::NoSession(uid))?),
-        };
-        Ok(Seat { uid, session })
-    }
-
-    /// The seats whose logins are this process's: its session's before its uid's.
-    fn seats(&self, uid: Uid, process: &Process) -> Result<Vec<Seat>, IdentityError> {
-        let uid = self.unix.person(uid, process)?;
-        let session = process.session_id.map(|id| Seat { uid, session: Some(id) });
-        Ok(session.into_iter().chain([Seat { uid, session: None }]).collect())
-    }
-
-    /// From tokens to a login at its seat.
-    async fn complete(
-        &self,
-        pending: &Pending,
-        nonce: Option<&Secret>,
-        mut tokens: Tokens,
-    ) -> Result<LoggedIn, IdentityError> {
-        let issuer = &pending.issuer;
-        let admitted = async {
-            let id_token = tokens.id_token.take().ok_or(LoginError::NoIdToken)?;
-            let token = Unverified::parse(id_token.reveal()).map_err(LoginError::Token)?;
-            let verified =
-                verify(&token, issuer, Purpose::Login { nonce }).await.map_err(LoginError::Token)?;
-            let subject = self.admit(issuer, &verified, pending.seat.uid).await?;
-            Ok::<_, IdentityError>((subject, verified))
-        };
-        let (subject, verified) = match admitted.await {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                // Nobody may use them, so nobody shall be able to.
-                let _ = revoke_tokens(issuer, tokens.refresh_token, tokens.access_token).await;
-                return Err(error);
-            }
-        };
-        tracing::info!(%subject, issuer = %issuer.name, uid = %pending.seat.uid, "logged in");
-        let mut live = self.live();
-        let now = (self.clock)();
-        live.insert(pending.seat, Arc::clone(issuer), (subject, &verified), nonce.cloned(), tokens, now);
-        self.changed();
-        live.get(&[pending.seat]).map(Login::shown).ok_or(LoginError::Unknown.into())
-    }
-
-    /// Whether a token's person may use the account of `uid`, and who they are.
-    async fn admit(&self, issuer: &Issuer, verified: &Verified, uid: Uid) -> Result<Subject, IdentityError> {
-        let person = &verified.person;
-        let account = Subject {
-            issuer: issuer.issuer.clone(),
-            id: person.sub.clone(),
-            name: person.name.clone(),
-            groups: person.groups.clone(),
-            method: Method::Oidc,
-            account: None,
-        };
-        let subject = self.people.person(account);
-        if issuer.account == AccountRule::Match {
-            let local = self.people.person(self.unix.look_up(uid).await?);
-            if !same_person(&local, &subject) {
-                return Err(IdentityError::OtherPerson { uid, local: local.name, presented: subject.name });
-            }
-        }
-        Ok(subject)
-    }
-
-    /// Ends what has run out; what is to be renewed.
-    fn turn(&self) -> Vec<live::Renewal> {
-        let now = (self.clock)();
-        let mut live = self.live();
-        if live.expire(now) {
-            self.changed();
-        }
-        live.due(now)
-    }
-
-    /// To be called with `live` held, after what changed.
-    fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Login {
-    fn shown(&self) -> LoggedIn {
-        LoggedIn {
-            issuer: self.issuer.name.clone(),
-            subject: (*self.subject).clone(),
-            until: self.until,
-            renewed: self.refresh_token.is_some(),
-        }
-    }
-}
-
 impl fmt::Debug for Logins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Logins").field("issuers", &self.inner.issuers).finish_non_exhaustive()
     }
-}
-
-/// Has the provider forget a login's tokens; the refresh token takes the others with it (RFC 7009, section 2.1).
-async fn revoke_tokens(
-    issuer: &Issuer,
-    refresh_token: Option<Secret>,
-    access_token: Option<Secret>,
-) -> Result<(), String> {
-    let refresh = refresh_token.map(|token| (token, "refresh_token"));
-    let Some((token, hint)) = refresh.or(access_token.map(|token| (token, "access_token"))) else {
-        return Ok(());
-    };
-    let endpoints = issuer.provider.endpoints().await.map_err(|error| error.to_string())?;
-    let url = endpoints.revocation.as_ref().ok_or("the provider has no revocation endpoint")?;
-    revoke(issuer, &endpoints, url, &token, hint).await.map_err(|error| error.to_string())
 }
 
 fn not_offered(issuer: &Issuer, what: &'static str) -> LoginError {

@@ -125,12 +125,14 @@ impl Taken<'_> {
         self.pending.as_deref_mut().ok_or(LoginError::Used)
     }
 
-    /// It has been completed, well or not, and cannot be again.
-    pub(super) fn used(mut self) -> Result<Box<Pending>, LoginError> {
-        if let Some(slot) = self.waiting.slots().get_mut(&self.id) {
-            slot.state = State::Used;
-        }
-        self.pending.take().ok_or(LoginError::Used)
+    /// It has been completed, well or not, and cannot be again. An error where it was forgotten meanwhile: somebody who
+    /// logged out is not logged in by what was under way.
+    pub(super) fn used(mut self) -> Result<(), LoginError> {
+        self.pending = None;
+        let mut slots = self.waiting.slots();
+        let slot = slots.get_mut(&self.id).ok_or(LoginError::Unknown)?;
+        slot.state = State::Used;
+        Ok(())
     }
 
     /// It has come to nothing.
@@ -147,5 +149,82 @@ impl Drop for Taken<'_> {
         {
             slot.state = State::Waiting(pending);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Clock;
+    use crate::oidc::OidcConfig;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn issuer() -> Arc<Issuer> {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+        let config = r#"{"name": "x", "issuer": "http://127.0.0.1:1", "clientId": "x"}"#;
+        let config: OidcConfig = serde_json::from_str(config).unwrap();
+        let clock: Clock = Arc::new(|| NOW);
+        Issuer::new(&config, &clock).unwrap()
+    }
+
+    fn seat(uid: u32) -> Seat {
+        Seat { uid: Uid(uid), session: Some(1) }
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        NOW.checked_add(SignedDuration::from_secs(seconds)).unwrap()
+    }
+
+    fn add(waiting: &Waiting, issuer: &Arc<Issuer>, uid: u32, now: Timestamp) -> Result<String, LoginError> {
+        let interval = SignedDuration::from_secs(5);
+        let flow = Flow::Device { code: Secret::random(), interval, next_poll: now };
+        let expires = now.checked_add(SignedDuration::from_secs(600)).unwrap();
+        waiting.add(Pending { seat: seat(uid), issuer: Arc::clone(issuer), expires, flow }, now)
+    }
+
+    #[test]
+    fn one_call_works_on_a_login_at_a_time_and_may_be_given_up() {
+        let (waiting, issuer) = (Waiting::default(), issuer());
+        let id = add(&waiting, &issuer, 1, NOW).unwrap();
+        let taken = waiting.take(&id, &[seat(1)], NOW).ok().unwrap();
+        assert_eq!(waiting.take(&id, &[seat(1)], NOW).err(), Some(LoginError::Busy));
+        drop(taken); // the client hung up
+        let taken = waiting.take(&id, &[seat(1)], NOW).ok().unwrap();
+        taken.used().unwrap();
+        assert_eq!(waiting.take(&id, &[seat(1)], NOW).err(), Some(LoginError::Used));
+        assert_eq!(waiting.take(&id, &[seat(2)], NOW).err(), Some(LoginError::NotYours));
+        assert_eq!(waiting.take(&id, &[seat(1)], after(600)).err(), Some(LoginError::Unknown));
+    }
+
+    #[test]
+    fn what_was_forgotten_does_not_come_back() {
+        let (waiting, issuer) = (Waiting::default(), issuer());
+        let id = add(&waiting, &issuer, 1, NOW).unwrap();
+        let taken = waiting.take(&id, &[seat(1)], NOW).ok().unwrap();
+        waiting.forget(&[seat(1)]);
+        drop(taken);
+        assert_eq!(waiting.take(&id, &[seat(1)], NOW).err(), Some(LoginError::Unknown));
+        let id = add(&waiting, &issuer, 1, NOW).unwrap();
+        let taken = waiting.take(&id, &[seat(1)], NOW).ok().unwrap();
+        waiting.forget(&[seat(1)]);
+        assert_eq!(taken.used(), Err(LoginError::Unknown));
+    }
+
+    #[test]
+    fn nobody_fills_it_up_for_good() {
+        let (waiting, issuer) = (Waiting::default(), issuer());
+        for _ in 0..MAX {
+            add(&waiting, &issuer, 1, NOW).unwrap();
+        }
+        assert_eq!(waiting.slots().len(), MAX_OF_UID);
+        for uid in 2.. {
+            if waiting.slots().len() == MAX {
+                break;
+            }
+            add(&waiting, &issuer, uid, NOW).unwrap();
+        }
+        assert_eq!(add(&waiting, &issuer, 9_999, NOW), Err(LoginError::TooMany));
+        add(&waiting, &issuer, 9_999, after(600)).unwrap();
     }
 }

@@ -173,16 +173,18 @@ mod tests {
 
     use super::*;
 
-    fn map(value: Value) -> Map<String, Value> {
+    fn map(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
+    #[allow(clippy::needless_pass_by_value)] // `json!(…)` reads best as it is
     fn groups_of(path: &str, value: Value) -> Result<BTreeSet<String>, TokenRefusal> {
-        groups(&ClaimPath::new(path).unwrap(), &map(value))
+        groups(&ClaimPath::new(path).unwrap(), &map(&value))
     }
 
+    #[allow(clippy::needless_pass_by_value)]
     fn name_of(path: &str, value: Value) -> Result<String, TokenRefusal> {
-        name(&ClaimPath::new(path).unwrap(), &map(value))
+        name(&ClaimPath::new(path).unwrap(), &map(&value))
     }
 
     #[test]

@@ -108,11 +108,16 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(
 }
 
 fn refused(answer: &Answer) -> TokenError {
+    let status = WebError::Status { host: answer.host.clone(), status: answer.status.as_u16() };
+    // What a provider in trouble says of the grant is no verdict on it, whatever the body looks like.
+    if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
+        return status.into();
+    }
     match serde_json::from_slice::<Refused>(&answer.body) {
         Ok(Refused { error, error_description }) => {
             TokenError::Refused { code: printable(&error), description: printable(&error_description) }
         }
-        Err(_) => WebError::Status { host: answer.host.clone(), status: answer.status.as_u16() }.into(),
+        Err(_) => status.into(),
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) more_keys: Mutex<Vec<Value>>,
     pub(crate) revoked: Mutex<Vec<String>>,
     pub(crate) slow_down: AtomicBool,
+    /// `Authorization` header and `client_secret` field of each token request.
+    pub(crate) client_proofs: Mutex<Vec<(Option<String>, Option<String>)>>,
     book: Mutex<Book>,
 }
 
@@ -174,9 +176,13 @@ impl Issuer {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
+        let header = request.headers().get("authorization").map(|v| v.to_str().unwrap().to_owned());
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let query = format!("form:?{}", String::from_utf8_lossy(&body));
         let form: HashMap<String, String> = Url::parse(&query).unwrap().query_pairs().into_owned().collect();
+        if path == "/token" {
+            self.state.client_proofs.lock().unwrap().push((header, form.get("client_secret").cloned()));
+        }
         let (status, json) = if self.state.down.load(Ordering::SeqCst) {
             (503, json!({"error": "down"}))
         } else {

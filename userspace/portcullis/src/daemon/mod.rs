@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::control;
-use parts::Parts;
+use parts::{Notifying, Parts};
 use reload::Reloader;
 pub(crate) use sync::resolver;
 
@@ -52,7 +52,7 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
 
     let parts = Parts::assemble(&config).await?;
     let listening_to_commands = control::listen(socket)?;
-    let Parts { proxy, listeners, access, commands, routes, notify } = parts;
+    let Parts { proxy, listeners, access, commands, routes, notifying } = parts;
     let reloader = Reloader::new(config_path, config, Arc::clone(&access), routes);
 
     let workers =
@@ -62,10 +62,12 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
     tokio::spawn(control::serve(listening_to_commands, Arc::new(commands)));
     tokio::spawn(keep_fresh(Arc::clone(&access)));
     tokio::spawn(tick(Arc::clone(&proxy)));
-    if let Some(server) = notify.server {
-        tokio::spawn(server.run(drain.clone()));
+    if let Some(Notifying { notifier, server }) = notifying {
+        tokio::spawn(notifier.run(access.revisions(), drain.clone()));
+        if let Some(server) = server {
+            tokio::spawn(server.run(drain.clone()));
+        }
     }
-    tokio::spawn(notify.notifier.run(access.revisions(), drain.clone()));
     let listening = portcullis_proxy::listen(
         Arc::clone(&proxy),
         async || listeners.accept().await,

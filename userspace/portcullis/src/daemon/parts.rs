@@ -12,7 +12,7 @@ use portcullis_identity::{Identities, Nss, UnixSource};
 use portcullis_intercept::Listeners;
 use portcullis_intercept::gate::{self, Gate};
 use portcullis_mask::{MaskKey, Profile};
-use portcullis_notify::{Decider, Notifier, Notify, Outbox, Server};
+use portcullis_notify::{Decider, Notifier, Notify, NotifyConfig, Outbox, Server};
 use portcullis_proxy::{Counts, Denials, Holds, Limits, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
@@ -29,7 +29,8 @@ pub(super) struct Parts {
     pub(super) access: Arc<Access>,
     pub(super) commands: Commands,
     pub(super) routes: Arc<Routes>,
-    pub(super) notify: Notifying,
+    /// Where somebody is to be told.
+    pub(super) notifying: Option<Notifying>,
 }
 
 /// Telling approvers, and hearing from them.
@@ -76,9 +77,14 @@ impl Parts {
             denials: Denials::default(),
             counts: Counts::default(),
         };
-        let notify = Notifying::prepare(config, &access, &identities).await.context("notify")?;
+        let notifying = match &config.notify {
+            Some(notify) => {
+                Some(Notifying::prepare(notify, state, &access, &identities).await.context("notify")?)
+            }
+            None => None,
+        };
         Ok(Self {
-            notify,
+            notifying,
             proxy: Arc::new(proxy),
             listeners,
             commands: Commands::new(Arc::clone(&access), identities, trust, remembered),
@@ -89,8 +95,13 @@ impl Parts {
 }
 
 impl Notifying {
-    async fn prepare(config: &Config, access: &Arc<Access>, identities: &Arc<Identities>) -> Result<Self> {
-        let notify = Arc::new(Notify::load(&config.notify, &config.state_dir)?);
+    async fn prepare(
+        config: &NotifyConfig,
+        state: &Path,
+        access: &Arc<Access>,
+        identities: &Arc<Identities>,
+    ) -> Result<Self> {
+        let notify = Arc::new(Notify::load(config, state)?);
         let telling = Arc::new(Telling::new(Arc::clone(access), Arc::clone(identities)));
         let (outbox, decider): (Arc<dyn Outbox>, Arc<dyn Decider>) = (telling.clone(), telling);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
