@@ -134,7 +134,15 @@ async fn serve(
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let handler = service_fn(move |request| {
                 let service = Arc::clone(&service);
-                async move { Ok::<_, Infallible>(handle(&service, request).await) }
+                async move {
+                    let mut response = handle(&service, request).await;
+                    // SDKs correct their clock by this.
+                    let date = service.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+                    if let Ok(date) = HeaderValue::from_str(&date) {
+                        response.headers_mut().insert(header::DATE, date);
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             });
             let connection =
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), handler);
