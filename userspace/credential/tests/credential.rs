@@ -11,7 +11,8 @@ use std::{
 };
 
 use portcullis_credential::{
-    ClientCertificateFiles, Credential, CredentialError, OnBehalf, Source, UpstreamConfig, UpstreamTls,
+    ClientCertificateFiles, Credential, CredentialError, OnBehalf, Source, TargetPlace, UpstreamConfig,
+    UpstreamTls,
 };
 use portcullis_identity::{Method, Subject};
 use rustls::{
@@ -87,13 +88,20 @@ fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Files are read wherever the target is.
+fn nowhere() -> TargetPlace {
+    let made = rcgen::generate_simple_self_signed(["kubernetes".to_owned()]).unwrap();
+    let tls = UpstreamTls::from_pem(Path::new("made"), made.cert.pem().as_bytes()).unwrap();
+    TargetPlace { endpoints: Vec::new(), server_name: None, tls }
+}
+
 fn bearer(path: &Path) -> Result<Box<dyn Source>, CredentialError> {
-    UpstreamConfig::BearerTokenFile(path.to_owned()).open()
+    UpstreamConfig::BearerTokenFile(path.to_owned()).open(&nowhere())
 }
 
 fn certificate(pki: &Pki, certificate: &str, key: &str) -> Result<Credential, CredentialError> {
     let files = ClientCertificateFiles { cert_file: pki.path(certificate), key_file: pki.path(key) };
-    present(&*UpstreamConfig::ClientCertificate(files).open()?)
+    present(&*UpstreamConfig::ClientCertificate(files).open(&nowhere())?)
 }
 
 /// What a source presents for Alice.
@@ -158,6 +166,11 @@ fn configuration_names_exactly_one_kind() {
         "bearerTokenFile: /t\nclientCertificate: {certFile: /c, keyFile: /k}",
         "clientCertificate: {certFile: /c}",
         "clientCertificate: {certFile: /c, keyFile: /k, passphrase: x}",
+        "eks: {cluster: c, region: eu-central-1}",
+        "eks: {cluster: c, region: eu-central-1, roleArn: a, endpoints: {sts: a, iam: b}}",
+        "tokenRequest: {serviceAccount: {namespace: a, name: b}}",
+        "tokenRequest: {using: {eks: {}}, serviceAccount: {namespace: a, name: b}}",
+        "tokenRequest: {using: {bearerTokenFile: /t}, serviceAccount: {namespace: a, name: b}, lifetime: ten}",
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }

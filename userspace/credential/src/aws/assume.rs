@@ -116,19 +116,21 @@ fn assumed(answer: AssumeRoleOutput) -> Option<Assumed> {
 /// STS's own words where it said something, and never more of an answer than that.
 fn why(error: &SdkError<AssumeRoleError>) -> Why {
     match error {
-        SdkError::ServiceError(answer) => {
-            let status = answer.raw().status().as_u16();
-            let code = answer.err().code().map_or_else(|| format!("HTTP {status}"), quote);
-            let message = answer.err().message().map_or_else(|| "STS gave no reason".to_owned(), quote);
-            Why::Refused { code, message }
-        }
-        SdkError::ResponseError(answer) => Why::Unusable(format!(
-            "STS answered HTTP {} with what is no answer of STS",
-            answer.raw().status()
-        )),
+        SdkError::ServiceError(answer) => match answer.err().code() {
+            Some(code) => {
+                let message = answer.err().message().map_or_else(|| "no reason given".to_owned(), quote);
+                Why::Refused { code: quote(code), message }
+            }
+            None => no_answer(answer.raw().status().as_u16()),
+        },
+        SdkError::ResponseError(answer) => no_answer(answer.raw().status().as_u16()),
         SdkError::TimeoutError(_) => Why::Unreachable("STS did not answer in time".into()),
         other => Why::Unreachable(format!("STS was not asked: {}", causes(other))),
     }
+}
+
+fn no_answer(status: u16) -> Why {
+    Why::Unusable(format!("what answered HTTP {status} in STS's place is not STS"))
 }
 
 #[cfg(test)]

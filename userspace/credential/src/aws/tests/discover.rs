@@ -70,6 +70,11 @@ impl Moto {
         Self { process, url: format!("https://127.0.0.1:{port}"), dir }
     }
 
+    fn stop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+
     fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.crt")
     }
@@ -97,8 +102,7 @@ impl Moto {
 
 impl Drop for Moto {
     fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
+        self.stop();
     }
 }
 
@@ -108,7 +112,7 @@ async fn look_up(config: &EksConfig) -> Result<crate::DiscoveredCluster, Credent
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_found_and_remembered_when_aws_is_gone() {
-    let moto = Moto::start().await;
+    let mut moto = Moto::start().await;
     let config = moto.config();
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("demo.cluster.json");
@@ -141,7 +145,7 @@ async fn a_cluster_is_found_and_remembered_when_aws_is_gone() {
     let said = look_up(&distrusting).await.unwrap_err().to_string();
     assert!(said.contains("certificate"), "{said}");
 
-    drop(moto);
+    moto.stop();
     let kept = find().await.unwrap();
     assert_eq!(&kept.cluster, cluster);
     assert!(matches!(kept.remembered.unwrap().why, Why::Unreachable(_)));

@@ -168,8 +168,11 @@ async fn in_an_outage_a_token_is_used_to_its_end_and_then_refused_with_the_reaso
     for (fault, said) in [
         (Fault::Throttle, "Throttling: Rate exceeded"),
         (Fault::Unavailable, "ServiceUnavailable: Service is unavailable, try again shortly"),
-        (Fault::Redirect("https://evil.example.com/".into()), "HTTP 302: STS gave no reason"),
-        (Fault::Garbage, "STS answered HTTP 200"),
+        (
+            Fault::Redirect("https://evil.example.com/".into()),
+            "what answered HTTP 302 in STS's place is not STS",
+        ),
+        (Fault::Garbage, "what answered HTTP 200 in STS's place is not STS"),
     ] {
         let rig = Rig::new().await;
         let alice = person("unix", "1001", "alice");
