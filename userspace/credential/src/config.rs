@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use serde::Deserialize;
 
 use crate::{
-    CredentialError,
+    CredentialError, EksConfig, TargetPlace, TokenRequestConfig,
+    account::AccountSource,
+    aws::EksSource,
+    clock,
     source::{BearerFile, CertificateFiles, Clock, Source},
 };
 
@@ -17,6 +20,10 @@ pub enum UpstreamConfig {
     BearerTokenFile(PathBuf),
     /// A client certificate and its key; read again when either changes.
     ClientCertificate(ClientCertificateFiles),
+    /// Tokens for an EKS cluster, from a role that is assumed for each engineer.
+    Eks(Box<EksConfig>),
+    /// Short-lived tokens of a service account, from the cluster itself.
+    TokenRequest(TokenRequestConfig),
 }
 
 /// Two PEM files.
@@ -30,17 +37,32 @@ pub struct ClientCertificateFiles {
 }
 
 impl UpstreamConfig {
-    /// The source of the credential, looked at once, so that a wrong path is told now and not at the first request.
+    /// The source of the credential for the target at `place`, looked at once, so that a wrong path is told now and not
+    /// at the first request. Nobody is called: that has to wait for an engineer. Where there is a runtime, fetches run
+    /// on it.
     ///
     /// # Errors
-    /// As [`Source::current`].
-    pub fn open(&self) -> Result<Box<dyn Source>, CredentialError> {
+    /// As [`Source::check`].
+    pub fn open(&self, place: &TargetPlace) -> Result<Box<dyn Source>, CredentialError> {
         let clock: Clock = Arc::new(Instant::now);
         let source: Box<dyn Source> = match self.clone() {
             Self::BearerTokenFile(path) => Box::new(BearerFile::new(path, clock)),
             Self::ClientCertificate(files) => Box::new(CertificateFiles::new(files, clock)),
+            Self::Eks(config) => Box::new(EksSource::new(*config, clock::system())?),
+            Self::TokenRequest(config) => {
+                Box::new(AccountSource::new(config, place.clone(), clock::system()))
+            }
         };
         source.check()?;
         Ok(source)
+    }
+
+    /// The EKS cluster, where the credential is for one: its endpoint and CA may be left to [`discover`](crate::discover).
+    #[must_use]
+    pub fn eks(&self) -> Option<&EksConfig> {
+        match self {
+            Self::Eks(config) => Some(config),
+            _ => None,
+        }
     }
 }

@@ -80,15 +80,19 @@ impl BearerToken {
         if token.is_empty() {
             return Err(CredentialError::Empty(path.to_owned()));
         }
-        let not_a_token = || CredentialError::NotAToken(path.to_owned());
-        if !token.iter().all(u8::is_ascii_graphic) {
-            return Err(not_a_token());
+        Self::new(token).ok_or_else(|| CredentialError::NotAToken(path.to_owned()))
+    }
+
+    /// The token, if it can stand in an Authorization header (RFC 6750 section 2.1).
+    pub(crate) fn new(token: &[u8]) -> Option<Self> {
+        if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+            return None;
         }
         // The header shares these bytes instead of copying them, and so they are wiped with its last clone.
         let value = Bytes::from_owner(Zeroizing::new([b"Bearer ", token].concat()));
-        let mut header = HeaderValue::from_maybe_shared(value).map_err(|_| not_a_token())?;
+        let mut header = HeaderValue::from_maybe_shared(value).ok()?;
         header.set_sensitive(true);
-        Ok(Self { header, id: CredentialId::of("bearer", token) })
+        Some(Self { header, id: CredentialId::of("bearer", token) })
     }
 }
 

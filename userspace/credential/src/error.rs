@@ -63,4 +63,86 @@ pub enum CredentialError {
     /// The TLS library refused a configuration.
     #[error("cannot configure TLS toward the target: {0}")]
     Tls(#[from] rustls::Error),
+    /// Something in a credential's configuration cannot be meant.
+    #[error("{field}: {problem}")]
+    Config {
+        /// The field, as `eks.roleArn`.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// It has to be fetched, and could not be.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Why a credential could not be fetched. Cloned to everybody who waited for the same one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {what}: {why}")]
+pub struct Unavailable {
+    /// What was tried: "assume arn:aws:iam::111122223333:role/portcullis as alice", for instance.
+    pub what: String,
+    /// What came of it.
+    pub why: Why,
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// Whoever was asked said no, in these words.
+    #[error("{code}: {message}")]
+    Refused {
+        /// `AccessDenied`, `Throttling`, `Forbidden`, …
+        code: String,
+        /// The text, on one line.
+        message: String,
+    },
+    /// No answer came, or none that decides: a timeout, a broken connection, an overloaded server.
+    #[error("{0}")]
+    Unreachable(String),
+    /// An answer came that is of no use.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// The longest text of others that an error repeats, in characters.
+const LONGEST_QUOTE: usize = 400;
+
+/// The first line of what others said, cut, without control characters: STS quotes what was signed, session token
+/// included, from the second line on, and the text is for a terminal.
+pub(crate) fn quote(text: &str) -> String {
+    let line = text.trim_start().lines().next().unwrap_or_default();
+    let mut quoted: String = line.chars().filter(|c| !c.is_control()).take(LONGEST_QUOTE).collect();
+    if line.chars().nth(LONGEST_QUOTE).is_some() {
+        quoted.push('…');
+    }
+    quoted
+}
+
+/// An error and what caused it, in one line. By Display alone: Debug of an answer holds the answer.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let part = error.to_string();
+        if !parts.iter().any(|known| known.contains(&part)) {
+            parts.push(part);
+        }
+        next = error.source();
+    }
+    quote(&parts.join(": ").replace('\n', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sts_quotes_of_the_request_is_not_repeated() {
+        let said = "The signature does not match.\n\nThe Canonical String was 'x-amz-security-token:SECRET'";
+        assert_eq!(quote(said), "The signature does not match.");
+        assert_eq!(quote("a\u{1b}[31mb"), "a[31mb");
+        let long = quote(&"x".repeat(500));
+        assert_eq!(long.chars().count(), 401);
+    }
 }

@@ -1,6 +1,13 @@
 //! What the proxy presents upstream, and what it verifies the server against: a credential of its own, never the
 //! client's, and the target's own CA, never the system's.
+//!
+//! A credential is read from files, or fetched for the engineer: an EKS token from a role session that bears their
+//! name, or a service account's token from the cluster itself. What is fetched is kept in memory until it ends.
 
+mod account;
+mod aws;
+mod cache;
+mod clock;
 mod config;
 mod credential;
 mod error;
@@ -8,8 +15,13 @@ mod file;
 mod source;
 mod tls;
 
+pub use account::{ServiceAccount, TargetPlace, TokenRequestConfig, Using};
+pub use aws::{
+    DiscoveredCluster, Discovery, EksConfig, EksEndpoints, check_role_arn, discover, discover_or_remembered,
+    session_name,
+};
 pub use config::{ClientCertificateFiles, UpstreamConfig};
 pub use credential::{BearerToken, ClientCertificate, Credential, CredentialId};
-pub use error::CredentialError;
+pub use error::{CredentialError, Unavailable, Why};
 pub use source::{OnBehalf, Presenting, Source};
 pub use tls::UpstreamTls;

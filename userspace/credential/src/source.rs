@@ -70,7 +70,7 @@ impl BearerFile {
 }
 
 impl BearerFile {
-    fn current(&self) -> Result<Credential, CredentialError> {
+    pub(crate) fn current(&self) -> Result<Credential, CredentialError> {
         let read = || BearerToken::parse(&self.path, &read_secret(&self.path)?);
         self.token.current(&[&self.path], read).map(Credential::Bearer)
     }
@@ -91,7 +91,7 @@ impl CertificateFiles {
 }
 
 impl CertificateFiles {
-    fn current(&self) -> Result<Credential, CredentialError> {
+    pub(crate) fn current(&self) -> Result<Credential, CredentialError> {
         let ClientCertificateFiles { cert_file, key_file } = &self.files;
         let read = || {
             let (certificate, key) = (read_public(cert_file)?, read_secret(key_file)?);

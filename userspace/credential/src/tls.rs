@@ -11,7 +11,8 @@ use rustls::{
 
 use crate::{Credential, CredentialError, credential::certificates, file::read_public};
 
-/// Makes the TLS configurations for one target.
+/// Makes the TLS configurations for one target. Cloning is cheap.
+#[derive(Clone)]
 pub struct UpstreamTls {
     roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
@@ -24,15 +25,22 @@ impl UpstreamTls {
     /// # Errors
     /// When the file cannot be read, may be written by everyone, or holds anything but CA certificates.
     pub fn from_file(path: &Path) -> Result<Self, CredentialError> {
-        let pem = read_public(path)?;
-        let found = certificates(&pem).map_err(|source| CredentialError::Pem {
-            path: path.to_owned(),
+        Self::from_pem(path, &read_public(path)?)
+    }
+
+    /// The same of a CA that came another way, as from [`discover`](crate::discover); errors name `origin`.
+    ///
+    /// # Errors
+    /// When it holds anything but CA certificates.
+    pub fn from_pem(origin: &Path, pem: &[u8]) -> Result<Self, CredentialError> {
+        let found = certificates(pem).map_err(|source| CredentialError::Pem {
+            path: origin.to_owned(),
             what: "CA certificate",
             source,
         })?;
         let mut roots = RootCertStore::empty();
         for (index, certificate) in found.into_iter().enumerate() {
-            let (path, number) = (path.to_owned(), index + 1);
+            let (path, number) = (origin.to_owned(), index + 1);
             roots.add(certificate).map_err(|source| CredentialError::Ca { path, number, source })?;
         }
         Ok(Self { roots: Arc::new(roots), provider: Arc::new(aws_lc_rs::default_provider()) })

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::{
+    collections::BTreeSet,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -10,8 +11,10 @@ use std::{
 };
 
 use portcullis_credential::{
-    ClientCertificateFiles, Credential, CredentialError, Source, UpstreamConfig, UpstreamTls,
+    ClientCertificateFiles, Credential, CredentialError, OnBehalf, Source, TargetPlace, UpstreamConfig,
+    UpstreamTls,
 };
+use portcullis_identity::{Method, Subject};
 use rustls::{
     ClientConnection, RootCertStore, ServerConfig, ServerConnection,
     crypto::aws_lc_rs,
@@ -85,13 +88,43 @@ fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Files are read wherever the target is.
+fn nowhere() -> TargetPlace {
+    let made = rcgen::generate_simple_self_signed(["kubernetes".to_owned()]).unwrap();
+    let tls = UpstreamTls::from_pem(Path::new("made"), made.cert.pem().as_bytes()).unwrap();
+    TargetPlace { endpoints: Vec::new(), server_name: None, tls }
+}
+
 fn bearer(path: &Path) -> Result<Box<dyn Source>, CredentialError> {
-    UpstreamConfig::BearerTokenFile(path.to_owned()).open()
+    UpstreamConfig::BearerTokenFile(path.to_owned()).open(&nowhere())
 }
 
 fn certificate(pki: &Pki, certificate: &str, key: &str) -> Result<Credential, CredentialError> {
     let files = ClientCertificateFiles { cert_file: pki.path(certificate), key_file: pki.path(key) };
-    UpstreamConfig::ClientCertificate(files).open()?.current()
+    present(&*UpstreamConfig::ClientCertificate(files).open(&nowhere())?)
+}
+
+/// What a source presents for Alice.
+fn present(source: &dyn Source) -> Result<Credential, CredentialError> {
+    let alice = Subject {
+        issuer: "unix".into(),
+        id: "1001".into(),
+        name: "alice".into(),
+        groups: BTreeSet::new(),
+        method: Method::Unix,
+        account: None,
+    };
+    let on_behalf = OnBehalf {
+        subject: &alice,
+        role: "pod-admin",
+        grant: Some("g-1"),
+        expires: None,
+        session: "s-1",
+        aws_role: None,
+        service_account: None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(source.present(&on_behalf))
 }
 
 /// Shakes hands in memory. Gives the protocol chosen and the certificates that the server was shown.
@@ -133,6 +166,11 @@ fn configuration_names_exactly_one_kind() {
         "bearerTokenFile: /t\nclientCertificate: {certFile: /c, keyFile: /k}",
         "clientCertificate: {certFile: /c}",
         "clientCertificate: {certFile: /c, keyFile: /k, passphrase: x}",
+        "eks: {cluster: c, region: eu-central-1}",
+        "eks: {cluster: c, region: eu-central-1, roleArn: a, endpoints: {sts: a, iam: b}}",
+        "tokenRequest: {serviceAccount: {namespace: a, name: b}}",
+        "tokenRequest: {using: {eks: {}}, serviceAccount: {namespace: a, name: b}}",
+        "tokenRequest: {using: {bearerTokenFile: /t}, serviceAccount: {namespace: a, name: b}, lifetime: ten}",
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
@@ -144,16 +182,16 @@ fn a_token_goes_into_a_header_that_is_never_printed() {
     let path = pki.path().join("token");
     std::fs::write(&path, " abc.def-_~+/== \r\n").unwrap();
     chmod(&path, 0o640);
-    let credential = bearer(&path).unwrap().current().unwrap();
+    let credential = present(&*bearer(&path).unwrap()).unwrap();
     let header = credential.authorization().unwrap();
     assert_eq!(header.as_bytes(), b"Bearer abc.def-_~+/==");
     assert!(header.is_sensitive());
     let printed = format!("{credential:?} {header:?} {} {:?}", credential.id(), credential.id());
     assert!(!printed.contains("abc"), "{printed}");
     std::fs::write(&path, "abc.def-_~+/==").unwrap();
-    assert_eq!(bearer(&path).unwrap().current().unwrap().id(), credential.id());
+    assert_eq!(present(&*bearer(&path).unwrap()).unwrap().id(), credential.id());
     std::fs::write(&path, "other").unwrap();
-    assert_ne!(bearer(&path).unwrap().current().unwrap().id(), credential.id());
+    assert_ne!(present(&*bearer(&path).unwrap()).unwrap().id(), credential.id());
 }
 
 #[test]
@@ -187,7 +225,7 @@ fn a_token_that_must_not_be_used_is_refused() {
 fn servers_are_verified_against_the_targets_own_ca_alone() {
     let pki = Pki::new();
     let token = pki.write("token", "abc", 0o600);
-    let credential = bearer(&token).unwrap().current().unwrap();
+    let credential = present(&*bearer(&token).unwrap()).unwrap();
     let (ca, other) =
         (std::fs::read(pki.path("ca.crt")).unwrap(), std::fs::read(pki.path("other-ca.crt")).unwrap());
     let bundle = pki.write("bundle.crt", [b"# two CAs\n".to_vec(), other, ca].concat(), 0o644);
@@ -222,7 +260,7 @@ fn a_ca_that_is_none_is_refused() {
 #[test]
 fn protocols_are_those_that_the_caller_names() {
     let pki = Pki::new();
-    let credential = bearer(&pki.write("token", "abc", 0o600)).unwrap().current().unwrap();
+    let credential = present(&*bearer(&pki.write("token", "abc", 0o600)).unwrap()).unwrap();
     let tls = UpstreamTls::from_file(&pki.path("ca.crt")).unwrap();
     for (offered, chosen) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1")] {
         let alpn: Vec<_> = offered.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
@@ -242,7 +280,7 @@ fn a_client_certificate_is_shown_in_the_handshake() {
     let tls = UpstreamTls::from_file(&pki.path("ca.crt")).unwrap();
     let config = tls.client_config(&credential, &[]).unwrap();
     assert_eq!(handshake(config, pki.server(true), "api.test").unwrap().1, 1);
-    let token = bearer(&pki.write("token", "abc", 0o600)).unwrap().current().unwrap();
+    let token = present(&*bearer(&pki.write("token", "abc", 0o600)).unwrap()).unwrap();
     assert!(handshake(tls.client_config(&token, &[]).unwrap(), pki.server(true), "api.test").is_err());
 }
 
