@@ -177,12 +177,24 @@ impl Server {
     /// Sends a signal to all its processes: `STOP`, `CONT`, `KILL`.
     pub(crate) fn signal(&self, signal: &str) {
         let postmaster = self.postmaster.to_string();
-        let listed = Command::new("ps").args(["-o", "pid=", "--ppid", &postmaster]).output().unwrap();
-        let children = String::from_utf8(listed.stdout).unwrap();
-        let pids: Vec<&str> = [postmaster.as_str()].into_iter().chain(children.split_whitespace()).collect();
-        // A child may have ended since.
-        Command::new("kill").arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status().unwrap();
+        kill(signal, [postmaster].into_iter().chain(self.children()));
     }
+
+    /// Its processes die, and it begins anew by itself.
+    pub(crate) fn crash(&self) {
+        kill("KILL", self.children());
+    }
+
+    fn children(&self) -> Vec<String> {
+        let postmaster = self.postmaster.to_string();
+        let listed = Command::new("ps").args(["-o", "pid=", "--ppid", &postmaster]).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+fn kill(signal: &str, pids: impl IntoIterator<Item = String>) {
+    // Some may have ended since.
+    Command::new("kill").arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status().unwrap();
 }
 
 /// The newest that is installed.

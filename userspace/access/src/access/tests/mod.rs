@@ -7,8 +7,10 @@ mod lifecycle;
 mod nodes;
 mod once;
 mod revoking;
+mod random;
 mod scheduled;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::testing::{Place, on_both_stores};
