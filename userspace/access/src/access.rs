@@ -24,7 +24,9 @@ use crate::role::RoleSet;
 use crate::snapshot::Snapshot;
 use crate::state::{REMEMBERED, State, before};
 use crate::store::{Applied, Change, PostgresStore, SqliteStore, Store};
-use crate::{AccessConfig, AccessError, Clock, Grant, GrantId, Request, RequestId, RequestState, StoreConfig};
+use crate::{
+    AccessConfig, AccessError, Clock, Grant, GrantId, Request, RequestId, RequestState, StoreConfig,
+};
 
 /// How often a change is tried when others write at the same time or an id is taken.
 const ATTEMPTS: u32 = 16;

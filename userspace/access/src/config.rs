@@ -68,9 +68,7 @@ impl Serialize for StoreConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             StoreConfig::Sqlite(path) => path.serialize(serializer),
-            StoreConfig::Postgres(postgres) => {
-                OnServer { postgres: postgres.clone() }.serialize(serializer)
-            }
+            StoreConfig::Postgres(postgres) => OnServer { postgres: postgres.clone() }.serialize(serializer),
         }
     }
 }
@@ -140,10 +138,8 @@ mod tests {
     #[test]
     fn a_store_is_a_path_or_a_server() {
         assert_eq!(read("/var/lib/access.db").unwrap(), StoreConfig::Sqlite("/var/lib/access.db".into()));
-        let postgres = PostgresConfig {
-            url_file: "/run/url".into(),
-            certificate_authority: Some("/etc/ca.pem".into()),
-        };
+        let postgres =
+            PostgresConfig { url_file: "/run/url".into(), certificate_authority: Some("/etc/ca.pem".into()) };
         let written = "{postgres: {urlFile: /run/url, certificateAuthority: /etc/ca.pem}}";
         assert_eq!(read(written).unwrap(), StoreConfig::Postgres(postgres.clone()));
         let json = serde_json::to_string(&StoreConfig::Postgres(postgres.clone())).unwrap();

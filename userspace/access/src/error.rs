@@ -51,6 +51,9 @@ pub enum AccessError {
     /// Not a duration.
     #[error("{0:?} is not a duration: write 90s, 30m, 4h or 1h30m")]
     BadDuration(String),
+    /// Not a moment.
+    #[error("{0:?} is no moment: write 2026-03-02T09:00, or 2026-03-02T09:00:00Z")]
+    BadMoment(String),
     /// Not an operation as people write one.
     #[error("{text:?} is no request: {why}")]
     BadOperation {
@@ -72,9 +75,7 @@ pub enum AccessError {
     #[error("{0:?} is not the id of a held request; those look like h-7f3a9c")]
     BadHoldId(String),
     /// Neither the id of a request nor of a hold.
-    #[error(
-        "{0:?} is neither a request nor a held request; those look like r-7f3a9c and h-7f3a9c"
-    )]
+    #[error("{0:?} is neither a request nor a held request; those look like r-7f3a9c and h-7f3a9c")]
     BadDecidable(String),
     /// There is no such hold.
     #[error("no request is held as {0}")]
@@ -126,7 +127,9 @@ pub enum AccessError {
     #[error("the id of a single-use approval must have 1 to 128 characters")]
     BadToken,
     /// A start that is over, or too far ahead.
-    #[error("a grant can be asked for ahead of time to begin until {latest:.0}, and not before now: not at {at:.0}")]
+    #[error(
+        "a grant can be asked for ahead of time to begin until {latest:.0}, and not before now: not at {at:.0}"
+    )]
     BadStart {
         /// What was asked for.
         at: Timestamp,

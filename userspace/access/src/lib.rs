@@ -38,7 +38,7 @@ mod store;
 mod testing;
 
 pub use access::{Access, Decided, GrantFilter, NewRequest, RequestFilter, Selection, Wakes};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SystemClock, parse_moment};
 pub use config::{AccessConfig, PostgresConfig, StoreConfig};
 pub use decide::{Allowed, Decision, Denied, DenyReason, Review, RuleRef, decide};
 pub use denials::{Attempt, Denial, Denials};

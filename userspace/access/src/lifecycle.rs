@@ -8,8 +8,8 @@ use portcullis_identity::Subject;
 
 use crate::access::{NewRequest, Selection};
 use crate::grant::{Approval, Ended, Grant, Request, RequestState};
-use crate::role::Role;
 use crate::holding;
+use crate::role::Role;
 use crate::state::{Key, State, after};
 use crate::store::{Change, Event, EventAction};
 use crate::{AccessError, Attempt, GrantId, Person, RequestId};
@@ -42,7 +42,8 @@ impl Act<'_> {
             let operation = Box::new(operation.clone());
             return Err(AccessError::NoLongerCovers { role: role.name.clone(), operation });
         }
-        let (mut change, mut request) = self.submit(role, target, new.duration, &new.reason, None, new.starts_at)?;
+        let (mut change, mut request) =
+            self.submit(role, target, new.duration, &new.reason, None, new.starts_at)?;
         request.denied.clone_from(&new.denied);
         change.new_request = Some(request.clone());
         Ok((change, request))
@@ -319,7 +320,9 @@ pub(crate) fn end_what_is_over(state: &State, now: Timestamp) -> Change {
                 change.requests.push(request);
             }
             Key::Grant(id) => {
-                let Some(grant) = state.grants.get(id).filter(|grant| grant.ended.is_none()) else { continue };
+                let Some(grant) = state.grants.get(id).filter(|grant| grant.ended.is_none()) else {
+                    continue;
+                };
                 let mut grant = grant.as_ref().clone();
                 grant.ended = Some(Ended::Expired { at: grant.expires_at });
                 holding::cancel_all_of(state, &grant, now, None, &mut change);

@@ -94,7 +94,11 @@ mod tests {
         let unmapped = [
             Subject { id: "1002".into(), ..person("bob", &[]) },
             Subject { id: "1002".into(), ..person("svc-deploy", &[]) },
-            Subject { issuer: "https://idp.example.com".into(), id: "x".into(), ..person("Bob@example.com", &[]) },
+            Subject {
+                issuer: "https://idp.example.com".into(),
+                id: "x".into(),
+                ..person("Bob@example.com", &[])
+            },
         ];
         for subject in unmapped {
             assert!(!through_unix.is(&subject), "{subject:?}");

@@ -11,9 +11,7 @@ use crate::index::Index;
 use crate::pattern::Pattern;
 use crate::role::{Role, RoleSet};
 use crate::store::{Change, Live};
-use crate::{
-    AccessError, Ended, Grant, GrantId, Hold, HoldId, Request, RequestId, RequestState, RoleName,
-};
+use crate::{AccessError, Ended, Grant, GrantId, Hold, HoldId, Request, RequestId, RequestState, RoleName};
 
 /// How long a grant that ended is remembered, so that a denial can say how.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(3600);

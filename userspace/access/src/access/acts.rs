@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Access;
 use crate::store::Token;
-use crate::{
-    AccessError, Attempt, Decidable, Grant, GrantId, Hold, Request, RequestId, RoleName,
-};
+use crate::{AccessError, Attempt, Decidable, Grant, GrantId, Hold, Request, RequestId, RoleName};
 
 /// Characters of the id of a link or button.
 const LONGEST_TOKEN: usize = 128;

@@ -4,9 +4,7 @@ use std::cmp::Reverse;
 
 use super::Access;
 use crate::store::Event;
-use crate::{
-    AccessError, Grant, GrantId, Hold, HoldId, HoldState, Person, Request, RequestId, RequestState,
-};
+use crate::{AccessError, Grant, GrantId, Hold, HoldId, HoldState, Person, Request, RequestId, RequestState};
 
 /// How many rows a list shows.
 const LISTED: u32 = 1000;
@@ -60,9 +58,8 @@ impl Access {
         let mut grants: Vec<Grant> = if filter.live {
             let (snapshot, now) = (self.snapshot(), self.now());
             let state = self.lock();
-            let counts = |grant: &&Grant| {
-                grant.is_scheduled(now) || snapshot.grant_live(&grant.id, now).is_ok()
-            };
+            let counts =
+                |grant: &&Grant| grant.is_scheduled(now) || snapshot.grant_live(&grant.id, now).is_ok();
             state.grants.values().map(AsRef::as_ref).filter(counts).cloned().collect()
         } else {
             self.store.grants(LISTED)?

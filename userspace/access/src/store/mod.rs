@@ -113,13 +113,8 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`AccessError::Store`].
-    fn lease(
-        &self,
-        name: &str,
-        holder: &str,
-        now: Timestamp,
-        lasting: Duration,
-    ) -> Result<bool, AccessError>;
+    fn lease(&self, name: &str, holder: &str, now: Timestamp, lasting: Duration)
+    -> Result<bool, AccessError>;
 
     /// Moves when somebody else may have written; none where nobody else writes. It spares waiting for the next look
     /// and no look: what is missed here is found by [`Store::since`].

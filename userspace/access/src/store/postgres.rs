@@ -217,7 +217,11 @@ async fn load(session: &mut Session, since: i64) -> Result<Live, Failed> {
     let look = session.look().await?;
     let [pending, approved] = rows::OPEN_HOLDS;
     let live = Live {
-        revision: look.query_one("SELECT seq FROM revision", &[]).await?.try_get::<_, i64>(0)?.cast_unsigned(),
+        revision: look
+            .query_one("SELECT seq FROM revision", &[])
+            .await?
+            .try_get::<_, i64>(0)?
+            .cast_unsigned(),
         requests: look
             .query("SELECT state, body FROM requests WHERE state = $1", &[&RequestState::Pending.as_str()])
             .await?
@@ -251,8 +255,12 @@ async fn since(session: &mut Session, after: i64) -> Result<Option<Live>, Failed
     }
     let seq = "SELECT seq FROM revision";
     let revision: i64 = session.client.query_one(seq, &[]).await?.try_get(0)?;
-    let mut live =
-        Live { revision: revision.cast_unsigned(), requests: Vec::new(), grants: Vec::new(), holds: Vec::new() };
+    let mut live = Live {
+        revision: revision.cast_unsigned(),
+        requests: Vec::new(),
+        grants: Vec::new(),
+        holds: Vec::new(),
+    };
     if revision <= after {
         return Ok((revision == after).then_some(live));
     }
@@ -277,8 +285,7 @@ async fn apply(session: &mut Session, expected: i64, rows: Rows) -> Result<Appli
         return Ok(Applied::Conflict); // decided upon in another session, perhaps upon another database
     }
     let transaction = session.client.transaction().await?;
-    let found: i64 =
-        transaction.query_one("SELECT seq FROM revision FOR UPDATE", &[]).await?.try_get(0)?;
+    let found: i64 = transaction.query_one("SELECT seq FROM revision FOR UPDATE", &[]).await?.try_get(0)?;
     if found != expected {
         transaction.rollback().await?;
         return Ok(Applied::Conflict);

@@ -57,9 +57,10 @@ impl Place {
     pub(crate) fn config(&self) -> StoreConfig {
         match self {
             Place::Sqlite(dir) => StoreConfig::Sqlite(dir.path().join("db")),
-            Place::Postgres { url, .. } => {
-                StoreConfig::Postgres(PostgresConfig { url_file: url.path().into(), certificate_authority: None })
-            }
+            Place::Postgres { url, .. } => StoreConfig::Postgres(PostgresConfig {
+                url_file: url.path().into(),
+                certificate_authority: None,
+            }),
         }
     }
 
@@ -121,7 +122,13 @@ impl Server {
         let dir = tempfile::Builder::new().prefix("portcullis-pg-").tempdir().unwrap().keep();
         let arguments = prepare(&dir);
         let user = ["postgres", "nobody"].into_iter().find(|user| {
-            Command::new("id").arg(user).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+            Command::new("id")
+                .arg(user)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
         });
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
@@ -140,7 +147,11 @@ impl Server {
         let server = Self { dir: dir.clone(), postmaster, _keeper: keeper };
         let begun = Instant::now();
         while let Err(error) = server.execute("postgres", "SELECT 1") {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the server does not start: {error}\n{}", log());
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "the server does not start: {error}\n{}",
+                log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         server

@@ -201,8 +201,7 @@ fn what_is_newer_is_refused(place: Place) {
     };
     place.execute(sql).unwrap();
     let error = place.try_open().err().unwrap().to_string();
-    let expected =
-        format!("was written by a newer portcullis: its schema is 99, this build knows {known}");
+    let expected = format!("was written by a newer portcullis: its schema is 99, this build knows {known}");
     assert!(error.ends_with(&expected), "{error}");
 }
 

@@ -143,7 +143,15 @@ impl Control {
             Ask::Trust | Ask::WhoAmI => serde_json::to_value(&subject)?,
             Ask::Request { role, target, seconds, reason } => {
                 let duration = Duration::from_secs(seconds);
-                let new = NewRequest { role, target, duration, reason, denied: None };
+                let new = NewRequest {
+                    role,
+                    target,
+                    duration,
+                    starts_at: None,
+                    reason,
+                    denied: None,
+                    emergency: false,
+                };
                 serde_json::to_value(access.request(&subject, &new)?)?
             }
             Ask::RequestFrom { denial, seconds, reason } => {
@@ -152,8 +160,10 @@ impl Control {
                     role: denial.role,
                     target: Some(denial.target),
                     duration: seconds.map_or(denial.duration, Duration::from_secs),
+                    starts_at: None,
                     reason,
                     denied: Some(denial.attempt),
+                    emergency: false,
                 };
                 serde_json::to_value(access.request(&subject, &new)?)?
             }

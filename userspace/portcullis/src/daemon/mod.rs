@@ -24,7 +24,7 @@ pub(crate) use sync::resolver;
 
 /// How long connections under way may take to finish once the daemon is told to stop.
 const DRAIN: Duration = Duration::from_secs(25);
-/// The grants' age is bounded by seconds (Law 7), so the store is asked each second.
+/// The grants' age is bounded by seconds (Law 7), so the store is asked each second, and when it has news.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT.
@@ -99,10 +99,8 @@ fn notify(state: NotifyState<'_>) {
 
 /// Keeps the grants' snapshot fresh, and ends sessions whose process is gone.
 async fn tick(access: Arc<portcullis_access::Access>, proxy: Arc<portcullis_proxy::Proxy>) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut wakes = access.wakes();
     loop {
-        interval.tick().await;
         let (access, proxy) = (Arc::clone(&access), Arc::clone(&proxy));
         let ticked = tokio::task::spawn_blocking(move || {
             proxy.recorder.tick();
@@ -114,6 +112,7 @@ async fn tick(access: Arc<portcullis_access::Access>, proxy: Arc<portcullis_prox
             Ok(Err(error)) => tracing::error!(%error, "the store of grants cannot be read"),
             Err(error) => tracing::error!(%error, "the clockwork failed"),
         }
+        wakes.wait(TICK).await;
     }
 }
 

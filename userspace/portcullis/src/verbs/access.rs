@@ -169,7 +169,11 @@ fn row_of_request(request: &Request) -> Vec<String> {
 }
 
 fn row_of_grant(grant: &Grant) -> Vec<String> {
-    let state = grant.ended.as_ref().map_or("live".to_owned(), ToString::to_string);
+    let state = match &grant.ended {
+        Some(ended) => ended.to_string(),
+        None if grant.is_scheduled(Timestamp::now()) => format!("scheduled {}", moment(grant.starts_at)),
+        None => "live".to_owned(),
+    };
     let approved_by: Vec<String> = grant.approved_by.iter().map(ToString::to_string).collect();
     vec![
         grant.id.to_string(),

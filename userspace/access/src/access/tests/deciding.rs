@@ -52,7 +52,6 @@ fn who_may_approve(scene: Scene) {
     assert_eq!(said(scene.access.approve(&bob(), &nothing, "")), "there is no request r-ffffff");
 }
 
-
 fn two_approvals_are_two_people(scene: Scene) {
     let request = scene.ask("two");
     assert_eq!(scene.access.approve(&bob(), &request.id, "").unwrap().state, RequestState::Pending);
@@ -67,7 +66,6 @@ fn two_approvals_are_two_people(scene: Scene) {
     assert_eq!(scene.access.approve(&carol(), &request.id, "").unwrap().state, RequestState::Approved);
     assert!(scene.may_get_pods());
 }
-
 
 fn a_request_is_denied_withdrawn_or_forgotten(scene: Scene) {
     let denied = scene.access.deny(&bob(), &scene.ask("pods").id, "not today").unwrap();

@@ -24,7 +24,6 @@ fn another_writer_is_noticed_and_never_overwritten(scene: Scene) {
     assert!(!scene.may_get_pods());
 }
 
-
 fn of_two_writers_at_once_one_decides_anew(scene: Scene) {
     let request = scene.ask("pods");
     let store = scene.place.open();
@@ -42,7 +41,6 @@ fn of_two_writers_at_once_one_decides_anew(scene: Scene) {
     assert!(!scene.may_get_pods());
 }
 
-
 /// What another process would write to deny this request.
 fn change_of(store: &dyn Store, id: &RequestId) -> Change {
     let request = store.request(id).unwrap().unwrap();
@@ -50,7 +48,6 @@ fn change_of(store: &dyn Store, id: &RequestId) -> Change {
     let request = Request { state: RequestState::Denied, ..request };
     Change { requests: vec![request], events: vec![event], ..Change::default() }
 }
-
 
 fn a_dead_store_closes_everything(scene: Scene) {
     let broken = Arc::new(Faulty { inner: scene.place.open(), faults: Mutex::default() });
@@ -71,7 +68,6 @@ fn a_dead_store_closes_everything(scene: Scene) {
     assert!(scene.may_get_pods());
 }
 
-
 fn nothing_is_published_that_is_not_durable(scene: Scene) {
     let store = Arc::new(Faulty { inner: scene.place.open(), faults: Mutex::default() });
     let config = AccessConfig::new("unused".into(), targets());
@@ -88,7 +84,6 @@ fn nothing_is_published_that_is_not_durable(scene: Scene) {
     store.faults.lock().unwrap().extend([Fault::Taken; ATTEMPTS as usize]);
     assert!(matches!(scene.access.request(&alice(), &new("pods")), Err(AccessError::Contended)));
 }
-
 
 #[derive(Clone, Copy)]
 enum Fault {

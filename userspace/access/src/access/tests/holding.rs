@@ -56,7 +56,10 @@ fn a_held_request_goes_on_once(scene: Scene) {
     assert!(said(scene.access.spend(&hold.id)).ends_with("may not go on: it is pending"));
 
     let approved = scene.access.approve_hold(&bob(), &hold.id, "go on").unwrap();
-    assert_eq!((approved.state, approved.approvals[0].comment.as_deref()), (HoldState::Approved, Some("go on")));
+    assert_eq!(
+        (approved.state, approved.approvals[0].comment.as_deref()),
+        (HoldState::Approved, Some("go on"))
+    );
     assert_eq!(approved.expires_at, start() + SPEND_WITHIN);
     assert_eq!(state(&scene.access, &hold.id), HoldState::Approved);
     let again = said(scene.access.approve_hold(&bob(), &hold.id, ""));
@@ -125,12 +128,20 @@ fn who_may_agree(scene: Scene) {
     let account = portcullis_identity::AccountId { issuer: "https://idp".into(), id: "uid-alice".into() };
     let accounts_of_alice = [
         Subject { issuer: "https://idp".into(), id: "x".into(), ..lead_alice.clone() },
-        Subject { issuer: "people".into(), id: "al".into(), name: "al".into(), account: Some(account), ..lead_alice.clone() },
+        Subject {
+            issuer: "people".into(),
+            id: "al".into(),
+            name: "al".into(),
+            account: Some(account),
+            ..lead_alice.clone()
+        },
         lead_alice,
     ];
     for account in accounts_of_alice {
         let error = said(scene.access.approve_hold(&account, &hold.id, ""));
-        assert!(error.ends_with(&format!("asked for {} and cannot approve it: someone else has to", hold.id)));
+        assert!(
+            error.ends_with(&format!("asked for {} and cannot approve it: someone else has to", hold.id))
+        );
     }
     for error in [
         said(scene.access.approve_hold(&person("dave", &["dev"]), &hold.id, "")),
@@ -139,7 +150,8 @@ fn who_may_agree(scene: Scene) {
         assert_eq!(error, format!("dave may not decide about {}: group leads, sec may", hold.id));
     }
     assert_eq!(scene.access.approve_hold(&bob(), &hold.id, "").unwrap().state, HoldState::Pending);
-    let second = Subject { issuer: "https://idp".into(), id: "7".into(), name: "Bob@example.com".into(), ..bob() };
+    let second =
+        Subject { issuer: "https://idp".into(), id: "7".into(), name: "Bob@example.com".into(), ..bob() };
     for same in [bob(), second] {
         assert!(said(scene.access.approve_hold(&same, &hold.id, "")).ends_with("it needs another person"));
     }
@@ -205,10 +217,7 @@ fn a_client_goes_away(scene: Scene) {
     assert_eq!(state(&scene.access, &hold.id), HoldState::Cancelled);
     assert_ne!(held(&scene, &grant, "a").id, hold.id);
     use EventAction::{Held, HoldAbandoned, HoldCancelled, HoldResumed};
-    assert_eq!(
-        scene.actions()[3..],
-        [Held, HoldAbandoned, HoldResumed, HoldAbandoned, HoldCancelled, Held]
-    );
+    assert_eq!(scene.actions()[3..], [Held, HoldAbandoned, HoldResumed, HoldAbandoned, HoldCancelled, Held]);
     scene.access.abandon(&hold.id, grace).unwrap(); // it is over: nothing happens
     assert_eq!(scene.actions().len(), 9);
     assert!(said(scene.access.abandon(&"h-ffffff".parse().unwrap(), grace)).contains("h-ffffff"));
@@ -253,7 +262,9 @@ fn a_hold_needs_a_grant_of_its_own(scene: Scene) {
     let ahead = NewRequest { starts_at: Some(start() + minutes(30)), ..new("pods") };
     let request = scene.access.request(&alice(), &ahead).unwrap();
     let ahead = scene.access.approve(&bob(), &request.id, "").unwrap().grant.unwrap();
-    assert!(said(scene.access.hold(&alice(), &new_hold(&ahead, "a"))).contains("begins at 2026-03-01T12:30:00Z"));
+    assert!(
+        said(scene.access.hold(&alice(), &new_hold(&ahead, "a"))).contains("begins at 2026-03-01T12:30:00Z")
+    );
     assert!(scene.access.holds(true).unwrap().is_empty());
 }
 

@@ -39,7 +39,6 @@ fn the_window_opens_on_approval_and_closes_by_itself(scene: Scene) {
     assert_eq!(events[0].subject.name, "alice");
 }
 
-
 fn what_cannot_be_asked_for(scene: Scene) {
     let ask = |subject: &Subject, change: fn(&mut NewRequest)| {
         let mut request = new("pods");
@@ -77,7 +76,6 @@ fn what_cannot_be_asked_for(scene: Scene) {
     assert_eq!(error, "alice already has 50 requests and grants open; withdraw or revoke some");
 }
 
-
 fn a_role_without_approval_is_live_at_once_and_ends_all_the_same(scene: Scene) {
     let request = scene.ask("free");
     assert_eq!(request.state, RequestState::Approved);
@@ -87,7 +85,6 @@ fn a_role_without_approval_is_live_at_once_and_ends_all_the_same(scene: Scene) {
     scene.access.refresh().unwrap();
     assert!(!scene.may_get_pods());
 }
-
 
 fn an_extension_is_approved_like_a_request(scene: Scene) {
     let grant = scene.granted();
@@ -111,7 +108,6 @@ fn an_extension_is_approved_like_a_request(scene: Scene) {
     assert!(!scene.may_get_pods());
 }
 
-
 fn other_roles_apply_at_once(scene: Scene) {
     let grant = scene.granted();
     let waiting = scene.ask("pods");
@@ -130,7 +126,6 @@ fn other_roles_apply_at_once(scene: Scene) {
     assert!(!scene.may_get_pods());
     assert!(changes.borrow_and_update().grant_live(&grant, scene.clock.now()).is_err());
 }
-
 
 fn a_request_carries_what_was_denied(scene: Scene) {
     let denied = |operation: &str| {
@@ -162,7 +157,6 @@ fn a_request_carries_what_was_denied(scene: Scene) {
     );
 }
 
-
 fn requests_of_older_builds_are_still_read(scene: Scene) {
     let request = serde_json::to_value(scene.ask("pods")).unwrap();
     let mut older = request.clone();
@@ -172,7 +166,6 @@ fn requests_of_older_builds_are_still_read(scene: Scene) {
     let read = serde_json::from_value::<Request>(older).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), request);
 }
-
 
 fn everything_is_there_after_a_restart(scene: Scene) {
     let grant = scene.granted();

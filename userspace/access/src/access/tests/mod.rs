@@ -6,8 +6,8 @@ mod holding;
 mod lifecycle;
 mod nodes;
 mod once;
-mod revoking;
 mod random;
+mod revoking;
 mod scheduled;
 
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use crate::store::testing::{Place, on_both_stores};
 use crate::store::{EventAction, Live};
 use crate::testing::*;
 use crate::{
-    Attempt, Decidable, Decision, Ended, Event, Facts, Hold, HoldId, HoldState, NewHold, Person, Query, decide,
+    Attempt, Decidable, Decision, Ended, Event, Facts, Hold, HoldId, HoldState, NewHold, Person, Query,
+    decide,
 };
 
 use super::*;

@@ -29,7 +29,10 @@ fn of_two_approvals_at_once_one_begins_a_grant(scene: Scene) {
         });
         assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
         let refused = one.err().or(other.err()).unwrap();
-        assert!(matches!(refused, AccessError::NotPending { state: RequestState::Approved, .. }), "{refused}");
+        assert!(
+            matches!(refused, AccessError::NotPending { state: RequestState::Approved, .. }),
+            "{refused}"
+        );
     }
     assert_eq!(scene.access.grants(&GrantFilter::default()).unwrap().len(), 5);
 }
@@ -89,7 +92,10 @@ fn until(access: &Access, what: &str, is_so: impl Fn(&Access) -> bool) -> Durati
     runtime.block_on(async {
         while !is_so(access) {
             let left = Duration::from_secs(20).saturating_sub(begun.elapsed());
-            tokio::time::timeout(left, changes.changed()).await.unwrap_or_else(|_| panic!("not {what}")).unwrap();
+            tokio::time::timeout(left, changes.changed())
+                .await
+                .unwrap_or_else(|_| panic!("not {what}"))
+                .unwrap();
         }
     });
     begun.elapsed()

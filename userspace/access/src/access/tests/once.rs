@@ -21,7 +21,8 @@ fn until(scene: &Scene) -> Timestamp {
 
 fn a_link_decides_once(scene: Scene) {
     let (first, second) = (scene.ask("two"), scene.ask("pods"));
-    let decided = scene.access.approve_once(&bob(), &first.id.clone().into(), "", LINK, until(&scene)).unwrap();
+    let decided =
+        scene.access.approve_once(&bob(), &first.id.clone().into(), "", LINK, until(&scene)).unwrap();
     assert!(matches!(decided, Decided::Request(request) if request.approvals.len() == 1));
     // Neither again, nor by somebody else, nor for something else, nor the other way, nor on another bastion.
     let neighbour = scene.neighbour();
@@ -48,7 +49,8 @@ fn a_link_decides_once(scene: Scene) {
 fn what_is_refused_uses_no_link_up(scene: Scene) {
     let request = scene.ask("pods");
     let own = person("alice", &["leads"]);
-    let once = |who: &Subject| scene.access.approve_once(who, &request.id.clone().into(), "", LINK, until(&scene));
+    let once =
+        |who: &Subject| scene.access.approve_once(who, &request.id.clone().into(), "", LINK, until(&scene));
     assert!(said(once(&own)).contains("someone else has to"));
     assert!(said(once(&carol())).contains("may not decide"));
     assert!(once(&bob()).is_ok());

@@ -76,7 +76,8 @@ fn take(access: &Access, clock: &TestClock, grant: &mut GrantId, ids: &mut Vec<H
         }
         Step::Revoke => {
             access.revoke(&bob(), grant, "enough").ok();
-            let request = access.request(&alice(), &NewRequest { duration: minutes(240), ..new("pods") }).unwrap();
+            let request =
+                access.request(&alice(), &NewRequest { duration: minutes(240), ..new("pods") }).unwrap();
             *grant = access.approve(&bob(), &request.id, "").unwrap().grant.unwrap();
         }
     }

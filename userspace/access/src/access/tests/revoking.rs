@@ -31,7 +31,6 @@ fn who_may_revoke(scene: Scene) {
     }
 }
 
-
 fn grants_are_revoked_by_what_they_have_in_common(scene: Scene) {
     let zoe = person("zoe", &["dev"]);
     let hold = |who: &Subject, role: &str| {
@@ -91,7 +90,6 @@ fn grants_are_revoked_by_what_they_have_in_common(scene: Scene) {
     let revoked = scene.actions().into_iter().filter(|action| *action == EventAction::Revoked);
     assert_eq!(revoked.count(), 3);
 }
-
 
 fn only_administrators_end_everything(scene: Scene) {
     scene.granted();

@@ -74,9 +74,8 @@ fn how_long_a_scheduled_request_waits(scene: Scene) {
 }
 
 fn a_start_is_within_a_week(scene: Scene) {
-    let ask = |starts_at| {
-        scene.access.request(&alice(), &NewRequest { starts_at: Some(starts_at), ..new("pods") })
-    };
+    let ask =
+        |starts_at| scene.access.request(&alice(), &NewRequest { starts_at: Some(starts_at), ..new("pods") });
     let week = minutes(7 * 24 * 60);
     assert!(ask(start()).is_ok() && ask(start() + week).is_ok());
     for at in [start() - minutes(1), start() + week + minutes(1)] {

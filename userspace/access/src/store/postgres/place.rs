@@ -124,7 +124,8 @@ fn is_local(config: &Config) -> bool {
 /// A file that nobody but its owner and its group can read, and only its owner can write.
 fn read_private(path: &Path) -> Result<Zeroizing<String>, String> {
     let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let mode = file.metadata().map_err(|error| format!("cannot be read: {error}"))?.permissions().mode() & 0o777;
+    let mode =
+        file.metadata().map_err(|error| format!("cannot be read: {error}"))?.permissions().mode() & 0o777;
     if mode & 0o027 != 0 {
         return Err(format!("its mode {mode:04o} opens it to others; chmod it to 0600 or 0640"));
     }

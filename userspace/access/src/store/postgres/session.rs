@@ -159,7 +159,10 @@ impl Session {
         let (client, connection) = config.connect(tls).await?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error = Failed::Postgres(error).words(), "a connection to the grant store ended");
+                tracing::debug!(
+                    error = Failed::Postgres(error).words(),
+                    "a connection to the grant store ended"
+                );
             }
         });
         let mut session = Self { client, loaded: false, driver };
