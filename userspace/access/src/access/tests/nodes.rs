@@ -125,7 +125,7 @@ fn what_is_done_on_one_bastion_is_in_force_on_the_others_within_a_second() {
 /// The server hangs, without a word: what is known becomes stale, and nothing else does harm.
 #[test]
 fn a_server_that_hangs_closes_everything_until_it_answers() {
-    let server = Arc::new(Server::start(|_| Vec::new()));
+    let server = Arc::new(Server::plain());
     let scene = Scene::from(Place::on(&server));
     scene.granted();
     server.signal("STOP");
@@ -144,7 +144,7 @@ fn a_server_that_hangs_closes_everything_until_it_answers() {
 /// The server crashes and comes back, twice: connections are made anew, the one that listens too.
 #[test]
 fn a_server_that_crashes_is_found_again() {
-    let server = Arc::new(Server::start(|_| Vec::new()));
+    let server = Arc::new(Server::plain());
     let scene = Scene::from(Place::on(&server));
     let (neighbour, now, stop) = (scene.neighbour(), scene.clock.now(), AtomicBool::new(false));
     std::thread::scope(|scope| {
