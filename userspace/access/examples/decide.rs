@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_access::{
-    Access, AccessConfig, AccessError, Applied, Change, Clock, Decision, Event, Facts, Grant, GrantId, Live,
-    Operation, Person, Query, Request, RequestId, RoleSet, Store, SystemClock, decide, parse_roles,
+    Access, AccessConfig, AccessError, Applied, Change, Clock, Decision, Event, Facts, Grant, GrantId, Hold,
+    HoldId, Live, NewHold, NewRequest, Operation, Person, Query, Request, RequestId, ReviewTerms, RoleSet,
+    Store, SystemClock, decide, parse_roles,
 };
 use portcullis_identity::{Method, Subject};
 
@@ -34,10 +35,60 @@ fn main() -> Result<(), AccessError> {
     access.refresh()?;
     println!("refresh, nothing changed    {:>10.1?}", begun.elapsed());
 
+    changes(&access)?;
     let people: Vec<Subject> = (0..PEOPLE).map(subject).collect();
     measure(&access, &people, "allowed by a grant", "get", "kind7");
     measure(&access, &people, "denied by a rule", "delete", "kind7");
     measure(&access, &people, "denied, with advice", "get", "kind999999");
+    Ok(())
+}
+
+/// What publishing a change costs, without a database: an approval that begins a grant, and a hold from the question to
+/// its being spent.
+fn changes(access: &Access) -> Result<(), AccessError> {
+    const CHANGES: u32 = 200;
+    let lead = Subject { groups: ["leads".to_owned()].into(), ..subject(PEOPLE + 1) };
+    let asker = |n: u32| subject(n as usize * 7);
+    let mut requests = Vec::new();
+    for n in 0..CHANGES {
+        let new = NewRequest {
+            role: format!("role-{}", n as usize * 7 % TEAMS).parse()?,
+            target: Some("cluster-1".into()),
+            duration: Duration::from_secs(600),
+            starts_at: None,
+            reason: "measuring".into(),
+            denied: None,
+            emergency: false,
+        };
+        requests.push(access.request(&asker(n), &new)?);
+    }
+    let begun = Instant::now();
+    let mut grants = Vec::new();
+    for request in &requests {
+        let approved = access.approve(&lead, &request.id, "")?;
+        grants.extend(approved.grant.zip(Some(approved.role)));
+    }
+    println!("publish an approval         {:>10.1?}", begun.elapsed() / CHANGES);
+    let begun = Instant::now();
+    for (n, (grant, role)) in (0..).zip(&grants) {
+        let new = NewHold {
+            target: "cluster-1".into(),
+            operation: operation("delete", "kind7"),
+            role: role.clone(),
+            rule: 0,
+            grant: grant.clone(),
+            terms: ReviewTerms { required: 1, groups: lead.groups.clone(), wait: Duration::from_secs(300) },
+            digest: String::new(),
+            client: String::new(),
+            command: Vec::new(),
+            diff: None,
+            spend_within: Duration::from_secs(30),
+        };
+        let hold = access.hold(&asker(n), &new)?;
+        access.approve_hold(&lead, &hold.id, "")?;
+        access.spend(&hold.id)?;
+    }
+    println!("hold, approve and spend     {:>10.1?}", begun.elapsed() / CHANGES);
     Ok(())
 }
 
@@ -134,21 +185,28 @@ impl Store for Full {
                 starts_at,
                 expires_at,
                 ended: None,
+                emergency: false,
             })
         };
         let grants = (0..GRANTS).map(grant).collect::<Result<_, AccessError>>()?;
-        Ok(Live { revision: 0, requests: Vec::new(), grants })
+        Ok(Live { revision: 0, requests: Vec::new(), grants, holds: Vec::new() })
+    }
+    fn since(&self, revision: u64) -> Result<Option<Live>, AccessError> {
+        Ok(Some(Live { revision, requests: Vec::new(), grants: Vec::new(), holds: Vec::new() }))
     }
     fn revision(&self) -> Result<u64, AccessError> {
         Ok(0)
     }
-    fn apply(&self, revision: u64, _change: &Change) -> Result<Applied, AccessError> {
-        Ok(Applied::Done(revision))
+    fn apply(&self, revision: u64, change: &Change) -> Result<Applied, AccessError> {
+        Ok(Applied::Done(revision + change.events.len() as u64))
     }
     fn request(&self, _id: &RequestId) -> Result<Option<Request>, AccessError> {
         Ok(None)
     }
     fn grant(&self, _id: &GrantId) -> Result<Option<Grant>, AccessError> {
+        Ok(None)
+    }
+    fn hold(&self, _id: &HoldId) -> Result<Option<Hold>, AccessError> {
         Ok(None)
     }
     fn requests(&self, _limit: u32) -> Result<Vec<Request>, AccessError> {
@@ -157,7 +215,22 @@ impl Store for Full {
     fn grants(&self, _limit: u32) -> Result<Vec<Grant>, AccessError> {
         Ok(Vec::new())
     }
+    fn holds(&self, _limit: u32) -> Result<Vec<Hold>, AccessError> {
+        Ok(Vec::new())
+    }
     fn events(&self, _after: u64, _limit: u32) -> Result<Vec<Event>, AccessError> {
         Ok(Vec::new())
+    }
+    fn token_used(&self, _id: &str) -> Result<bool, AccessError> {
+        Ok(false)
+    }
+    fn cursor(&self, _name: &str) -> Result<u64, AccessError> {
+        Ok(0)
+    }
+    fn advance_cursor(&self, _name: &str, _from: u64, _to: u64) -> Result<bool, AccessError> {
+        Ok(true)
+    }
+    fn lease(&self, _: &str, _: &str, _: Timestamp, _: Duration) -> Result<bool, AccessError> {
+        Ok(true)
     }
 }

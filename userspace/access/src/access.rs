@@ -96,9 +96,11 @@ impl Access {
         let mut state = self.lock();
         let now = self.now();
         self.catch_up(&mut state, now)?;
-        state.forget(now);
+        let forgot = state.forget(now);
         if state.due(now).next().is_some() {
             self.change(&mut state, |state, now| Ok((lifecycle::end_what_is_over(state, now), ())))?;
+        } else if forgot {
+            self.publish(&state, now);
         }
         self.published.borrow().confirm(now);
         Ok(())

@@ -51,6 +51,9 @@ pub enum AccessError {
     /// Not a duration.
     #[error("{0:?} is not a duration: write 90s, 30m, 4h or 1h30m")]
     BadDuration(String),
+    /// Not a moment.
+    #[error("{0:?} is no moment: write 2026-03-02T09:00, or 2026-03-02T09:00:00Z")]
+    BadMoment(String),
     /// Not an operation as people write one.
     #[error("{text:?} is no request: {why}")]
     BadOperation {

@@ -42,7 +42,7 @@ mod testing;
 
 pub use access::{Access, Decided, GrantFilter, NewRequest, RequestFilter, Selection, Wakes};
 pub use approval::{ApprovalTerms, Ask, AutoApproval, Emergency, ReasonPattern, ReasonTerms};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SystemClock, parse_moment};
 pub use condition::Condition;
 pub use config::{AccessConfig, PostgresConfig, StoreConfig};
 pub use decide::{Allowed, Decision, Denied, DenyReason, Review, RuleRef, decide};

@@ -119,14 +119,15 @@ impl State {
         Arc::make_mut(&mut self.holds).insert(hold.id.clone(), Arc::new(hold));
     }
 
-    /// Drops what ended long enough ago.
-    pub(crate) fn forget(&mut self, now: Timestamp) {
+    /// Drops what ended long enough ago; whether there was any.
+    pub(crate) fn forget(&mut self, now: Timestamp) -> bool {
         let settled = |key: &&Key| match key {
             Key::Request(_) => false,
             Key::Grant(id) => self.grants.get(id).is_some_and(|grant| grant.ended.is_some()),
             Key::Hold(id) => self.holds.get(id).is_some_and(|hold| !hold.is_open()),
         };
         let over: Vec<Key> = self.due(now).filter(settled).cloned().collect();
+        let any = !over.is_empty();
         for key in over {
             match &key {
                 Key::Request(_) => {}
@@ -143,6 +144,7 @@ impl State {
                 }
             }
         }
+        any
     }
 
     /// What has to be looked at, the longest overdue first.

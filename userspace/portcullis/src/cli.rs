@@ -348,13 +348,8 @@ pub(crate) enum MaskFormat {
     Watch,
 }
 
-/// A time of day of its own zone, else of the host's.
 fn moment(text: &str) -> Result<jiff::Timestamp, String> {
-    if let Ok(moment) = text.parse() {
-        return Ok(moment);
-    }
-    let local: jiff::civil::DateTime = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    jiff::tz::TimeZone::system().to_timestamp(local).map_err(|error| error.to_string())
+    portcullis_access::parse_moment(text, &jiff::tz::TimeZone::system()).map_err(|error| error.to_string())
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {

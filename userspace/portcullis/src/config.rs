@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use portcullis_access::{AccessConfig, read_yaml};
-use portcullis_credential::UpstreamConfig;
+use portcullis_credential::{UpstreamConfig, discover_or_remembered};
 use portcullis_identity::{Acceptance, Accepted, IdentityConfig};
 use portcullis_intercept::{GateConfig, Place, TargetName};
 use portcullis_notify::NotifyConfig;
@@ -18,6 +19,8 @@ use serde::Deserialize;
 
 const API_VERSION: &str = "portcullis.dev/v1alpha1";
 const KIND: &str = "Config";
+/// Where the state directory remembers where EKS clusters are.
+const CLUSTERS: &str = "clusters";
 
 /// The file as written.
 #[derive(Debug, Deserialize)]
@@ -45,8 +48,11 @@ struct RawConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RawTarget {
     name: String,
-    endpoints: Vec<String>,
-    certificate_authority: PathBuf,
+    /// Left out, with the next, where AWS is to be asked.
+    #[serde(default)]
+    endpoints: Option<Vec<String>>,
+    #[serde(default)]
+    certificate_authority: Option<PathBuf>,
     #[serde(default)]
     tls_server_name: Option<String>,
     credential: UpstreamConfig,
@@ -89,17 +95,29 @@ pub(crate) struct TargetConfig {
     pub(crate) name: String,
     /// The same, as the kernel's map holds it.
     pub(crate) gate_name: TargetName,
+    /// None before [`Config::discover`] has asked where it is.
     pub(crate) endpoints: Vec<Endpoint>,
     /// The endpoints, as the gate resolves them.
     pub(crate) places: Vec<Place>,
     /// Trusted to vouch for the real server; nothing else is.
-    pub(crate) certificate_authority: PathBuf,
+    pub(crate) certificate_authority: Trusted,
     /// The name in the server's certificate, where it is not the endpoint's host.
     pub(crate) tls_server_name: Option<Name>,
     pub(crate) credential: UpstreamConfig,
     pub(crate) impersonate: bool,
     /// How engineers have to be identified.
     pub(crate) accepted: Accepted,
+}
+
+/// Who vouches for a target's server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trusted {
+    /// The certificates in a PEM file.
+    File(PathBuf),
+    /// Those that AWS names, in PEM.
+    Pem(String),
+    /// AWS is still to be asked.
+    Undiscovered,
 }
 
 impl Config {
@@ -114,6 +132,38 @@ impl Config {
         Self::check(raw).with_context(|| format!("in the configuration {}", path.display()))
     }
 
+    /// As [`Config::read`], and asks AWS where those targets are whose endpoints the file leaves out. What it said is kept
+    /// in the state directory, for when it does not answer.
+    ///
+    /// # Errors
+    /// As [`Config::read`], and when it is not known where a target is.
+    pub(crate) async fn read_and_discover(path: &Path) -> Result<Self> {
+        let mut config = Self::read(path)?;
+        config.discover().await.with_context(|| format!("in the configuration {}", path.display()))?;
+        Ok(config)
+    }
+
+    async fn discover(&mut self) -> Result<()> {
+        let remembered = self.state_dir.join(CLUSTERS);
+        for (name, target) in &mut self.targets {
+            let (Trusted::Undiscovered, Some(eks)) = (&target.certificate_authority, target.credential.eks())
+            else {
+                continue;
+            };
+            let at = || format!("target {name:?}: cannot find out where EKS cluster {} is", eks.cluster);
+            private_dir(&remembered).with_context(at)?;
+            let found = discover_or_remembered(eks, &remembered.join(format!("{name}.json")))
+                .await
+                .with_context(at)?;
+            if let Some(why) = &found.remembered {
+                tracing::warn!(target = name, error = %why, "AWS does not say where the cluster is: it is taken to be where it was");
+            }
+            (target.endpoints, target.places) = located(&[found.cluster.endpoint]).with_context(at)?;
+            target.certificate_authority = Trusted::Pem(found.cluster.certificate_authority_pem);
+        }
+        no_endpoint_twice(&self.targets)
+    }
+
     fn check(raw: RawConfig) -> Result<Self> {
         ensure!(
             raw.api_version == API_VERSION,
@@ -123,20 +173,15 @@ impl Config {
         ensure!(raw.kind == KIND, "kind: expected {KIND}, found {:?}", raw.kind);
         ensure!(!raw.targets.is_empty(), "targets: at least one is needed");
         let mut targets = BTreeMap::new();
-        let mut claimed = BTreeMap::new();
         for (index, target) in raw.targets.into_iter().enumerate() {
             let name = target.name.clone();
             let target = target.check().with_context(|| format!("targets[{index}] ({name:?})"))?;
-            for endpoint in &target.endpoints {
-                if let Some(other) = claimed.insert(endpoint.to_string(), name.clone()) {
-                    bail!("targets[{index}] ({name:?}): endpoint {endpoint} is already claimed by {other:?}");
-                }
-            }
             ensure!(
                 targets.insert(name.clone(), target).is_none(),
                 "targets[{index}]: {name:?} is there twice"
             );
         }
+        no_endpoint_twice(&targets)?;
         let names = targets.keys().cloned().collect();
         Ok(Self {
             state_dir: raw.state_dir,
@@ -161,17 +206,23 @@ impl Default for LimitsConfig {
 impl RawTarget {
     fn check(self) -> Result<TargetConfig> {
         let gate_name = self.name.clone().try_into().map_err(|error| anyhow!("name: {error}"))?;
-        ensure!(!self.endpoints.is_empty(), "endpoints: at least one is needed");
-        let endpoints = self
-            .endpoints
-            .iter()
-            .enumerate()
-            .map(|(index, text)| endpoint(text).with_context(|| format!("endpoints[{index}]: {text:?}")))
-            .collect::<Result<Vec<_>>>()?;
-        let place = |endpoint: &Endpoint| {
-            endpoint.to_string().parse::<Place>().map_err(|error| anyhow!("endpoints: {error}"))
+        let (endpoints, places, certificate_authority) = match (self.endpoints, self.certificate_authority) {
+            (Some(endpoints), Some(file)) => {
+                let (endpoints, places) = located(&endpoints)?;
+                (endpoints, places, Trusted::File(file))
+            }
+            (None, None) if self.credential.eks().is_some() => {
+                (Vec::new(), Vec::new(), Trusted::Undiscovered)
+            }
+            (None, None) => {
+                bail!(
+                    "endpoints and certificateAuthority are needed; only with credential.eks can AWS be asked for them"
+                )
+            }
+            (Some(_), None) => bail!("certificateAuthority is missing: with endpoints it has to be given"),
+            (None, Some(_)) => bail!("endpoints is missing: with certificateAuthority it has to be given"),
         };
-        let places = endpoints.iter().map(place).collect::<Result<_>>()?;
+        let eks_cluster = self.eks_cluster.or_else(|| Some(self.credential.eks()?.cluster.clone()));
         let tls_server_name =
             self.tls_server_name.map(|name| name.parse().context("tlsServerName")).transpose()?;
         Ok(TargetConfig {
@@ -179,11 +230,11 @@ impl RawTarget {
             gate_name,
             endpoints,
             places,
-            certificate_authority: self.certificate_authority,
+            certificate_authority,
             tls_server_name,
             credential: self.credential,
             impersonate: self.impersonate,
-            accepted: Accepted { acceptance: self.identity, eks_cluster: self.eks_cluster },
+            accepted: Accepted { acceptance: self.identity, eks_cluster },
         })
     }
 }
@@ -198,6 +249,34 @@ impl TargetConfig {
     pub(crate) fn addresses(&self) -> Vec<(String, u16)> {
         self.endpoints.iter().map(|endpoint| (endpoint.host.to_string(), endpoint.port)).collect()
     }
+}
+
+/// Endpoints as leaves and the gate need them.
+fn located(texts: &[String]) -> Result<(Vec<Endpoint>, Vec<Place>)> {
+    ensure!(!texts.is_empty(), "endpoints: at least one is needed");
+    let endpoints = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| endpoint(text).with_context(|| format!("endpoints[{index}]: {text:?}")))
+        .collect::<Result<Vec<_>>>()?;
+    let place = |endpoint: &Endpoint| {
+        endpoint.to_string().parse::<Place>().map_err(|error| anyhow!("endpoints: {error}"))
+    };
+    let places = endpoints.iter().map(place).collect::<Result<_>>()?;
+    Ok((endpoints, places))
+}
+
+/// Of two targets at one address nobody could tell which is meant.
+fn no_endpoint_twice(targets: &BTreeMap<String, TargetConfig>) -> Result<()> {
+    let mut claimed = BTreeMap::new();
+    for (name, target) in targets {
+        for endpoint in &target.endpoints {
+            if let Some(other) = claimed.insert(endpoint.to_string(), name) {
+                bail!("target {name:?}: endpoint {endpoint} is already claimed by {other:?}");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads `https://host[:port]`, the form that a kubeconfig's `server:` has.
@@ -221,6 +300,11 @@ fn endpoint(text: &str) -> Result<Endpoint> {
 
 fn is_unroutable(address: &IpAddr) -> bool {
     address.is_unspecified() || address.is_multicast()
+}
+
+/// Makes a folder that nobody else can write, as the state directory is.
+pub(crate) fn private_dir(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn default_state_dir() -> PathBuf {

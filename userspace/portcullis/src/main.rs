@@ -16,6 +16,8 @@ const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    // For the libraries that speak TLS with identity providers, AWS and webhooks; nothing else can have been installed.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     match verbs::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

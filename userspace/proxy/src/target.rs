@@ -1,6 +1,5 @@
 //! Protected targets, and which one an intercepted connection was bound for.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use portcullis_identity::{Accepted, OriginalDst};
@@ -33,11 +32,7 @@ impl Target {
         let dialled = Name::ip(destination.0.ip());
         let by_address = || self.names.contains(&dialled).then_some(&dialled);
         let by_name = || self.names.iter().find(|name| matches!(name, Name::Dns(_)));
-        self.server_name.as_ref().or_else(by_address).or_else(by_name).map(|name| match name {
-            Name::Dns(name) => ServerName::DnsName(name.clone()),
-            Name::Ip(IpAddr::V4(address)) => ServerName::from(*address),
-            Name::Ip(IpAddr::V6(address)) => ServerName::from(*address),
-        })
+        self.server_name.as_ref().or_else(by_address).or_else(by_name).map(Name::to_server_name)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{cmp::Ordering, collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
-use rustls::pki_types::DnsName;
+use rustls::pki_types::{DnsName, ServerName};
 use serde::{Serialize, Serializer};
 
 use crate::TlsError;
@@ -21,6 +21,15 @@ impl Name {
     /// The name of an address.
     pub fn ip(address: IpAddr) -> Self {
         Self::Ip(address.to_canonical())
+    }
+
+    /// As what a server has to show itself.
+    pub fn to_server_name(&self) -> ServerName<'static> {
+        match self {
+            Self::Dns(name) => ServerName::DnsName(name.clone()),
+            Self::Ip(IpAddr::V4(address)) => ServerName::from(*address),
+            Self::Ip(IpAddr::V6(address)) => ServerName::from(*address),
+        }
     }
 }
 

@@ -194,4 +194,4 @@ const TOKEN_KEPT: Duration = Duration::from_secs(3600);
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

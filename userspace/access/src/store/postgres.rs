@@ -392,3 +392,6 @@ fn event(row: &Row) -> Result<Event, Failed> {
 fn object<T: serde::de::DeserializeOwned>(row: &Row) -> Result<T, Failed> {
     Ok(rows::object(row.try_get(0)?)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ impl Place {
 
     /// On the server that all tests share.
     pub(crate) fn postgres() -> Self {
-        static SHARED: LazyLock<Arc<Server>> = LazyLock::new(|| Arc::new(Server::start(|_| Vec::new())));
+        static SHARED: LazyLock<Arc<Server>> = LazyLock::new(|| Arc::new(Server::plain()));
         Self::on(&SHARED)
     }
 
@@ -92,6 +92,7 @@ impl Place {
 /// A PostgreSQL server without the guarantees that cost time. It ends with the test process, however that ends.
 pub(crate) struct Server {
     dir: PathBuf,
+    port: Option<u16>,
     postmaster: u32,
     /// Holds the pipe whose end tells it that nobody needs the server any more.
     _keeper: Child,
@@ -105,7 +106,7 @@ if [ "$(id -u)" = 0 ]; then
     as="setpriv --reuid=$USER_TO_BE --regid=$(id -g "$USER_TO_BE") --clear-groups"
 fi
 cd /
-$as "$BIN/initdb" -D "$DIR/data" -U portcullis -A trust --no-sync -E UTF8 --locale=C >"$DIR/log" 2>&1 || exit 1
+$as "$BIN/initdb" -D "$DIR/data" -U owner -A trust --no-sync -E UTF8 --locale=C >"$DIR/log" 2>&1 || exit 1
 $as "$BIN/postgres" -D "$DIR/data" -k "$DIR" -c listen_addresses= -c fsync=off -c full_page_writes=off \
     -c shared_buffers=32MB "$@" >>"$DIR/log" 2>&1 </dev/null &
 echo "$!"
@@ -117,10 +118,17 @@ rm -rf "$DIR"
 "#;
 
 impl Server {
-    /// Starts one; `prepare` may put files into its folder and says what to add to the command line.
-    pub(crate) fn start(prepare: impl FnOnce(&Path) -> Vec<String>) -> Self {
+    /// Starts one with what it has by default.
+    pub(crate) fn plain() -> Self {
+        Self::start(None, |_| Vec::new())
+    }
+
+    /// Starts one; `prepare` may put files into its folder and says which settings to add.
+    pub(crate) fn start(port: Option<u16>, prepare: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let dir = tempfile::Builder::new().prefix("portcullis-pg-").tempdir().unwrap().keep();
-        let arguments = prepare(&dir);
+        let mut settings = prepare(&dir);
+        settings.extend(port.map(|port| format!("port={port}")));
+        let arguments = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
         let user = ["postgres", "nobody"].into_iter().find(|user| {
             Command::new("id")
                 .arg(user)
@@ -144,7 +152,7 @@ impl Server {
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
         let postmaster = line.trim().parse().unwrap_or_else(|_| panic!("initdb failed: {}", log()));
-        let server = Self { dir: dir.clone(), postmaster, _keeper: keeper };
+        let server = Self { dir: dir.clone(), port, postmaster, _keeper: keeper };
         let begun = Instant::now();
         while let Err(error) = server.execute("postgres", "SELECT 1") {
             assert!(
@@ -170,11 +178,21 @@ impl Server {
     }
 
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://portcullis@{}/{database}", self.dir.display().to_string().replace('/', "%2F"))
+        self.url_of("owner", database)
+    }
+
+    pub(crate) fn url_of(&self, user: &str, database: &str) -> String {
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let folder = self.dir.display().to_string().replace('/', "%2F");
+        format!("postgres://{user}@{folder}{port}/{database}")
     }
 
     pub(crate) fn execute(&self, database: &str, sql: &str) -> Result<(), String> {
-        let config: tokio_postgres::Config = self.url(database).parse().unwrap();
+        self.execute_as("owner", database, sql)
+    }
+
+    pub(crate) fn execute_as(&self, user: &str, database: &str, sql: &str) -> Result<(), String> {
+        let config: tokio_postgres::Config = self.url_of(user, database).parse().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let connected = config.connect(tokio_postgres::NoTls).await;
@@ -188,12 +206,24 @@ impl Server {
     /// Sends a signal to all its processes: `STOP`, `CONT`, `KILL`.
     pub(crate) fn signal(&self, signal: &str) {
         let postmaster = self.postmaster.to_string();
-        let listed = Command::new("ps").args(["-o", "pid=", "--ppid", &postmaster]).output().unwrap();
-        let children = String::from_utf8(listed.stdout).unwrap();
-        let pids: Vec<&str> = [postmaster.as_str()].into_iter().chain(children.split_whitespace()).collect();
-        // A child may have ended since.
-        Command::new("kill").arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status().unwrap();
+        kill(signal, [postmaster].into_iter().chain(self.children()));
     }
+
+    /// Its processes die, and it begins anew by itself.
+    pub(crate) fn crash(&self) {
+        kill("KILL", self.children());
+    }
+
+    fn children(&self) -> Vec<String> {
+        let postmaster = self.postmaster.to_string();
+        let listed = Command::new("ps").args(["-o", "pid=", "--ppid", &postmaster]).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+fn kill(signal: &str, pids: impl IntoIterator<Item = String>) {
+    // Some may have ended since.
+    Command::new("kill").arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status().unwrap();
 }
 
 /// The newest that is installed.

@@ -21,7 +21,7 @@ on_both_stores! {
     any_text_is_kept_as_it_is
 }
 
-pub(super) fn change(n: u32) -> Change {
+pub(crate) fn change(n: u32) -> Change {
     let grant = grant(n, &person("alice", &[]), "pods");
     Change { events: vec![event(&grant)], new_grant: Some(grant), ..Change::default() }
 }

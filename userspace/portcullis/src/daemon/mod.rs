@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use portcullis_proxy::Workers;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,21 +31,18 @@ const TICK: Duration = Duration::from_secs(1);
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(config_path: &Path, socket: &Path) -> Result<()> {
     init_tracing();
-    let config = Config::read(config_path)?;
     protect_memory()?;
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("another TLS provider is installed already"))?;
     raise_open_files()?;
     // This thread accepts, listens to commands and keeps house; connections have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config, config_path, socket))
+    runtime.block_on(serve(config_path, socket))
 }
 
-async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> {
+async fn serve(config_path: &Path, socket: &Path) -> Result<()> {
+    let config = Config::read_and_discover(config_path).await?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
@@ -84,7 +81,7 @@ async fn serve(config: Config, config_path: &Path, socket: &Path) -> Result<()> 
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
-                reloader.reload();
+                reloader.reload().await;
                 notify(NotifyState::Ready);
             }
         }

@@ -4,10 +4,11 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use listenfd::ListenFd;
 use portcullis_access::{Access, Clock, SystemClock, load_roles};
+use portcullis_credential::{TargetPlace, UpstreamTls};
 use portcullis_identity::{Identities, Nss, UnixSource};
 use portcullis_intercept::Listeners;
 use portcullis_intercept::gate::{self, Gate};
@@ -15,11 +16,11 @@ use portcullis_mask::{MaskKey, Profile};
 use portcullis_notify::{Decider, Notifier, Notify, NotifyConfig, Outbox, Server};
 use portcullis_proxy::{Counts, Denials, Holds, Limits, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
-use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
+use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Name, Origin, TargetNames};
 
 use super::sync::{ByName, Routes};
 use super::telling::Telling;
-use crate::config::Config;
+use crate::config::{Config, Trusted, private_dir};
 use crate::control::{Commands, TrustAnchor};
 
 /// Everything the daemon runs.
@@ -117,9 +118,19 @@ pub(super) fn targets_of(config: &Config) -> Result<ByName> {
         .values()
         .map(|target| {
             let at = || format!("target {}", target.name);
-            let source = target.credential.open().with_context(at)?;
-            let tls = portcullis_credential::UpstreamTls::from_file(&target.certificate_authority)
-                .with_context(at)?;
+            let tls = match &target.certificate_authority {
+                Trusted::File(path) => UpstreamTls::from_file(path).with_context(at)?,
+                Trusted::Pem(pem) => {
+                    UpstreamTls::from_pem(Path::new("what AWS says"), pem.as_bytes()).with_context(at)?
+                }
+                Trusted::Undiscovered => bail!("target {}: it is not known where it is", target.name),
+            };
+            let place = TargetPlace {
+                endpoints: target.addresses(),
+                server_name: target.tls_server_name.as_ref().map(Name::to_server_name),
+                tls: tls.clone(),
+            };
+            let source = target.credential.open(&place).with_context(at)?;
             let made = Target {
                 name: target.name.clone(),
                 names: target.names(),
@@ -188,12 +199,8 @@ fn hostname() -> Result<String> {
 
 /// Makes the folder of our keys, and refuses one in which somebody else could put theirs.
 fn prepare(state: &Path) -> Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state)
-        .with_context(|| format!("cannot make stateDir {}", state.display()))?;
+    use std::os::unix::fs::MetadataExt;
+    private_dir(state).with_context(|| format!("cannot make stateDir {}", state.display()))?;
     let found =
         std::fs::metadata(state).with_context(|| format!("cannot look at stateDir {}", state.display()))?;
     let (mode, owner) = (found.mode() & 0o7777, found.uid());

@@ -25,8 +25,8 @@ impl Reloader {
     }
 
     /// Reloads all or nothing.
-    pub(super) fn reload(&self) {
-        match self.try_reload() {
+    pub(super) async fn reload(&self) {
+        match self.try_reload().await {
             Ok(()) => tracing::info!(file = %self.path.display(), "configuration and roles reloaded"),
             Err(error) => {
                 let error = format!("{error:#}");
@@ -35,8 +35,8 @@ impl Reloader {
         }
     }
 
-    fn try_reload(&self) -> Result<()> {
-        let config = Config::read(&self.path)?;
+    async fn try_reload(&self) -> Result<()> {
+        let config = Config::read_and_discover(&self.path).await?;
         let roles = load_roles(&config.roles)?;
         let targets = targets_of(&config)?;
         let vouched_for: Vec<TargetNames> = self.running.targets.values().map(TargetConfig::names).collect();

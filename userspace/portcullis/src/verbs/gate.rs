@@ -13,12 +13,16 @@ use crate::daemon::resolver;
 use crate::print::{self, Format};
 
 pub(crate) fn run(verb: &GateVerb, config: &Path, format: Format) -> Result<()> {
-    let config = Config::read(config)?;
     match verb {
-        GateVerb::Load => load(&config, format),
-        GateVerb::Status => print::data(format, &portcullis_intercept::gate::status(&config.gate)?, status),
+        GateVerb::Load => {
+            // What is to be guarded may have to be asked for first.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.context("cannot start the runtime")?;
+            load(&runtime.block_on(Config::read_and_discover(config))?, format)
+        }
+        GateVerb::Status => print::data(format, &gate::status(&Config::read(config)?.gate)?, status),
         GateVerb::Unload => {
-            let unloaded = gate::unload(&config.gate)?;
+            let unloaded = gate::unload(&Config::read(config)?.gate)?;
             print::stdout(if unloaded {
                 "The gate is unloaded: its targets can be reached around it from now on."
             } else {

@@ -1,6 +1,6 @@
 //! Who decides about requests.
 
-use portcullis_identity::{AccountId, Method};
+use portcullis_identity::Method;
 
 use super::*;
 

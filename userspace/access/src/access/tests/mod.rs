@@ -6,9 +6,11 @@ mod holding;
 mod lifecycle;
 mod nodes;
 mod once;
+mod random;
 mod revoking;
 mod scheduled;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::testing::{Place, on_both_stores};

@@ -37,11 +37,13 @@ pub(super) async fn prepare(client: &mut Client) -> Result<(), Failed> {
 
 /// How many migrations have run; 0 where there is no table that says so.
 async fn version(client: &impl GenericClient) -> Result<usize, Failed> {
-    let there = "SELECT to_regclass('portcullis.schema_version') IS NOT NULL";
+    // `to_regclass` may still not see what another bastion made while this one waited for its lock.
+    let there = "SELECT EXISTS (SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace \
+                 WHERE nspname = 'portcullis' AND relname = 'schema_version')";
     if !client.query_one(there, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(0);
     }
-    let found = client.query_opt("SELECT version FROM schema_version", &[]).await?;
+    let found = client.query_opt("SELECT version FROM portcullis.schema_version", &[]).await?;
     let version: i32 = found.ok_or_else(foreign)?.try_get(0)?;
     usize::try_from(version).ok().filter(|version| *version > 0).ok_or_else(foreign)
 }

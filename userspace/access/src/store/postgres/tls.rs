@@ -25,7 +25,8 @@ impl Tls {
 /// Makes one, with one host.
 pub(super) struct ToHost {
     connector: TlsConnector,
-    host: ServerName<'static>,
+    /// Nobody's, where the server is reached by a Unix socket; no session is asked for then.
+    host: Option<ServerName<'static>>,
 }
 
 impl<S> MakeTlsConnect<S> for Tls
@@ -37,8 +38,7 @@ where
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<ToHost> {
-        let host = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        Ok(ToHost { connector: self.0.clone(), host })
+        Ok(ToHost { connector: self.0.clone(), host: ServerName::try_from(host.to_owned()).ok() })
     }
 }
 
@@ -51,7 +51,10 @@ where
     type Future = Pin<Box<dyn Future<Output = io::Result<Session<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        Box::pin(async move { Ok(Session(Box::new(self.connector.connect(self.host, stream).await?))) })
+        Box::pin(async move {
+            let host = self.host.ok_or_else(|| io::Error::other("the server has no name to be verified"))?;
+            Ok(Session(Box::new(self.connector.connect(host, stream).await?)))
+        })
     }
 }
 
