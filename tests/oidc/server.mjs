@@ -17,6 +17,7 @@ const options = JSON.parse(process.argv[2] ?? '{}');
 const accounts = new Map(Object.entries({ ...PEOPLE, ...options.accounts }));
 const disabled = new Set();
 const requests = {};
+const issued = [];
 let outage = 'none';
 let keys = fresh();
 let answer;
@@ -59,6 +60,7 @@ const ACTS = {
     outage = mode;
   },
   requests: () => requests,
+  issued: () => issued,
 };
 
 // Keys are a provider's configuration, so that new keys are a new provider, of the same issuer and with the same memory.
@@ -86,6 +88,12 @@ function serve() {
       RefreshToken: options.ttl?.refreshToken ?? 86400,
       Session: 86400,
     },
+  });
+  provider.use(async (context, next) => {
+    await next();
+    if (context.oidc?.route !== 'token' || context.status !== 200) return;
+    const { access_token: access, id_token: id, refresh_token: refresh } = context.body;
+    issued.push(...[access, id, refresh].filter(Boolean));
   });
   provider.on('server_error', (_, error) => process.stderr.write(`${error.stack}\n`));
   answer = provider.callback();

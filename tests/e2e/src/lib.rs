@@ -12,6 +12,7 @@ mod postgres;
 mod process;
 mod scratch;
 mod stage;
+mod sts;
 pub mod tools;
 
 pub use cgroup::Cgroup;
@@ -23,3 +24,4 @@ pub use people::{ALICE, BOB, CAROL, MALLORY, Person};
 pub use postgres::Postgres;
 pub use process::{Output, Running, output, wait_for};
 pub use stage::{MoreTarget, Stage, StageOptions, Upstream};
+pub use sts::{Fault, Sts, StsUser};

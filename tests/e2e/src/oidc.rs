@@ -195,6 +195,15 @@ impl OidcProvider {
         Ok(self.ask(&json!({ "do": "requests" }))?[what].as_u64().unwrap_or(0))
     }
 
+    /// Every token that it has given out, to look for where none should be.
+    ///
+    /// # Errors
+    /// When its controls do not answer.
+    pub fn issued(&self) -> Result<Vec<String>> {
+        let issued = self.ask(&json!({ "do": "issued" }))?;
+        Ok(issued.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
     fn ask(&self, command: &Value) -> Result<Value> {
         let mut talk = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         let stdin = talk.process.child().stdin.as_mut().context("the provider's standard input is closed")?;

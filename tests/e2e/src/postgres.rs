@@ -97,10 +97,10 @@ impl Postgres {
         process.wait(LIMIT).map(drop)
     }
 
-    /// `postgres://user:password@host:port/database`
+    /// `postgres://user:password@host:port/database`, without TLS: it does not leave this machine.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("postgres://portcullis:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
+        format!("postgres://portcullis:{PASSWORD}@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }
 
     /// `access.store` of a daemon that uses it.

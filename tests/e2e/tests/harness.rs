@@ -1,16 +1,18 @@
-//! What the other tests stand on does what it says: the OpenID provider, PostgreSQL, the aws CLI.
+//! What the other tests stand on does what it says: the OpenID provider, PostgreSQL, the aws CLI, a stage with several
+//! targets.
+
+mod common;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use e2e::{OidcProvider, Outage, Postgres, output, tools};
+use common::{LIMIT, everything_role, newest, programs};
+use e2e::{ALICE, MALLORY, MoreTarget, OidcProvider, Outage, Postgres, Stage, StageOptions, output, tools};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(30);
 const DEVICE_GRANT: &str = "grant_type=urn:ietf:params:oauth:grant-type:device_code";
 
 /// What the provider answers: the status and the body.
@@ -147,4 +149,43 @@ fn the_aws_cli_makes_tokens_without_asking_anybody() -> Result<()> {
 #[test]
 fn moto_is_here() -> Result<()> {
     tools::moto_server().map(drop)
+}
+
+#[test]
+fn a_stage_has_several_targets_and_kubeconfigs_with_plugins() -> Result<()> {
+    let variable = |name: &str, value: &str| json!({ "name": name, "value": value });
+    let plugin = json!({ "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1beta1",
+        "command": tools::aws()?,
+        "args": ["--region", "eu-central-1", "eks", "get-token", "--cluster-name", "demo"],
+        "env": [variable("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), variable("AWS_SECRET_ACCESS_KEY", "FAKE-key")],
+    }});
+    let options = StageOptions {
+        more_targets: vec![MoreTarget {
+            name: "second",
+            cluster_args: vec!["--bulk-pods".to_owned(), "1".to_owned()],
+            settings: json!({ "impersonate": true }),
+        }],
+        config: json!({ "access": { "adminGroups": ["dev"] } }),
+        environment: vec![("RUST_LOG".to_owned(), "debug".to_owned())],
+        users: vec![(ALICE, plugin)],
+        ..StageOptions::with_roles(&everything_role().replace("[demo]", "[\"*\"]"))
+    };
+    let mut stage = Stage::set(&programs()?, &options)?;
+    for (target, seen) in [("demo", "admin"), ("second", "alice")] {
+        stage.grant_on(target, ALICE, "everything", "1h")?;
+        let get = ["get", "configmaps", "--context", target];
+        let got = output(&mut stage.kubectl(ALICE, &newest()?, &get), LIMIT)?;
+        assert_eq!(got.code, 0, "{target}: {}", got.all());
+        let requests = stage.cluster_of(target).requests()?;
+        let last = requests.last().context("no request")?;
+        let user = if last["impersonated"].is_null() { &last["user"] } else { &last["impersonated"] };
+        assert_eq!(user["name"], seen, "{last}");
+    }
+    let bulk = ["get", "pods", "-n", "bulk", "--context", "second"];
+    assert!(output(&mut stage.kubectl(ALICE, &newest()?, &bulk), LIMIT)?.stdout.contains("pod-00000"));
+    // What was patched into the configuration counts, and the daemon has its environment.
+    assert_eq!(stage.portcullis(MALLORY, &["revoke", "--all", "--reason", "x"])?.code, 0);
+    assert!(stage.daemon().log().contains("DEBUG"));
+    Ok(())
 }

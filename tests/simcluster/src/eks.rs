@@ -1,8 +1,9 @@
 //! Tokens of EKS, checked as its webhook does: the token is a presigned request to STS, and STS says whose it is.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,6 +28,8 @@ use crate::request::Query;
 const PREFIX: &str = "k8s-aws-v1.";
 /// The header that binds a token to one cluster.
 const CLUSTER_HEADER: &str = "x-k8s-aws-id";
+/// How long an answer of STS is remembered, as the API server does by default.
+const REMEMBERED: Duration = Duration::from_secs(120);
 /// How long STS may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -61,6 +64,7 @@ pub(crate) struct Eks {
     sts: Authority,
     users: Vec<EksUser>,
     tls: TlsConnector,
+    known: Mutex<HashMap<String, (Instant, User)>>,
 }
 
 impl Eks {
@@ -81,14 +85,27 @@ impl Eks {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let tls = TlsConnector::from(Arc::new(tls));
-        Ok(Eks { cluster: config.cluster.clone(), sts, users: config.users.clone(), tls })
+        Ok(Eks {
+            cluster: config.cluster.clone(),
+            sts,
+            users: config.users.clone(),
+            tls,
+            known: Mutex::default(),
+        })
     }
 
     /// Whom a token stands for, as far as this cluster knows them.
     pub(crate) async fn user(&self, token: &str) -> Option<User> {
         let encoded = token.strip_prefix(PREFIX)?;
+        let known = || self.known.lock().expect("no holder of this lock panics");
+        if let Some((_, user)) = known().get(token).filter(|(since, _)| since.elapsed() < REMEMBERED) {
+            return Some(user.clone());
+        }
         match tokio::time::timeout(PATIENCE, self.verify(encoded)).await {
-            Ok(Ok(user)) => Some(user),
+            Ok(Ok(user)) => {
+                known().insert(token.to_owned(), (Instant::now(), user.clone()));
+                Some(user)
+            }
             Ok(Err(why)) => {
                 tracing::info!("EKS token refused: {why}");
                 None

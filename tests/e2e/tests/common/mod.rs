@@ -5,8 +5,15 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
-use e2e::Person;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Kubectl, OidcProvider, Output, Person, Stage, installed, output};
+use serde_json::Value;
+
+/// How long a command may take.
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Where `cargo xtask build` left the programs.
 pub fn programs() -> Result<PathBuf> {
@@ -19,6 +26,74 @@ pub fn programs() -> Result<PathBuf> {
         ensure!(dir.join(program).is_file(), "{program} is not in {}: run `cargo xtask test`", dir.display());
     }
     Ok(dir)
+}
+
+/// The newest kubectl here.
+pub fn newest() -> Result<Kubectl> {
+    installed()?.pop().context("no kubectl")
+}
+
+/// What a command printed with `-o json`.
+pub fn parsed(printed: &Output) -> Result<Value> {
+    serde_json::from_str(&printed.stdout).with_context(|| printed.all())
+}
+
+/// The id of what a command printed with `-o json`.
+pub fn id_of(printed: &Output) -> Result<String> {
+    let printed = parsed(printed)?;
+    printed["id"].as_str().map(str::to_owned).with_context(|| format!("no id in {printed}"))
+}
+
+/// What `portcullis requests` shows to `person` of one kind: `h-` are held requests, `r-` requests for access. With `all`
+/// also what no longer waits.
+pub fn requests(stage: &Stage, person: Person, kind: &str, all: bool) -> Result<Vec<Value>> {
+    let args: &[&str] = if all { &["requests", "--all", "-o", "json"] } else { &["requests", "-o", "json"] };
+    let mut found = Vec::new();
+    collect(&parsed(&stage.portcullis(person, args)?)?, kind, &mut found);
+    Ok(found)
+}
+
+/// Objects whose id is of that kind, however they are grouped.
+fn collect(value: &Value, kind: &str, found: &mut Vec<Value>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, kind, found)),
+        Value::Object(_) if value["id"].as_str().is_some_and(|id| id.starts_with(kind)) => {
+            found.push(value.clone());
+        }
+        Value::Object(fields) => fields.values().for_each(|field| collect(field, kind, found)),
+        _ => {}
+    }
+}
+
+/// Everything that was recorded, as JSON lines.
+pub fn recorded(stage: &Stage) -> Result<String> {
+    let sessions = parsed(&stage.operator(&["sessions", "list", "-o", "json"])?)?;
+    let mut text = String::new();
+    for session in sessions.as_array().context("a list")? {
+        let id = session["id"].as_str().context("id")?;
+        text.push_str(&stage.operator(&["sessions", "export", id, "--format", "jsonl"])?.stdout);
+    }
+    Ok(text)
+}
+
+/// Logs `person` in with a device code that is confirmed as `account`; what the command left behind.
+pub fn login(stage: &Stage, provider: &OidcProvider, person: Person, account: &str) -> Result<Output> {
+    let mut running = stage.portcullis_running(person, &["login", "-o", "json"])?;
+    running.wait_for_stdout("\n", LIMIT)?;
+    let shown = running.stdout();
+    let shown: Value = serde_json::from_str(shown.lines().next().context("nothing is shown")?)?;
+    let code = shown["userCode"].as_str().with_context(|| format!("no code in {shown}"))?;
+    provider.approve_device(code, account)?;
+    running.wait(LIMIT)
+}
+
+/// `curl` by whoever runs the tests; the status is the last line.
+pub fn curl(args: &[&str], url: &str) -> Result<(u16, String)> {
+    let mut curl = Command::new("/usr/bin/curl");
+    curl.args(["-sS", "--max-time", "10", "-w", "\n%{http_code}"]).args(args).arg(url);
+    let answered = output(&mut curl, LIMIT)?;
+    let (body, status) = answered.stdout.rsplit_once('\n').with_context(|| answered.all())?;
+    Ok((status.parse()?, body.to_owned()))
 }
 
 /// A role that allows everything, for tests that are about something else.
