@@ -104,6 +104,16 @@ pub struct Happening {
     pub matter: Matter,
 }
 
+/// Some of what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// What is worth telling, the oldest first.
+    pub happened: Vec<Happening>,
+    /// The number of the last event that was looked at, whether or not it is worth telling; where there was none, the
+    /// number that was asked from.
+    pub seen: u64,
+}
+
 /// One person's word, to be taken once.
 #[derive(Debug, Clone, Copy)]
 pub struct Word<'a> {
@@ -139,11 +149,11 @@ pub trait Decider: Send + Sync {
 
 /// What is to be told, how far each webhook has been told, and which bastion tells it. Blocks, as [`Decider`].
 pub trait Outbox: Send + Sync {
-    /// What happened after number `seq`, the oldest first, at most `limit`. Numbers that are left out stay left out.
+    /// Looks at the next `limit` events after number `seq`, the oldest first.
     ///
     /// # Errors
     /// Why the store does not answer; as for all functions of the trait.
-    fn after(&self, seq: u64, limit: u32) -> Result<Vec<Happening>, String>;
+    fn after(&self, seq: u64, limit: u32) -> Result<Page, String>;
 
     /// The number of the last thing that happened.
     ///
@@ -163,11 +173,11 @@ pub trait Outbox: Send + Sync {
     /// Why the store does not answer.
     fn advance(&self, webhook: &str, from: Option<u64>, to: u64) -> Result<bool, String>;
 
-    /// Takes or keeps the right to tell `webhook`, until `until`. `false` while another holder has it.
+    /// Takes or keeps the right to tell `webhook`, for `lasting` from `now` on. `false` while another holder has it.
     ///
     /// # Errors
     /// Why the store does not answer.
-    fn lease(&self, webhook: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool, String>;
+    fn lease(&self, webhook: &str, holder: &str, now: Timestamp, lasting: Duration) -> Result<bool, String>;
 }
 
 impl Matter {

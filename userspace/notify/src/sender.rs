@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use portcullis_access::Clock;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::NotifyError;
 use crate::backoff;
-use crate::matter::{Happening, Outbox};
+use crate::matter::{Happening, Outbox, Page};
 use crate::message::Message;
 use crate::notify::{Notify, Webhook};
 use crate::transport::{ATTEMPT, Attempt, Http, Transport};
@@ -195,15 +194,17 @@ impl Route {
             self.advance(None, latest).await?;
             return Ok(Round::More);
         };
-        let batch = self.ask(move |outbox| outbox.after(told, BATCH)).await?;
-        let Some(last) = batch.last().map(|last| last.seq) else { return Ok(Round::Idle) };
-        for happening in batch.iter().filter(|happening| self.webhook().wants(happening.kind)) {
+        let Page { happened, seen } = self.ask(move |outbox| outbox.after(told, BATCH)).await?;
+        if seen <= told {
+            return Ok(Round::Idle);
+        }
+        for happening in happened.iter().filter(|happening| self.webhook().wants(happening.kind)) {
             if !self.deliver(happening).await? || !self.advance(Some(told), happening.seq).await? {
                 return Ok(Round::NotOurs);
             }
             told = happening.seq;
         }
-        if told < last && !self.advance(Some(told), last).await? {
+        if told < seen && !self.advance(Some(told), seen).await? {
             return Ok(Round::NotOurs);
         }
         Ok(Round::More)
@@ -281,8 +282,7 @@ impl Route {
 
     async fn lease(&self) -> Result<bool, String> {
         let (name, holder, now) = (self.webhook().name.clone(), self.holder.clone(), self.clock.now());
-        let until = now.checked_add(LEASE).unwrap_or(Timestamp::MAX);
-        self.ask(move |outbox| outbox.lease(&name, &holder, now, until)).await
+        self.ask(move |outbox| outbox.lease(&name, &holder, now, LEASE)).await
     }
 
     async fn advance(&self, from: Option<u64>, to: u64) -> Result<bool, String> {

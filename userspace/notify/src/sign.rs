@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::secret::Secret;
 
-/// The header that carries [`signature`].
+/// The header that carries our signature: `t=<unix seconds>,v1=<hex>`.
 pub const SIGNATURE_HEADER: &str = "x-portcullis-signature";
 
 /// How far, in seconds, a signed time may lie from now, either way.

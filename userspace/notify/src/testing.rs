@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use portcullis_access::{Clock, Person};
 use portcullis_identity::Subject;
 
-use crate::matter::{Decidable, Decider, EventKind, Happening, Matter, Outbox, Verdict, Word};
+use crate::matter::{Decidable, Decider, EventKind, Happening, Matter, Outbox, Page, Verdict, Word};
 use crate::{Notify, NotifyConfig};
 
 /// 2026-01-01T00:00:00Z.
@@ -191,9 +191,14 @@ impl Memory {
 }
 
 impl Outbox for Memory {
-    fn after(&self, seq: u64, limit: u32) -> Result<Vec<Happening>, String> {
+    fn after(&self, seq: u64, limit: u32) -> Result<Page, String> {
         let kept = self.open()?;
-        Ok(kept.events.iter().filter(|event| event.seq > seq).take(limit as usize).cloned().collect())
+        let next: Vec<&Happening> =
+            kept.events.iter().filter(|event| event.seq > seq).take(limit as usize).collect();
+        let seen = next.last().map_or(seq, |last| last.seq);
+        // As a store would leave out what nobody wants to hear of.
+        let worth = next.into_iter().filter(|event| event.kind != EventKind::Cancelled);
+        Ok(Page { happened: worth.cloned().collect(), seen })
     }
 
     fn latest(&self) -> Result<u64, String> {
@@ -213,12 +218,12 @@ impl Outbox for Memory {
         Ok(true)
     }
 
-    fn lease(&self, webhook: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool, String> {
+    fn lease(&self, webhook: &str, holder: &str, now: Timestamp, lasting: Duration) -> Result<bool, String> {
         let mut kept = self.open()?;
         match kept.leases.get(webhook) {
             Some((other, ends)) if other != holder && now < *ends => Ok(false),
             _ => {
-                kept.leases.insert(webhook.to_owned(), (holder.to_owned(), until));
+                kept.leases.insert(webhook.to_owned(), (holder.to_owned(), now + lasting));
                 Ok(true)
             }
         }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use portcullis_access::{Clock, Person, SystemClock};
 use portcullis_notify::{
-    Decidable, Decider, EventKind, Happening, Matter, Notifier, Notify, NotifyConfig, Outbox, Server, Word,
+    Decidable, Decider, EventKind, Happening, Matter, Notifier, Notify, NotifyConfig, Outbox, Page, Server,
+    Word,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,10 +62,10 @@ impl Decider for Store {
 }
 
 impl Outbox for Store {
-    fn after(&self, seq: u64, _limit: u32) -> Result<Vec<Happening>, String> {
+    fn after(&self, seq: u64, _limit: u32) -> Result<Page, String> {
         let (at, kind, comment) = (Timestamp::now(), EventKind::Requested, None);
         let event = Happening { seq: 1, at, kind, by: None, comment, matter: matter("r-7f3a9c") };
-        Ok(if seq == 0 { vec![event] } else { Vec::new() })
+        Ok(Page { happened: if seq == 0 { vec![event] } else { Vec::new() }, seen: 1 })
     }
 
     fn latest(&self) -> Result<u64, String> {
@@ -81,7 +82,7 @@ impl Outbox for Store {
         Ok(true)
     }
 
-    fn lease(&self, _: &str, _: &str, _: Timestamp, _: Timestamp) -> Result<bool, String> {
+    fn lease(&self, _: &str, _: &str, _: Timestamp, _: Duration) -> Result<bool, String> {
         Ok(true)
     }
 }

@@ -129,6 +129,17 @@ async fn everything_is_told_once_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_not_worth_telling_stops_nothing() {
+    let kinds = [vec![EventKind::Cancelled; 200], vec![EventKind::Held]].concat();
+    let outbox = Memory::with(&kinds, &["a"]);
+    let a = Endpoint::new([]);
+    let bastion = Bastion::start("one", ONE, &outbox, &[&a]);
+    pass(1).await;
+    assert_eq!(a.ids(), ["a-201"]);
+    bastion.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_webhook_is_not_told_of_the_past() {
     let outbox = Memory::with(&[EventKind::Requested, EventKind::Held], &[]);
     let a = Endpoint::new([]);

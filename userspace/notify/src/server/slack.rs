@@ -169,7 +169,7 @@ impl Replies {
         });
     }
 
-    fn allowed(&self, url: &str) -> Option<Url> {
+    pub(super) fn allowed(&self, url: &str) -> Option<Url> {
         let url = Url::parse(url).ok()?;
         let secure = url.scheme() == "https" || is_loopback(&url);
         let known = url.host_str().is_some_and(|host| self.hosts.contains(host));

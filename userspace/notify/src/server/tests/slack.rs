@@ -114,3 +114,22 @@ async fn slack_is_answered_where_it_asks_and_nobody_else_is() {
     let text = String::from_utf8_lossy(&read[..length]);
     assert!(text.starts_with("POST /answer HTTP/1.1") && text.contains("was used already"), "{text}");
 }
+
+#[test]
+fn answers_go_to_the_named_hosts_and_securely() {
+    tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    let replies = Replies::new(&["hooks.slack.com", "127.0.0.1"].map(str::to_owned).into()).unwrap();
+    for (url, allowed) in [
+        ("https://hooks.slack.com/actions/T1/1/x", true),
+        ("http://127.0.0.1:9/x", true),
+        ("http://hooks.slack.com/actions/T1/1/x", false),
+        ("https://hooks.slack.com.evil.example/", false),
+        ("https://hooks.slack.com@evil.example/", false),
+        ("https://169.254.169.254/latest", false),
+        ("http://localhost:9/x", false),
+        ("file:///etc/passwd", false),
+        ("", false),
+    ] {
+        assert_eq!(replies.allowed(url).is_some(), allowed, "{url}");
+    }
+}
