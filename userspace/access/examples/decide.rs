@@ -1,20 +1,23 @@
-//! How long a decision takes with 1,000 roles and 100,000 grants, and what a snapshot of them costs.
+//! How long a decision takes with 1,000 roles and 100,000 grants, without and with conditions, what a snapshot of them
+//! costs, and that the database is not asked.
 //!
-//!     cargo run --release -p portcullis-access --example decide
+//!     cargo run --release -p portcullis-access --example decide [-- --json]
 
 #![allow(clippy::print_stdout)] // the figures are all it is for
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_access::{
-    Access, AccessConfig, AccessError, Applied, Change, Clock, Decision, Event, Facts, Grant, GrantId, Hold,
-    HoldId, Live, NewHold, NewRequest, Operation, Person, Query, Request, RequestId, ReviewTerms, RoleSet,
-    Store, SystemClock, decide, parse_roles,
+    Access, AccessConfig, AccessError, Applied, Caller, Change, Clock, Decision, Event, Facts, Grant,
+    GrantId, Hold, HoldId, Live, NewHold, NewRequest, Operation, Person, Query, Request, RequestId,
+    ReviewTerms, RoleSet, Store, SystemClock, decide, parse_roles,
 };
 use portcullis_identity::{Method, Subject};
+use serde::Serialize;
 
 const ROLES: usize = 1_000;
 const GRANTS: usize = 100_000;
@@ -22,30 +25,105 @@ const PEOPLE: usize = 10_000;
 const TEAMS: usize = 50;
 const ROUNDS: usize = 400_000;
 
-fn main() -> Result<(), AccessError> {
-    let mut config = AccessConfig::new("unused".into(), (0..10).map(|n| format!("cluster-{n}")).collect());
-    config.max_snapshot_age = Duration::from_secs(3600);
-    let begun = Instant::now();
-    let access = Access::with_store(config, roles()?, Arc::new(SystemClock), Arc::new(Full))?;
-    println!("load and index {GRANTS} grants   {:>10.1?}", begun.elapsed());
-    let begun = Instant::now();
-    access.reload_targets((0..10).map(|n| format!("cluster-{n}")).collect());
-    println!("rebuild the snapshot        {:>10.1?}", begun.elapsed());
-    let begun = Instant::now();
-    access.refresh()?;
-    println!("refresh, nothing changed    {:>10.1?}", begun.elapsed());
+/// What a team might write: the real client, the people of a team, the hours of a place, some namespaces.
+const CONDITION: &str = r#"process.exe.matches("^/usr/(local/)?bin/kubectl[0-9.]*$")
+        && subject.groups.exists(group, group.startsWith("team-"))
+        && time.now.getHours("Europe/Berlin") < 24
+        && request.namespace.startsWith("ns-")"#;
 
-    changes(&access)?;
-    let people: Vec<Subject> = (0..PEOPLE).map(subject).collect();
-    measure(&access, &people, "allowed by a grant", "get", "kind7");
-    measure(&access, &people, "denied by a rule", "delete", "kind7");
-    measure(&access, &people, "denied, with advice", "get", "kind999999");
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Figures {
+    roles: usize,
+    grants: usize,
+    plain: Measured,
+    cel: Measured,
+    /// Asked of the store while deciding.
+    database_queries: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Measured {
+    load_millis: f64,
+    rebuild_millis: f64,
+    /// What one more snapshot takes of the process's memory; the roles and grants themselves are shared.
+    snapshot_bytes: u64,
+    allowed: Decisions,
+    denied_by_rule: Decisions,
+    denied_with_advice: Decisions,
+    /// From an approval to the snapshot that has its grant.
+    publish_approval_micros: f64,
+    /// From the question to the snapshot in which its approval is spent.
+    hold_micros: f64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Decisions {
+    /// How many of them allowed.
+    allowed: usize,
+    p50_nanos: u128,
+    p99_nanos: u128,
+    p999_nanos: u128,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let json = std::env::args().any(|argument| argument == "--json");
+    let store = Arc::new(Full::default());
+    let plain = measure(&store, "")?;
+    let cel = measure(&store, &format!("\n    when: |\n        {CONDITION}"))?;
+    let database_queries = store.during_decisions.load(Ordering::Relaxed);
+    let figures = Figures { roles: ROLES, grants: GRANTS, plain, cel, database_queries };
+    if json {
+        println!("{}", serde_json::to_string(&figures)?);
+    } else {
+        print(&figures);
+    }
+    if database_queries != 0 {
+        return Err(format!("{database_queries} database queries while deciding").into());
+    }
     Ok(())
+}
+
+fn measure(store: &Arc<Full>, when: &str) -> Result<Measured, AccessError> {
+    let targets = || (0..10).map(|n| format!("cluster-{n}")).collect();
+    let mut config = AccessConfig::new("unused".into(), targets());
+    config.max_snapshot_age = Duration::from_secs(3600);
+    let roles = roles(when)?;
+    let begun = Instant::now();
+    let access =
+        Access::with_store(config, roles, Arc::new(SystemClock), Arc::clone(store) as Arc<dyn Store>)?;
+    let load_millis = millis(begun);
+
+    // The snapshot before is kept, so that what the next one takes is new memory.
+    let (before, kept) = (resident(), access.snapshot());
+    let begun = Instant::now();
+    access.reload_targets(targets());
+    let rebuild_millis = millis(begun);
+    let snapshot_bytes = resident().saturating_sub(before);
+    drop(kept);
+
+    let people: Vec<Subject> = (0..PEOPLE).map(subject).collect();
+    let (publish_approval_micros, hold_micros) = changes(&access)?;
+    store.count(true);
+    let measured = Measured {
+        load_millis,
+        rebuild_millis,
+        snapshot_bytes,
+        allowed: decisions(&access, &people, "get", "kind7"),
+        denied_by_rule: decisions(&access, &people, "delete", "kind7"),
+        denied_with_advice: decisions(&access, &people, "get", "kind999999"),
+        publish_approval_micros,
+        hold_micros,
+    };
+    store.count(false);
+    Ok(measured)
 }
 
 /// What publishing a change costs, without a database: an approval that begins a grant, and a hold from the question to
 /// its being spent.
-fn changes(access: &Access) -> Result<(), AccessError> {
+fn changes(access: &Access) -> Result<(f64, f64), AccessError> {
     const CHANGES: u32 = 200;
     let lead = Subject { groups: ["leads".to_owned()].into(), ..subject(PEOPLE + 1) };
     let asker = |n: u32| subject(n as usize * 7);
@@ -68,7 +146,7 @@ fn changes(access: &Access) -> Result<(), AccessError> {
         let approved = access.approve(&lead, &request.id, "")?;
         grants.extend(approved.grant.zip(Some(approved.role)));
     }
-    println!("publish an approval         {:>10.1?}", begun.elapsed() / CHANGES);
+    let publishing = begun.elapsed().as_secs_f64() * 1e6 / f64::from(CHANGES);
     let begun = Instant::now();
     for (n, (grant, role)) in (0..).zip(&grants) {
         let new = NewHold {
@@ -88,14 +166,16 @@ fn changes(access: &Access) -> Result<(), AccessError> {
         access.approve_hold(&lead, &hold.id, "")?;
         access.spend(&hold.id)?;
     }
-    println!("hold, approve and spend     {:>10.1?}", begun.elapsed() / CHANGES);
-    Ok(())
+    let holding = begun.elapsed().as_secs_f64() * 1e6 / f64::from(CHANGES);
+    Ok((publishing, holding))
 }
 
 /// Decisions one by one, and the clock's own cost with them.
-fn measure(access: &Access, people: &[Subject], what: &str, verb: &str, resource: &str) {
+/// Decisions one by one, and the clock's own cost with them.
+fn decisions(access: &Access, people: &[Subject], verb: &str, resource: &str) -> Decisions {
     let snapshot = access.snapshot();
     let now = SystemClock.now();
+    let facts = facts();
     let mut nanos = Vec::with_capacity(ROUNDS);
     let (mut allowed, mut operation) = (0, operation(verb, resource));
     for round in 0..ROUNDS {
@@ -104,7 +184,7 @@ fn measure(access: &Access, people: &[Subject], what: &str, verb: &str, resource
         if let (Operation::Resource { resource, .. }, "kind7") = (&mut operation, resource) {
             *resource = format!("kind{}", role_of(n, 0));
         }
-        let query = Query { subject: &people[n], target: &target, operation: &operation, facts: Facts::NONE };
+        let query = Query { subject: &people[n], target: &target, operation: &operation, facts: &facts };
         let begun = Instant::now();
         let decision = black_box(decide(black_box(&snapshot), black_box(&query), now));
         nanos.push(begun.elapsed().as_nanos());
@@ -112,24 +192,41 @@ fn measure(access: &Access, people: &[Subject], what: &str, verb: &str, resource
     }
     nanos.sort_unstable();
     let at = |share: f64| nanos[(ROUNDS as f64 * share) as usize];
-    println!(
-        "{what:<20} {allowed:>7} allowed   p50 {:>6} ns   p99 {:>6} ns   p99.9 {:>6} ns",
-        at(0.5),
-        at(0.99),
-        at(0.999)
-    );
+    Decisions { allowed, p50_nanos: at(0.5), p99_nanos: at(0.99), p999_nanos: at(0.999) }
+}
+
+fn print(figures: &Figures) {
+    for (what, of) in [("without conditions", &figures.plain), ("with conditions", &figures.cel)] {
+        println!("{what}: {ROLES} roles, {GRANTS} grants");
+        println!("  load and index           {:>8.1} ms", of.load_millis);
+        println!("  rebuild the snapshot     {:>8.1} ms", of.rebuild_millis);
+        println!("  publish an approval      {:>8.1} µs", of.publish_approval_micros);
+        println!("  hold, approve and spend  {:>8.1} µs", of.hold_micros);
+        println!("  memory of one more       {:>8.1} MB", of.snapshot_bytes as f64 / 1e6);
+        for (what, of) in [
+            ("allowed by a grant", &of.allowed),
+            ("denied by a rule", &of.denied_by_rule),
+            ("denied, with advice", &of.denied_with_advice),
+        ] {
+            let Decisions { allowed, p50_nanos, p99_nanos, p999_nanos } = of;
+            println!(
+                "  {what:<20} {allowed:>7} allowed   p50 {p50_nanos:>6} ns   p99 {p99_nanos:>6} ns   p99.9 {p999_nanos:>6} ns"
+            );
+        }
+    }
+    println!("database queries while deciding: {}", figures.database_queries);
 }
 
 /// Each role is about a kind of its own, in ten namespaces, for one of fifty teams.
-fn roles() -> Result<RoleSet, AccessError> {
+fn roles(when: &str) -> Result<RoleSet, AccessError> {
     let namespaces: Vec<String> = (0..10).map(|n| format!("ns-{n}")).collect();
     let manifest = |n: usize| {
         format!(
             "apiVersion: portcullis.dev/v1alpha1\nkind: Role\nmetadata: {{name: role-{n}}}\nspec:\n  targets: ['cluster-*']\n  \
              eligible: {{groups: [team-{}]}}\n  approval: {{required: 1, groups: [leads]}}\n  maxDuration: 4h\n  rules:\n  \
-             - {{apiGroups: [''], resources: [kind{n}, kind{n}/log], verbs: [get, list, watch], namespaces: [{}]}}\n  \
-             - {{apiGroups: [apps], resources: [kind{n}], verbs: ['*']}}\n  \
-             - {{action: deny, apiGroups: [''], resources: [kind{n}], verbs: [delete]}}\n",
+             - apiGroups: ['']\n    resources: [kind{n}, kind{n}/log]\n    verbs: [get, list, watch]\n    namespaces: [{}]{when}\n  \
+             - apiGroups: [apps]\n    resources: [kind{n}]\n    verbs: ['*']{when}\n  \
+             - action: deny\n    apiGroups: ['']\n    resources: [kind{n}]\n    verbs: [delete]{when}\n",
             n % TEAMS,
             namespaces.join(", ")
         )
@@ -149,6 +246,19 @@ fn subject(n: usize) -> Subject {
     }
 }
 
+fn facts() -> Facts {
+    let argv = ["kubectl", "get", "kind7", "web", "-n", "ns-9"];
+    let process = Caller {
+        uid: 1001,
+        gid: 1001,
+        exe: "/usr/local/bin/kubectl1.33".into(),
+        argv: argv.map(String::from).into(),
+        tty: Some("/dev/pts/1".into()),
+        loginuid: Some(1001),
+    };
+    Facts { process: Some(process), ..Facts::default() }
+}
+
 fn role_of(person: usize, nth: usize) -> usize {
     (person * 31 + nth * 101) % ROLES
 }
@@ -165,11 +275,43 @@ fn operation(verb: &str, resource: &str) -> Operation {
     }
 }
 
-/// A store with ten grants for each of ten thousand people.
-struct Full;
+fn millis(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+/// The memory of this process, in bytes; 0 where that cannot be read.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_else(|_| String::new());
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse().ok());
+    kilobytes.map_or(0, |kilobytes: u64| kilobytes * 1024)
+}
+
+/// A store with ten grants for each of ten thousand people, that counts how often it is asked.
+#[derive(Default)]
+struct Full {
+    queries: AtomicU64,
+    /// What `queries` came to while decisions were made.
+    during_decisions: AtomicU64,
+}
+
+impl Full {
+    fn asked(&self) {
+        self.queries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts from now on, or adds up what was counted.
+    fn count(&self, begin: bool) {
+        let queries = self.queries.swap(0, Ordering::Relaxed);
+        if !begin {
+            self.during_decisions.fetch_add(queries, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Store for Full {
     fn load(&self, _ended_since: Timestamp) -> Result<Live, AccessError> {
+        self.asked();
         let starts_at = Timestamp::now();
         let expires_at = starts_at + Duration::from_secs(4 * 3600);
         let grant = |n: usize| {
@@ -192,45 +334,59 @@ impl Store for Full {
         Ok(Live { revision: 0, requests: Vec::new(), grants, holds: Vec::new() })
     }
     fn since(&self, revision: u64) -> Result<Option<Live>, AccessError> {
+        self.asked();
         Ok(Some(Live { revision, requests: Vec::new(), grants: Vec::new(), holds: Vec::new() }))
     }
     fn revision(&self) -> Result<u64, AccessError> {
+        self.asked();
         Ok(0)
     }
     fn apply(&self, revision: u64, change: &Change) -> Result<Applied, AccessError> {
+        self.asked();
         Ok(Applied::Done(revision + change.events.len() as u64))
     }
     fn request(&self, _id: &RequestId) -> Result<Option<Request>, AccessError> {
+        self.asked();
         Ok(None)
     }
     fn grant(&self, _id: &GrantId) -> Result<Option<Grant>, AccessError> {
+        self.asked();
         Ok(None)
     }
     fn hold(&self, _id: &HoldId) -> Result<Option<Hold>, AccessError> {
+        self.asked();
         Ok(None)
     }
+    fn holds(&self, _limit: u32) -> Result<Vec<Hold>, AccessError> {
+        self.asked();
+        Ok(Vec::new())
+    }
     fn requests(&self, _limit: u32) -> Result<Vec<Request>, AccessError> {
+        self.asked();
         Ok(Vec::new())
     }
     fn grants(&self, _limit: u32) -> Result<Vec<Grant>, AccessError> {
-        Ok(Vec::new())
-    }
-    fn holds(&self, _limit: u32) -> Result<Vec<Hold>, AccessError> {
+        self.asked();
         Ok(Vec::new())
     }
     fn events(&self, _after: u64, _limit: u32) -> Result<Vec<Event>, AccessError> {
+        self.asked();
         Ok(Vec::new())
     }
     fn token_used(&self, _id: &str) -> Result<bool, AccessError> {
+        self.asked();
         Ok(false)
     }
     fn cursor(&self, _name: &str) -> Result<u64, AccessError> {
+        self.asked();
         Ok(0)
     }
     fn advance_cursor(&self, _name: &str, _from: u64, _to: u64) -> Result<bool, AccessError> {
+        self.asked();
         Ok(true)
     }
     fn lease(&self, _: &str, _: &str, _: Timestamp, _: Duration) -> Result<bool, AccessError> {
+        self.asked();
         Ok(true)
     }
 }

@@ -382,6 +382,29 @@ mod tests {
         assert!(parse_policy_tests("t.yaml", &role).is_err());
     }
 
+    /// The manual's own examples are read as they stand in it.
+    #[test]
+    fn the_manual_is_true() {
+        let manual =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/roles.md")).unwrap();
+        let blocks = manual.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let (mut roles, mut tests) = (0, 0);
+        for block in blocks {
+            if block.contains("kind: Role\n") {
+                roles += crate::parse_roles("manual", block).unwrap_or_else(|error| panic!("{error}")).len();
+            } else if block.contains("kind: PolicyTest\n") {
+                tests += parse_policy_tests("manual", block).unwrap_or_else(|error| panic!("{error}")).len();
+            } else if let Some(rule) = block.strip_prefix("  - ") {
+                let rule = format!("  - {rule}");
+                let head = "apiVersion: portcullis.dev/v1alpha1\nkind: Role\nmetadata: {name: r}\nspec:\n  targets: ['*']\n  \
+                            eligible: {groups: [g]}\n  approval: {required: 0}\n  maxDuration: 1h\n  rules:\n";
+                crate::parse_roles("manual", &format!("{head}{rule}"))
+                    .unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+        assert_eq!((roles, tests), (1, 1));
+    }
+
     #[test]
     fn the_examples_hold() {
         let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/roles"));

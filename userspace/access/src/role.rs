@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::approval::ApprovalTerms;
 use crate::bits::Bits;
-use crate::condition::Case;
+use crate::condition::{Case, Condition};
 use crate::operation::Operation;
 use crate::pattern::Pattern;
 use crate::rule::{Action, Fit, Rule, Topic};
@@ -233,6 +233,7 @@ impl RoleSet {
                 second: second.defined_at(),
             });
         }
+        share_conditions(&mut roles);
         let mut set = Self::default();
         for (number, role) in roles.iter().enumerate() {
             for group in &role.eligible.groups {
@@ -298,5 +299,18 @@ impl RoleSet {
 
     pub(crate) fn at(&self, number: usize) -> &Role {
         &self.roles[number]
+    }
+}
+
+/// Teams repeat themselves: conditions that read the same become one, which is smaller and sooner at hand.
+fn share_conditions(roles: &mut [Role]) {
+    let mut known: HashMap<String, Condition> = HashMap::new();
+    for when in roles.iter_mut().flat_map(|role| &mut role.rules).filter_map(|rule| rule.when.as_mut()) {
+        match known.get(when.source()) {
+            Some(same) => *when = same.clone(),
+            None => {
+                known.insert(when.source().to_owned(), when.clone());
+            }
+        }
     }
 }

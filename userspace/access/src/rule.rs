@@ -181,13 +181,7 @@ impl Rule {
         match &self.scope {
             Scope::Paths(_) => vec![Topic::Paths],
             Scope::Mcp(_) => vec![Topic::Mcp],
-            Scope::Resources(scope) => {
-                let topic = |pattern| match pattern {
-                    &ResourcePattern::One { ref resource, .. } => Topic::Resource(resource),
-                    ResourcePattern::All | ResourcePattern::Sub(_) => Topic::AnyResource,
-                };
-                scope.resources.iter().map(topic).collect()
-            }
+            Scope::Resources(scope) => scope.resources.iter().map(ResourcePattern::topic).collect(),
         }
     }
 
@@ -412,6 +406,13 @@ impl ResourcePattern {
     /// own endpoints answer, whatever the other rules say.
     fn allows(&self, resource: &str, subresource: &str) -> bool {
         self.matches(resource, subresource) && (subresource != "proxy" || *self != ResourcePattern::All)
+    }
+
+    fn topic(&self) -> Topic<'_> {
+        match self {
+            ResourcePattern::One { resource, .. } => Topic::Resource(resource),
+            ResourcePattern::All | ResourcePattern::Sub(_) => Topic::AnyResource,
+        }
     }
 
     fn breadth(&self) -> u64 {

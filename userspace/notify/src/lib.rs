@@ -25,7 +25,7 @@ mod transport;
 
 pub use config::{ApproverConfig, Format, InboundConfig, NotifyConfig, SlackConfig, TlsFiles, WebhookConfig};
 pub use error::NotifyError;
-pub use matter::{Decidable, Decider, EventKind, Happening, Matter, Outbox, Page, Verdict, Word};
+pub use matter::{Decider, EventKind, Happening, Matter, Outbox, Page, Verdict, Word};
 pub use notify::Notify;
 pub use sender::{Counts, Notifier};
 pub use server::Server;

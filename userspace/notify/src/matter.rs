@@ -2,23 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis_access::{Hold, HoldId, HoldState, Person, Request, RequestId, RequestState, format_duration};
+use portcullis_access::{Decidable, Hold, HoldState, Person, Request, RequestState, format_duration};
 use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
-
-/// What people decide: a request for access, or one request to a target that waits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Decidable {
-    /// `r-…`
-    Request(RequestId),
-    /// `h-…`
-    Hold(HoldId),
-}
 
 /// What someone says to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -280,45 +269,6 @@ impl EventKind {
     /// Whether it says that something waits to be decided.
     pub(crate) fn asks(self) -> bool {
         matches!(self, EventKind::Requested | EventKind::Held)
-    }
-}
-
-impl FromStr for Decidable {
-    type Err = String;
-
-    fn from_str(id: &str) -> Result<Self, String> {
-        id.to_owned().try_into()
-    }
-}
-
-impl TryFrom<String> for Decidable {
-    type Error = String;
-
-    fn try_from(id: String) -> Result<Self, String> {
-        if let Ok(request) = id.parse() {
-            return Ok(Decidable::Request(request));
-        }
-        id.parse().map(Decidable::Hold).map_err(|_| {
-            format!(
-                "{:?} is neither a request (r-7f3a9c) nor a held request (h-7f3a9c)",
-                crate::text::short(&id, 40)
-            )
-        })
-    }
-}
-
-impl From<Decidable> for String {
-    fn from(what: Decidable) -> String {
-        what.to_string()
-    }
-}
-
-impl fmt::Display for Decidable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Decidable::Request(id) => id.fmt(f),
-            Decidable::Hold(id) => id.fmt(f),
-        }
     }
 }
 

@@ -30,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::NotifyError;
-use crate::matter::{Decidable, Decider, Matter, Word};
+use crate::matter::{Decider, Matter, Word};
 use crate::notify::Notify;
+use portcullis_access::Decidable;
 use reply::{Answer, no_page, text};
 use slack::Replies;
 pub(crate) use tls::Certificate;

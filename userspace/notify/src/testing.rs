@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use portcullis_access::{Clock, Person};
 use portcullis_identity::Subject;
 
-use crate::matter::{Decidable, Decider, EventKind, Happening, Matter, Outbox, Page, Verdict, Word};
+use crate::matter::{Decider, EventKind, Happening, Matter, Outbox, Page, Verdict, Word};
 use crate::{Notify, NotifyConfig};
+use portcullis_access::Decidable;
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) fn start() -> Timestamp {

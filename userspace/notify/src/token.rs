@@ -11,9 +11,10 @@ use hmac::Mac;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::matter::{Decidable, Verdict};
+use crate::matter::Verdict;
 use crate::secret::Secret;
 use crate::sign::hex;
+use portcullis_access::Decidable;
 
 /// What is longer was not made here.
 const LONGEST: usize = 1024;

@@ -6,7 +6,7 @@
 use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, ListExpr, LiteralValue, SourceInfo};
 use cel::{Context, Value};
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 
 use super::world::{MATCHER, MAX_ITEMS, Matcher, PRESENT, kind_of, records};
 use super::{About, ENV};
@@ -174,8 +174,9 @@ impl Checker<'_> {
         let cost = found.iter().fold(1, |cost: u64, part| cost.saturating_add(part.cost));
         let kinds: Vec<&Kind> = found.iter().map(|part| &part.kind).collect();
         let member = call.target.is_some();
-        if member && call.func_name == "matches" && matches!(kinds[..], [Kind::Text, Kind::Text]) {
-            self.pattern(node)?;
+        let search = matches!(call.func_name.as_str(), "matches" | "startsWith" | "endsWith" | "contains");
+        if member && search && matches!(kinds[..], [Kind::Text, Kind::Text]) {
+            self.search(node)?;
             return Ok(Found::of(Kind::Bool, cost.saturating_add(SEARCH_COST)));
         }
         let result = if member { method(&call.func_name, &kinds) } else { function(&call.func_name, &kinds) };
@@ -193,25 +194,40 @@ impl Checker<'_> {
         Ok(Found::of(kind, cost.saturating_add(weight)))
     }
 
-    /// `text.matches("pattern")` becomes `text in PATTERN`.
-    fn pattern(&mut self, node: &mut IdedExpr) -> Result<(), String> {
-        let Expr::Call(CallExpr { target: Some(target), args, .. }) = &mut node.expr else {
+    /// `text.matches("pattern")` becomes `text in MATCHER`, and so do its like when what they look for is written out.
+    fn search(&mut self, node: &mut IdedExpr) -> Result<(), String> {
+        let Expr::Call(CallExpr { func_name, target: Some(target), args }) = &mut node.expr else {
             unreachable!("called for a member call")
         };
-        let Expr::Literal(LiteralValue::String(pattern)) = &args[0].expr else {
-            return Err(self.at(args[0].id, "matches takes a pattern written out here, to be compiled once"));
+        let id = args[0].id;
+        let matcher = match (&args[0].expr, func_name.as_str()) {
+            (Expr::Literal(LiteralValue::String(text)), how) => {
+                let text = text.inner();
+                match how {
+                    "startsWith" => Matcher::Prefix(text.to_owned()),
+                    "endsWith" => Matcher::Suffix(text.to_owned()),
+                    "contains" => Matcher::Part(text.to_owned()),
+                    _ => Matcher::Pattern(self.pattern(id, text)?),
+                }
+            }
+            (_, "matches") => {
+                return Err(self.at(id, "matches takes a pattern written out here, to be compiled once"));
+            }
+            _ => return Ok(()),
         };
-        let regex = RegexBuilder::new(pattern.inner()).size_limit(MAX_PATTERN).build().map_err(|error| {
-            let message = error.to_string();
-            self.at(args[0].id, message.lines().last().unwrap_or("this is no regular expression"))
-        })?;
         let name = format!("{MATCHER}{}", self.checked.matchers.len());
-        self.checked.matchers.push(Matcher(regex));
-        let (text, pattern) =
-            (std::mem::take(target.as_mut()), IdedExpr { id: args[0].id, expr: Expr::Ident(name) });
-        node.expr =
-            Expr::Call(CallExpr { func_name: op::IN.to_owned(), target: None, args: vec![text, pattern] });
+        self.checked.matchers.push(matcher);
+        let (text, matcher) = (std::mem::take(target.as_mut()), IdedExpr { id, expr: Expr::Ident(name) });
+        let args = vec![text, matcher];
+        node.expr = Expr::Call(CallExpr { func_name: op::IN.to_owned(), target: None, args });
         Ok(())
+    }
+
+    fn pattern(&self, id: u64, pattern: &str) -> Result<Regex, String> {
+        RegexBuilder::new(pattern).size_limit(MAX_PATTERN).build().map_err(|error| {
+            let message = error.to_string();
+            self.at(id, message.lines().last().unwrap_or("this is no regular expression"))
+        })
     }
 
     /// What is written out, a time or a time zone, is tried now: a misspelt one would only fail when it decides.

@@ -270,10 +270,27 @@ impl VariableResolver for Scope<'_, '_> {
     }
 }
 
-/// A pattern of `matches`, compiled with the condition: the texts that it matches, as a container, so that the
-/// checked condition asks `text in pattern`.
+/// What `matches`, `startsWith`, `endsWith` and `contains` look for where that is written out, ready with the condition:
+/// the texts that it fits, as a container, so that the checked condition asks `text in matcher`. That is also the
+/// shortest way through the library.
 #[derive(Debug, Clone)]
-pub(super) struct Matcher(pub(super) Regex);
+pub(super) enum Matcher {
+    Pattern(Regex),
+    Prefix(String),
+    Suffix(String),
+    Part(String),
+}
+
+impl Matcher {
+    fn fits(&self, text: &str) -> bool {
+        match self {
+            Matcher::Pattern(regex) => regex.is_match(text),
+            Matcher::Prefix(prefix) => text.starts_with(prefix.as_str()),
+            Matcher::Suffix(suffix) => text.ends_with(suffix.as_str()),
+            Matcher::Part(part) => text.contains(part.as_str()),
+        }
+    }
+}
 
 static MATCHER_TYPE: Type = Type::new_unspecified_type("pattern");
 
@@ -304,7 +321,7 @@ impl StaticVal for Matcher {}
 impl Container for Matcher {
     fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
         match value.downcast_ref::<CelString>() {
-            Some(text) => Ok(self.0.is_match(text.inner())),
+            Some(text) => Ok(self.fits(text.inner())),
             None => {
                 Err(ExecutionError::no_such_overload("matches", vec![value.get_type().name().to_owned()]))
             }

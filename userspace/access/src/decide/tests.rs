@@ -533,6 +533,16 @@ fn decisions_are_serialised_for_records() {
         (&deny["reason"]["kind"], &deny["reason"]["role"], &deny["reason"]["rule"]),
         (&"denyRule".into(), &"pods".into(), &1.into())
     );
+    let set = roles(vec![role("pods", &[PODS, REVIEWED])]);
+    let decision = ask(
+        &crate::testing::snapshot(set, &[grant(1, &alice, "pods")]),
+        &alice,
+        "get pods web -n prod",
+        start(),
+    );
+    let review = serde_json::to_value(decision).unwrap();
+    assert_eq!((&review["decision"], &review["allowed"]["grant"]), (&"review".into(), &"g-000001".into()));
+    assert_eq!((&review["terms"]["wait"], &review["by"]["rule"]), (&"5m".into(), &1.into()));
     let keys: BTreeSet<&str> = deny.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["askFor", "decision", "namespaces", "pending", "reason", "requestable"].into());
 }

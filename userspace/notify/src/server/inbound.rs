@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::reply::{self, Answer};
 use super::{Desk, body, only};
-use crate::matter::{Decidable, Verdict, Word};
+use crate::matter::{Verdict, Word};
 use crate::sign::{SIGNATURE_HEADER, SignatureError, hex, verify};
+use portcullis_access::Decidable;
 
 const SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 const LONGEST_BODY: usize = 16 * 1024;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis_access::{Access, AccessError, Decided, Event, EventAction};
+use portcullis_access::{Access, AccessError, Decidable, Decided, Event, EventAction};
 use portcullis_identity::Identities;
-use portcullis_notify::{Decidable, Decider, EventKind, Happening, Matter, Outbox, Verdict, Word};
+use portcullis_notify::{Decider, EventKind, Happening, Matter, Outbox, Page, Verdict, Word};
 
 /// Requests, holds and the trail, as approvers and webhooks see them.
 pub(super) struct Telling {
@@ -66,13 +66,12 @@ impl Decider for Telling {
     fn decide_once(&self, word: &Word<'_>) -> Result<String, String> {
         let Word { by, what, verdict, comment, token_id, expires } = *word;
         let person = self.identities.person(by.clone());
-        let what = String::from(what.clone()).parse().map_err(|error: AccessError| error.to_string())?;
         let decided = match verdict {
-            Verdict::Approve => self.access.approve_once(&person, &what, comment, token_id, expires),
-            Verdict::Deny => self.access.deny_once(&person, &what, comment, token_id, expires),
+            Verdict::Approve => self.access.approve_once(&person, what, comment, token_id, expires),
+            Verdict::Deny => self.access.deny_once(&person, what, comment, token_id, expires),
         };
         let decided = decided.map_err(|error| error.to_string())?;
-        tracing::info!(subject = %person, what = %String::from(what), ?verdict, "decided by a link or a message");
+        tracing::info!(subject = %person, %what, ?verdict, "decided by a link or a message");
         Ok(match &decided {
             Decided::Request(request) => {
                 format!("{} of {} is {}.", request.id, request.subject, request.state)
@@ -87,18 +86,12 @@ impl Decider for Telling {
 }
 
 impl Outbox for Telling {
-    fn after(&self, mut seq: u64, limit: u32) -> Result<Vec<Happening>, String> {
-        loop {
-            let events = self.access.events(seq, limit).map_err(|error| error.to_string())?;
-            let Some(last) = events.last() else { return Ok(Vec::new()) };
-            seq = last.seq;
-            let told = events.into_iter().filter_map(|event| self.happening(event).transpose());
-            let told: Vec<_> = told.collect::<Result<_, AccessError>>().map_err(|error| error.to_string())?;
-            // Of many events in a row nobody may need to know.
-            if !told.is_empty() {
-                return Ok(told);
-            }
-        }
+    fn after(&self, seq: u64, limit: u32) -> Result<Page, String> {
+        let events = self.access.events(seq, limit).map_err(|error| error.to_string())?;
+        let seen = events.last().map_or(seq, |last| last.seq);
+        let happened = events.into_iter().filter_map(|event| self.happening(event).transpose());
+        let happened = happened.collect::<Result<_, AccessError>>().map_err(|error| error.to_string())?;
+        Ok(Page { happened, seen })
     }
 
     fn latest(&self) -> Result<u64, String> {
@@ -107,16 +100,15 @@ impl Outbox for Telling {
 
     fn cursor(&self, webhook: &str) -> Result<Option<u64>, String> {
         let cursor = self.access.cursor(&cursor(webhook)).map_err(|error| error.to_string())?;
-        Ok((cursor != 0).then_some(cursor))
+        Ok(cursor.checked_sub(1)) // kept as one more, since a reader that is new stands at 0
     }
 
     fn advance(&self, webhook: &str, from: Option<u64>, to: u64) -> Result<bool, String> {
-        let from = from.unwrap_or(0); // where a new reader stands
-        self.access.advance_cursor(&cursor(webhook), from, to).map_err(|error| error.to_string())
+        let from = from.map_or(0, |from| from + 1);
+        self.access.advance_cursor(&cursor(webhook), from, to + 1).map_err(|error| error.to_string())
     }
 
-    fn lease(&self, webhook: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool, String> {
-        let lasting = Duration::try_from(until.duration_since(now)).map_err(|error| error.to_string())?;
+    fn lease(&self, webhook: &str, holder: &str, _now: Timestamp, lasting: Duration) -> Result<bool, String> {
         self.access.lease(&cursor(webhook), holder, lasting).map_err(|error| error.to_string())
     }
 }
