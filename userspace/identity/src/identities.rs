@@ -12,7 +12,7 @@ use crate::bearer::Bearer;
 use crate::eks::{Eks, is_eks_shaped};
 use crate::login::{LoginError, Logins};
 use crate::oidc::{Issuer, is_jwt_shaped};
-use crate::people::{People, same_person};
+use crate::people::{People, same_person, told_apart};
 use crate::{
     Attestation, Clock, EksConfig, IdentityError, Method, OidcConfig, PersonConfig, Presented, Process,
     Subject, Uid, UnixConfig, UnixSource,
@@ -329,11 +329,12 @@ fn agree(
         return Ok(next);
     };
     if !same_person(&before.subject, &next.subject) {
+        let (one, other) = told_apart(&before.subject, &next.subject);
         return Err(IdentityError::Mismatch {
             first_source: first.name(),
-            first: before.subject.name.clone(),
+            first: one,
             second_source: kind.name(),
-            second: next.subject.name.clone(),
+            second: other,
         });
     }
     let until = match (before.until, next.until) {

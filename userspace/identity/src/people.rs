@@ -102,10 +102,19 @@ pub(crate) fn same_person(a: &Subject, b: &Subject) -> bool {
     }
     let (a, b) = (a.name.to_lowercase(), b.name.to_lowercase());
     match (a.split_once('@'), b.split_once('@')) {
-        (Some((a, _)), None) => a == b,
-        (None, Some((b, _))) => a == b,
+        (Some((user, _)), None) => user == b,
+        (None, Some((user, _))) => a == user,
         _ => a == b,
     }
+}
+
+/// Two people for a message that says that they are not one: by name, and by issuer too where the names would not tell.
+pub(crate) fn told_apart(a: &Subject, b: &Subject) -> (String, String) {
+    if a.name.to_lowercase() != b.name.to_lowercase() {
+        return (a.name.clone(), b.name.clone());
+    }
+    let full = |subject: &Subject| format!("{} ({:?} of {})", subject.name, subject.id, subject.issuer);
+    (full(a), full(b))
 }
 
 #[cfg(test)]
@@ -161,6 +170,14 @@ mod tests {
             let error = People::new(&people).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn people_of_one_name_are_told_apart() {
+        let (unix, idp) = (subject("unix", "1001", "alice"), subject("https://idp", "00u1", "Alice"));
+        let (a, b) = told_apart(&unix, &idp);
+        assert_eq!((a.as_str(), b.as_str()), ("alice (\"1001\" of unix)", "Alice (\"00u1\" of https://idp)"));
+        assert_eq!(told_apart(&unix, &subject("unix", "1002", "bob")), ("alice".into(), "bob".into()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::live::{Live, Login, Renewal};
 use super::pending::{Pending, Taken, Waiting};
 use super::{LoggedIn, LoginError};
 use crate::oidc::{AccountRule, BindTo, Issuer, Purpose, Tokens, Unverified, Verified, revoke, verify};
-use crate::people::{People, same_person};
+use crate::people::{People, same_person, told_apart};
 use crate::secret::Secret;
 use crate::{Clock, IdentityError, Method, Process, Quota, Subject, Uid, UnixSource};
 
@@ -123,7 +123,8 @@ impl Inner {
         if issuer.account == AccountRule::Match {
             let local = self.people.person(self.unix.look_up(uid).await?);
             if !same_person(&local, &subject) {
-                return Err(IdentityError::OtherPerson { uid, local: local.name, presented: subject.name });
+                let (local, presented) = told_apart(&local, &subject);
+                return Err(IdentityError::OtherPerson { uid, local, presented });
             }
         }
         Ok(subject)

@@ -11,7 +11,7 @@ use crate::Subject;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceLogin {
-    /// What [`Logins::poll`] takes.
+    /// What [`Logins::poll`](crate::Logins::poll) takes.
     pub id: String,
     /// The configured name of the issuer.
     pub issuer: String,
@@ -31,7 +31,7 @@ pub struct DeviceLogin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BrowserLogin {
-    /// What [`Logins::finish_browser`] takes.
+    /// What [`Logins::finish_browser`](crate::Logins::finish_browser) takes.
     pub id: String,
     /// The configured name of the issuer.
     pub issuer: String,

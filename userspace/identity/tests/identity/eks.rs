@@ -262,6 +262,17 @@ async fn answers_that_confirm_nothing_are_refused() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_nobody_vouches_for_is_not_believed() {
+    let stage = Stage::new().await;
+    let ca = format!("  certificateAuthority: {}\n", stage.sts.ca().display());
+    let identities = build(&yaml(&stage.sts).replace(&ca, ""), &stage.clock);
+    let url = token(&stage.url());
+    let untrusted = refusal(identify(&identities, ALICE, Some(&url), "{anyOf: [eks]}").await);
+    assert!(matches!(untrusted, EksRefusal::Sts(WebError::Unreachable { .. })), "{untrusted}");
+    assert_eq!(stage.sts.requests(), 0);
+}
+
+#[tokio::test]
 async fn who_is_not_mapped_is_named() {
     let stage = Stage::new().await;
     stage.sts.answer_with(Answer::Caller("arn:aws:sts::111122223333:assumed-role/Ops/alice".into()));

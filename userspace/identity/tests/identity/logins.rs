@@ -466,3 +466,32 @@ async fn a_client_proves_itself_as_the_provider_wants() {
         assert_eq!(proofs, [(basic, field.then(|| "s3cret:/".to_owned()))]);
     }
 }
+
+#[tokio::test]
+async fn a_tick_keeps_the_keys_fresh() {
+    let stage = Stage::new().await;
+    stage.log_in(ALICE, "alice", json!({})).await.unwrap();
+    stage.identities.tick();
+    stage.clock.pass(10 * 60);
+    stage.identities.tick();
+    let fetched = async {
+        while stage.issuer.key_fetches() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), fetched).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_that_can_be_printed_holds_a_token() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "s3cret").unwrap();
+    let stage = Stage::with(&format!("  clientSecretFile: {}\n", secret.path().display()), "").await;
+    let login = stage.begin(BOB).await;
+    let done = stage.log_in(ALICE, "alice", json!({})).await.unwrap();
+    let identified = stage.identify(ALICE, SESSION).await.unwrap();
+    let printed = format!("{:?} {:?} {login:?} {done:?} {identified:?}", stage.identities, stage.logins());
+    for secret in ["s3cret", "refresh-", "access-", "device-", "eyJ"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}
