@@ -6,7 +6,7 @@ use portcullis_identity::Subject;
 use serde::Serialize;
 
 use crate::role::{ApprovalTerms, Role, RoleSet};
-use crate::{Facts, Operation, RoleName, duration};
+use crate::{Operation, RoleName, duration};
 
 /// One role and one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -147,7 +147,7 @@ mod tests {
             ]));
             let alice = person("alice", &["dev"]);
             let operation = op(&format!("{verb} {resource} x{namespace}"));
-            let query = crate::Query { subject: &alice, target: "demo", operation: &operation, facts: Facts::NONE };
+            let query = crate::Query { subject: &alice, target: "demo", operation: &operation, facts: crate::Facts::NONE };
             for said in set.explain(&alice, "demo", &operation) {
                 let held = [said.role.clone()];
                 let snapshot =

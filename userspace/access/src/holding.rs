@@ -168,8 +168,8 @@ impl Act<'_> {
 }
 
 /// Uses the approval of a hold up: only one who was agreed to, in time, under a grant that still gives access.
-pub(crate) fn spend(state: &State, hold: Hold, now: Timestamp) -> Outcome<Hold> {
-    let hold = as_it_stands(&hold, now);
+pub(crate) fn spend(state: &State, hold: &Hold, now: Timestamp) -> Outcome<Hold> {
+    let hold = as_it_stands(hold, now);
     if hold.state != HoldState::Approved {
         return Err(AccessError::NotSpendable { id: hold.id, state: hold.state });
     }
@@ -180,8 +180,8 @@ pub(crate) fn spend(state: &State, hold: Hold, now: Timestamp) -> Outcome<Hold> 
 }
 
 /// The client of a hold went away.
-pub(crate) fn abandon(hold: Hold, grace: Duration, now: Timestamp) -> (Change, Hold) {
-    let hold = as_it_stands(&hold, now);
+pub(crate) fn abandon(hold: &Hold, grace: Duration, now: Timestamp) -> (Change, Hold) {
+    let hold = as_it_stands(hold, now);
     if !hold.is_open() || hold.abandoned {
         return (Change::default(), hold);
     }
