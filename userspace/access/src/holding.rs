@@ -168,8 +168,8 @@ impl Act<'_> {
 }
 
 /// Uses the approval of a hold up: only one who was agreed to, in time, under a grant that still gives access.
-pub(crate) fn spend(state: &State, hold: Hold, now: Timestamp) -> Outcome<Hold> {
-    let hold = as_it_stands(&hold, now);
+pub(crate) fn spend(state: &State, hold: &Hold, now: Timestamp) -> Outcome<Hold> {
+    let hold = as_it_stands(hold, now);
     if hold.state != HoldState::Approved {
         return Err(AccessError::NotSpendable { id: hold.id, state: hold.state });
     }
@@ -180,8 +180,8 @@ pub(crate) fn spend(state: &State, hold: Hold, now: Timestamp) -> Outcome<Hold> 
 }
 
 /// The client of a hold went away.
-pub(crate) fn abandon(hold: Hold, grace: Duration, now: Timestamp) -> (Change, Hold) {
-    let hold = as_it_stands(&hold, now);
+pub(crate) fn abandon(hold: &Hold, grace: Duration, now: Timestamp) -> (Change, Hold) {
+    let hold = as_it_stands(hold, now);
     if !hold.is_open() || hold.abandoned {
         return (Change::default(), hold);
     }
@@ -266,4 +266,49 @@ fn cut(diff: &str) -> String {
     }
     let shown = &diff[..diff.floor_char_boundary(LONGEST_DIFF)];
     format!("{shown}\n… {} more bytes of this diff are not shown", diff.len() - shown.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::testing::*;
+
+    /// Nobody but all together fill it, and then the next one is told.
+    #[test]
+    fn only_so_many_wait_in_all() {
+        let set = roles(vec![role("pods", &["apiGroups: [''], resources: [pods], verbs: [delete]"])]);
+        let mut state = State::new(Arc::new(set), targets().into_iter().collect(), Vec::new().into());
+        let alice = person("alice", &["dev"]);
+        let waiting = |n: u32| Hold { subject: Person::from(&person(&format!("p{n}"), &[])), ..hold(n) };
+        for n in 0..u32::try_from(IN_ALL).unwrap() {
+            let new_grant = (n == 0).then(|| grant(9, &alice, "pods"));
+            let change = Change { new_grant, new_hold: Some(waiting(n)), ..Change::default() };
+            state.absorb(change, n.into(), start());
+        }
+        let asked = hold(9);
+        let new = NewHold {
+            target: asked.target,
+            operation: asked.operation,
+            role: asked.role,
+            rule: 0,
+            grant: asked.grant,
+            terms: asked.terms,
+            digest: String::new(),
+            client: String::new(),
+            command: Vec::new(),
+            diff: None,
+            spend_within: asked.spend_within,
+        };
+        let ask = |state: &State| {
+            let (pending_for, admins) = (minutes(60), BTreeSet::new());
+            let act = Act { state, subject: &alice, now: start(), pending_for, admins: &admins };
+            act.hold(&new).map(|(_, hold)| hold)
+        };
+        assert!(matches!(ask(&state), Err(AccessError::HoldsFull(IN_ALL))));
+        let spent = Hold { state: HoldState::Spent, decided_at: Some(start()), ..waiting(1) };
+        state.absorb(Change { holds: vec![spent], ..Change::default() }, 600, start());
+        assert_eq!(ask(&state).unwrap().state, HoldState::Pending);
+    }
 }

@@ -31,6 +31,7 @@ mod operation;
 mod pattern;
 mod person;
 mod policy_test;
+mod revoking;
 mod role;
 mod rule;
 mod snapshot;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use portcullis_identity::Subject;
 
-use crate::access::{NewRequest, Selection};
+use crate::access::NewRequest;
 use crate::grant::{Approval, Ended, Grant, Request, RequestState};
 use crate::holding;
 use crate::role::Role;
@@ -108,74 +108,6 @@ impl Act<'_> {
         request.refusal = Some(refusal);
         let change = Change { requests: vec![request.clone()], events: vec![event], ..Change::default() };
         Ok((change, request))
-    }
-
-    pub(crate) fn revoke(&self, grant: &Grant, reason: &str) -> Outcome<Grant> {
-        if !self.may_revoke(grant) {
-            return Err(AccessError::MayNotRevoke {
-                who: self.subject.name.clone(),
-                id: grant.id.clone(),
-                role: grant.role.clone(),
-            });
-        }
-        self.still_live(grant)?;
-        let reason = line("reason", reason)?;
-        let mut change = Change::default();
-        let grant = self.end(grant, reason, &mut change);
-        Ok((change, grant))
-    }
-
-    pub(crate) fn revoke_all(&self, selection: &Selection, reason: &str) -> Outcome<Vec<Grant>> {
-        let reason = line("reason", reason)?;
-        if selection.is_all() && !self.is_admin() {
-            return Err(AccessError::NotAdmin { who: self.subject.name.clone() });
-        }
-        let selected: Vec<&Grant> = self
-            .state
-            .grants
-            .values()
-            .map(AsRef::as_ref)
-            .filter(|grant| selection.includes(grant) && self.still_live(grant).is_ok())
-            .collect();
-        // That nothing is live is what a lockdown wants.
-        if selected.is_empty() && !selection.is_all() {
-            return Err(AccessError::NothingSelected { selection: selection.to_string() });
-        }
-        let grants: Vec<Grant> =
-            selected.iter().filter(|grant| !self.may_revoke(grant)).map(|&grant| grant.clone()).collect();
-        if !grants.is_empty() {
-            return Err(AccessError::MayNotRevokeAll { who: self.subject.name.clone(), grants });
-        }
-        let mut change = Change::default();
-        let ended = selected.into_iter().map(|grant| self.end(grant, reason.clone(), &mut change)).collect();
-        Ok((change, ended))
-    }
-
-    fn may_revoke(&self, grant: &Grant) -> bool {
-        let approver = self.state.roles.get(&grant.role).is_some_and(|role| role.is_approver(self.subject));
-        grant.subject.is(self.subject) || approver || self.is_admin()
-    }
-
-    fn is_admin(&self) -> bool {
-        !self.admins.is_disjoint(&self.subject.groups)
-    }
-
-    /// Ends `grant` as part of `change`.
-    fn end(&self, grant: &Grant, reason: String, change: &mut Change) -> Grant {
-        let by = Person::from(self.subject);
-        let ended = Ended::Revoked { at: self.now, by, reason: reason.clone() };
-        let grant = Grant { ended: Some(ended), ..grant.clone() };
-        holding::cancel_all_of(self.state, &grant, self.now, Some(self.subject), change);
-        change.revoked.push(grant.request.clone());
-        change.events.push(grant_event(
-            &grant,
-            EventAction::Revoked,
-            self.now,
-            Some(self.subject),
-            Some(reason),
-        ));
-        change.grants.push(grant.clone());
-        grant
     }
 
     /// A new request, checked against its role; where that needs no approval, its grant begins at once.
@@ -329,7 +261,7 @@ impl Act<'_> {
         })
     }
 
-    fn still_live(&self, grant: &Grant) -> Result<(), AccessError> {
+    pub(crate) fn still_live(&self, grant: &Grant) -> Result<(), AccessError> {
         match grant.over(self.now) {
             Some(ended) => Err(AccessError::GrantEnded { id: grant.id.clone(), ended: Box::new(ended) }),
             None => Ok(()),
@@ -400,7 +332,7 @@ fn request_event(
     }
 }
 
-fn grant_event(
+pub(crate) fn grant_event(
     grant: &Grant,
     action: EventAction,
     at: Timestamp,
@@ -430,7 +362,7 @@ fn not_too_long(role: &Role, asked: Duration) -> Result<(), AccessError> {
 }
 
 /// Words that one person types and another reads on a terminal, deciding by them: one line, nothing invisible.
-fn line(what: &'static str, text: &str) -> Result<String, AccessError> {
+pub(crate) fn line(what: &'static str, text: &str) -> Result<String, AccessError> {
     let text = text.trim();
     let hidden = |c: char| {
         c.is_control()

@@ -17,7 +17,7 @@ pub struct Person {
     pub name: String,
     /// The account that they came with, where the configuration says whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<AccountId>,
+    pub account: Option<Box<AccountId>>,
 }
 
 impl Person {
@@ -32,7 +32,7 @@ impl Person {
     /// eyes need two people, so doubt counts as the same.
     #[must_use]
     pub fn may_be(&self, subject: &Subject) -> bool {
-        let ours = words(&self.id, &self.name, self.account.as_ref());
+        let ours = words(&self.id, &self.name, self.account.as_deref());
         let theirs = words(&subject.id, &subject.name, subject.account.as_ref());
         ours.iter().any(|word| theirs.contains(word))
     }
@@ -44,7 +44,7 @@ impl From<&Subject> for Person {
             issuer: subject.issuer.clone(),
             id: subject.id.clone(),
             name: subject.name.clone(),
-            account: subject.account.clone(),
+            account: subject.account.clone().map(Box::new),
         }
     }
 }

@@ -28,7 +28,7 @@ impl Access {
     /// # Errors
     /// [`AccessError::NoSuchHold`], [`AccessError::NotSpendable`], [`AccessError::GrantEnded`], [`AccessError::Store`].
     pub fn spend(&self, id: &HoldId) -> Result<Hold, AccessError> {
-        self.by_itself(|state, now| holding::spend(state, self.known_hold(state, id)?, now))
+        self.by_itself(|state, now| holding::spend(state, &self.known_hold(state, id)?, now))
     }
 
     /// The client went away: its hold waits no longer than `grace` for it to come back, which it does by
@@ -37,7 +37,7 @@ impl Access {
     /// # Errors
     /// [`AccessError::NoSuchHold`], [`AccessError::Store`].
     pub fn abandon(&self, id: &HoldId, grace: Duration) -> Result<(), AccessError> {
-        self.by_itself(|state, now| Ok(holding::abandon(self.known_hold(state, id)?, grace, now))).map(drop)
+        self.by_itself(|state, now| Ok(holding::abandon(&self.known_hold(state, id)?, grace, now))).map(drop)
     }
 
     /// Agrees to a held request. With the last approval that it needs it may go on, once.

@@ -2,9 +2,8 @@
 //!
 //! Rows hold their object as JSON beside the few columns that queries need.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+mod file;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,17 +12,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Params, Row, Transaction, TransactionBehavior, params};
 use serde::de::DeserializeOwned;
 
+use self::file::{Unusable, prepare, private_file};
 use super::rows::{self, GrantRow, HoldRow, RequestRow, Rows};
 use super::{Applied, Change, Event, Live, Store};
 use crate::state::after;
 use crate::{AccessError, Grant, GrantId, Hold, HoldId, Request, RequestId, RequestState};
-
-/// Each entry takes the schema one version further; `user_version` says how many have run.
-const MIGRATIONS: &[&str] = &[include_str!("sqlite/001.sql"), include_str!("sqlite/002.sql")];
-/// "PCLS": tells our databases from others (`PRAGMA application_id`).
-const APPLICATION_ID: i64 = 0x5043_4C53;
-/// How long to wait for another writer.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// The store of a single bastion.
 #[derive(Debug)]
@@ -261,18 +254,6 @@ impl Store for SqliteStore {
     }
 }
 
-/// Why a database cannot be worked with.
-enum Unusable {
-    Sqlite(rusqlite::Error),
-    Because(String),
-}
-
-impl From<rusqlite::Error> for Unusable {
-    fn from(error: rusqlite::Error) -> Self {
-        Unusable::Sqlite(error)
-    }
-}
-
 /// Why a change was rolled back.
 enum Rejected {
     IdTaken,
@@ -285,57 +266,6 @@ impl From<rusqlite::Error> for Rejected {
     fn from(error: rusqlite::Error) -> Self {
         Rejected::Sqlite(error)
     }
-}
-
-/// Makes the file when it is not there, readable by nobody else from its first moment; refuses one that others
-/// can read or write. SQLite gives its `-wal` and `-shm` files the same mode.
-fn private_file(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        other => return other.map(drop),
-    }
-    match path.metadata()?.permissions().mode() & 0o777 {
-        mode if mode & 0o077 != 0 => {
-            Err(io::Error::other(format!("its mode {mode:04o} opens it to others; chmod it to 0600")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn prepare(connection: &mut Connection) -> Result<(), Unusable> {
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    // The first read of the file: damage of its header shows here.
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if tables > 0 && pragma(connection, "application_id")? != APPLICATION_ID {
-        return Err(Unusable::Because("is the database of another program".to_owned()));
-    }
-    let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if check != "ok" {
-        return Err(Unusable::Because(format!("is damaged: {check}")));
-    }
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version = pragma(&transaction, "user_version")?;
-    let Some(missing) = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..)) else {
-        return Err(Unusable::Because(format!(
-            "was written by a newer portcullis: its schema is {version}, this build knows {}",
-            MIGRATIONS.len()
-        )));
-    };
-    for migration in missing {
-        transaction.execute_batch(migration)?;
-    }
-    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.commit()?;
-    Ok(())
-}
-
-fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
 fn revision(connection: &Connection) -> rusqlite::Result<u64> {

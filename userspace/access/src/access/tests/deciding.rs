@@ -1,6 +1,6 @@
 //! Who decides about requests.
 
-use portcullis_identity::Method;
+use portcullis_identity::{AccountId, Method};
 
 use super::*;
 
@@ -12,6 +12,7 @@ on_both_stores! {
 
 fn who_may_approve(scene: Scene) {
     let lead_alice = person("alice", &["dev", "leads"]);
+    let account = Some(AccountId { issuer: "unix".into(), id: "uid-alice".into() });
     let accounts_of_alice = [
         lead_alice.clone(),
         Subject { issuer: "https://idp".into(), id: "x".into(), ..lead_alice.clone() },
@@ -26,6 +27,13 @@ fn who_may_approve(scene: Scene) {
             name: "a.smith".into(),
             method: Method::Oidc,
             account: None,
+            ..lead_alice.clone()
+        },
+        Subject {
+            issuer: "people".into(),
+            id: "al".into(),
+            name: "al".into(),
+            account,
             ..lead_alice.clone()
         },
         Subject { id: "alice".into(), name: "root".into(), ..lead_alice },

@@ -1,5 +1,7 @@
 //! The service, on both stores.
 
+#![allow(clippy::needless_pass_by_value)] // a test's store is its own
+
 mod deciding;
 mod faults;
 mod holding;

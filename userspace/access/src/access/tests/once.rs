@@ -98,7 +98,7 @@ fn of_two_clicks_at_once_one_counts(scene: Scene) {
 
 fn one_word_decides_about_requests_and_holds(scene: Scene) {
     let request = scene.ask("pods");
-    let decided = scene.access.approve_any(&bob(), &request.id.clone().into(), "").unwrap();
+    let decided = scene.access.approve_any(&bob(), &request.id.into(), "").unwrap();
     let Decided::Request(approved) = &decided else { panic!("{decided:?}") };
     let json = serde_json::to_value(&decided).unwrap();
     assert_eq!(json, serde_json::to_value(approved).unwrap(), "it reads as what was decided about");

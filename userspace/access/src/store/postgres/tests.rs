@@ -135,7 +135,7 @@ fn a_user_that_only_adds_to_the_trail() {
         new_grant: None,
         requests: vec![request(1, &alice, "pods")],
         revoked: vec![request(1, &alice, "pods").id],
-        grants: asked.new_grant.clone().into_iter().collect(),
+        grants: asked.new_grant.into_iter().collect(),
         holds: vec![hold(1)],
         token: Some(Token { id: "u".into(), expires_at: start() }),
         ..change(1)

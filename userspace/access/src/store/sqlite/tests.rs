@@ -1,6 +1,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use std::os::unix::fs::PermissionsExt;
+
+use super::file::{APPLICATION_ID, MIGRATIONS};
 use super::*;
 use crate::store::tests::change;
 use crate::testing::start;
