@@ -1,0 +1,10 @@
+//! The provider over plain HTTP, as clients and browsers talk to it, and as an independent library judges it.
+
+mod browser;
+mod device;
+mod judge;
+mod pages;
+mod process;
+mod provider;
+mod refresh;
+mod rig;
