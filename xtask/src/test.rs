@@ -24,6 +24,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(filter) = &args.filter {
         cargo.args(["--", filter]);
     }
-    cargo.env("PORTCULLIS_PROGRAMS", &dir);
+    cargo.env("PORTCULLIS_PROGRAMS", &dir).env("PATH", tools::path()?);
     step::openly("Run the tests", &mut cargo)
 }

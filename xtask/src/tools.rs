@@ -1,6 +1,7 @@
 //! Finds, or installs, what the end-to-end tests run beside our own programs: an OpenID provider on Node, a PostgreSQL
 //! server, the aws CLI, moto. Where each of them is, `e2e::tools` knows; here is what to do when it is not.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,6 +27,16 @@ pub(crate) fn ensure() -> Result<()> {
     python().context("the tests get EKS tokens from the real aws CLI, and answer as AWS by moto")?;
     step::note("an OpenID provider, PostgreSQL, the aws CLI and moto");
     Ok(())
+}
+
+/// The path, and after it where the rest of this is: for tests that start programs by their names.
+///
+/// # Errors
+/// When something is missing after all.
+pub(crate) fn path() -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let more = [tools::python().join("bin"), tools::postgres()?];
+    std::env::join_paths(std::env::split_paths(&path).chain(more)).context("PATH cannot be extended")
 }
 
 fn openid_provider() -> Result<()> {

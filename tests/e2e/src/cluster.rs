@@ -33,7 +33,8 @@ impl Cluster {
         }
         command.args(extra).stdin(Stdio::null());
         let mut process = Running::start(&mut command)?;
-        process.wait_for_stdout("\n", Duration::from_secs(20))?;
+        // Thousands of objects take their time where other tests run beside.
+        process.wait_for_stdout("\n", Duration::from_secs(60))?;
         let shown = process.stdout();
         let ready = shown
             .lines()

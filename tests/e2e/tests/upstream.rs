@@ -96,7 +96,7 @@ fn a_rotated_token_is_presented_without_a_restart() -> Result<()> {
     let kubectl = installed()?.pop().context("kubectl")?;
     let get = || output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods"]), LIMIT);
     assert_eq!(get()?.code, 0);
-    let file = stage.dir().join("upstream.token");
+    let file = stage.cluster().file("upstream.token");
     std::fs::write(&file, "token-nobody-0001")?;
     wait_for("the new token to be presented", LIMIT, || {
         get().ok().filter(|output| output.stderr.contains("nobody")).map(drop)
