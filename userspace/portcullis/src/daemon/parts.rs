@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use listenfd::ListenFd;
 use portcullis_access::{Access, SystemClock, load_roles};
+use portcullis_credential::{TargetPlace, UpstreamTls};
 use portcullis_identity::{Nss, UnixSource};
 use portcullis_intercept::Listeners;
 use portcullis_intercept::gate::{self, Gate};
@@ -80,9 +81,13 @@ pub(super) fn targets_of(config: &Config) -> Result<ByName> {
         .values()
         .map(|target| {
             let at = || format!("target {}", target.name);
-            let source = target.credential.open().with_context(at)?;
-            let tls = portcullis_credential::UpstreamTls::from_file(&target.certificate_authority)
-                .with_context(at)?;
+            let tls = UpstreamTls::from_file(&target.certificate_authority).with_context(at)?;
+            let place = TargetPlace {
+                endpoints: target.addresses(),
+                server_name: target.tls_server_name.as_ref().map(ToString::to_string),
+                tls: tls.clone(),
+            };
+            let source = target.credential.open(&place).with_context(at)?;
             let made = Target {
                 name: target.name.clone(),
                 names: target.names(),
