@@ -33,7 +33,7 @@ pub struct TargetPlace {
     /// Hosts and ports of its endpoints, tried in this order.
     pub endpoints: Vec<(String, u16)>,
     /// The name in its certificate, where that is not the endpoint's host.
-    pub server_name: Option<ServerName<'static>>,
+    pub server_name: Option<String>,
     /// How its server is verified.
     pub tls: UpstreamTls,
 }
@@ -104,11 +104,9 @@ async fn connect(place: &TargetPlace, using: &Credential) -> Result<(TlsStream<T
     let connector = TlsConnector::from(config.map_err(|error| Why::Unusable(causes(&error)))?);
     let mut failed = "the target has no endpoint".to_owned();
     for (host, port) in &place.endpoints {
-        let name = match &place.server_name {
-            Some(name) => name.clone(),
-            None => ServerName::try_from(host.clone())
-                .map_err(|error| Why::Unusable(format!("{host}: {error}")))?,
-        };
+        let name = place.server_name.as_ref().unwrap_or(host);
+        let name =
+            ServerName::try_from(name.clone()).map_err(|error| Why::Unusable(format!("{name}: {error}")))?;
         let connecting = async {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
             connector.connect(name, stream).await

@@ -20,7 +20,7 @@ use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ impl Server {
         TargetPlace {
             // The first one does not answer: nobody listens on port 1.
             endpoints: vec![("127.0.0.1".into(), 1), ("127.0.0.1".into(), self.address.port())],
-            server_name: Some(ServerName::try_from("kubernetes").unwrap()),
+            server_name: Some("kubernetes".into()),
             tls: UpstreamTls::from_file(&self.dir.path().join("ca.crt")).unwrap(),
         }
     }

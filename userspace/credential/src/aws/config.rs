@@ -6,9 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    CredentialError,
+    CredentialError, UpstreamTls,
     aws::region::{Region, role_arn},
-    credential::certificates,
     file::read_public,
 };
 
@@ -134,11 +133,8 @@ impl EksConfig {
     fn ca(&self) -> Result<Option<Vec<u8>>, CredentialError> {
         let Some(path) = &self.certificate_authority else { return Ok(None) };
         let pem = read_public(path)?;
-        certificates(&pem).map_err(|source| CredentialError::Pem {
-            path: path.clone(),
-            what: "CA certificate",
-            source,
-        })?;
+        // As strict as for a target's CA; the SDK's client would panic at what is none.
+        UpstreamTls::from_pem(path, &pem)?;
         Ok(Some(pem.to_vec()))
     }
 }
@@ -251,6 +247,11 @@ mod tests {
         }
         assert!(read("unknown: 1").err().unwrap().contains("unknown"));
         assert!(read("certificateAuthority: /gone").err().unwrap().contains("/gone"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.crt");
+        std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        let said = read(&format!("certificateAuthority: {}", path.display())).err().unwrap();
+        assert!(said.starts_with("certificate 1 in "), "{said}");
     }
 
     #[test]

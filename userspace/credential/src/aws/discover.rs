@@ -98,7 +98,7 @@ pub(crate) async fn discover_with(
     clock: WallClock,
     base: Option<SharedCredentialsProvider>,
 ) -> Result<DiscoveredCluster, CredentialError> {
-    let session = AwsSession::new(config.check()?, Arc::clone(&clock), base);
+    let session = AwsSession::new(config.check()?, Arc::clone(&clock), base)?;
     let credentials = session.base().await?;
     let settings = session.settings();
     let failed = |why| Unavailable { what: format!("look up EKS cluster {}", settings.cluster), why };

@@ -63,7 +63,7 @@ impl EksSource {
         clock: WallClock,
         base: Option<SharedCredentialsProvider>,
     ) -> Result<Self, CredentialError> {
-        let session = AwsSession::new(config.check()?, Arc::clone(&clock), base);
+        let session = AwsSession::new(config.check()?, Arc::clone(&clock), base)?;
         let inner = Arc::new(Inner { session, clock: Arc::clone(&clock) });
         Ok(Self { config, inner, cache: Cache::new(Arc::clone(&clock)), clock })
     }

@@ -21,7 +21,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::OnceCell;
 
 use crate::{
-    Unavailable, Why,
+    CredentialError, Unavailable, Why,
     aws::config::Settings,
     clock::{WallClock, system_time},
     error::causes,
@@ -38,12 +38,18 @@ pub(crate) struct AwsSession {
     clock: WallClock,
     /// Instead of the default chain.
     base: Option<SharedCredentialsProvider>,
+    http: SharedHttpClient,
     loaded: OnceCell<SdkConfig>,
 }
 
 impl AwsSession {
-    pub(crate) fn new(settings: Settings, clock: WallClock, base: Option<SharedCredentialsProvider>) -> Self {
-        Self { settings, clock, base, loaded: OnceCell::new() }
+    pub(crate) fn new(
+        settings: Settings,
+        clock: WallClock,
+        base: Option<SharedCredentialsProvider>,
+    ) -> Result<Self, CredentialError> {
+        let http = http_client(settings.ca.as_deref())?;
+        Ok(Self { settings, clock, base, http, loaded: OnceCell::new() })
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -76,7 +82,7 @@ impl AwsSession {
             RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200));
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(aws_config::Region::new(self.settings.region.name.clone()))
-            .http_client(http_client(self.settings.ca.as_deref()))
+            .http_client(self.http.clone())
             .time_source(Ticking(Arc::clone(&self.clock)))
             .timeout_config(timeouts)
             .retry_config(retries);
@@ -88,17 +94,16 @@ impl AwsSession {
 }
 
 /// Trusts the given CA alone, or the system's roots.
-fn http_client(ca: Option<&[u8]>) -> SharedHttpClient {
+fn http_client(ca: Option<&[u8]>) -> Result<SharedHttpClient, CredentialError> {
     let trust = match ca {
         Some(pem) => TrustStore::empty().with_pem_certificate(pem),
         None => TrustStore::default(),
     };
+    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|error| {
+        CredentialError::Config { field: "eks.certificateAuthority", problem: causes(&error) }
+    })?;
     let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    match TlsContext::builder().with_trust_store(trust).build() {
-        Ok(context) => builder.tls_context(context).build_https(),
-        // Building it checks nothing today. Should that change: trust nobody.
-        Err(_) => builder.tls_context(TlsContext::default()).build_https(),
-    }
+    Ok(builder.tls_context(context).build_https())
 }
 
 /// Our clock, for the SDK.
