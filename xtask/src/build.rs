@@ -54,6 +54,11 @@ pub(crate) fn ensure_built(release: bool) -> Result<Built> {
         "portcullis",
         "--package",
         "simcluster",
+        // What the tests and the demo start beside it.
+        "--package",
+        "sts",
+        "--package",
+        "idp",
     ]);
     if release {
         cargo.arg("--release");

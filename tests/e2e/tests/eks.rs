@@ -177,7 +177,6 @@ fn seen(stage: &Stage, target: &str, what: &str) -> Result<Value> {
 
 /// The ends of what is tested below fit together without a gate between them.
 #[test]
-#[ignore = "switched on when tests/sts lands"]
 fn the_cli_sts_and_the_cluster_agree() -> Result<()> {
     let programs = programs()?;
     let sts = Sts::start(&programs, &[ALICES], &[])?;
@@ -214,7 +213,6 @@ fn the_cli_sts_and_the_cluster_agree() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity and credential land"]
 fn get_token_opens_the_gate_and_the_cluster_sees_the_person() -> Result<()> {
     let World { stage, sts, .. } = world()?;
     let before = fs::read_to_string(stage.home(ALICE).join(".kube/config"))?;
@@ -249,7 +247,6 @@ fn get_token_opens_the_gate_and_the_cluster_sees_the_person() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity and credential land"]
 fn a_token_for_another_cluster_or_of_nobody_is_refused() -> Result<()> {
     let World { stage, sts, .. } = world()?;
     stage.grant_on("demo", ALICE, "look", "1h")?;
@@ -280,7 +277,6 @@ fn a_token_for_another_cluster_or_of_nobody_is_refused() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity and credential land"]
 fn every_way_to_go_on_shows_the_person() -> Result<()> {
     let World { stage, .. } = world()?;
     for target in ["own", "tokens", "impersonated"] {
@@ -314,7 +310,6 @@ fn every_way_to_go_on_shows_the_person() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when credential lands"]
 fn an_outage_of_sts_stops_those_who_have_no_session_yet() -> Result<()> {
     let World { stage, sts, .. } = world()?;
     stage.grant_on("own", ALICE, "look", "1h")?;

@@ -62,7 +62,6 @@ fn deny(stage: &Stage, running: &mut Running, hold: &Value) -> Result<Output> {
 }
 
 #[test]
-#[ignore = "switched on when holds land"]
 fn a_delete_waits_until_somebody_else_agrees() -> Result<()> {
     let (stage, grant) = stage()?;
     for (number, kubectl) in installed()?.iter().enumerate() {
@@ -105,7 +104,6 @@ fn a_delete_waits_until_somebody_else_agrees() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when holds land"]
 fn a_no_reaches_kubectl_with_its_reason() -> Result<()> {
     let (stage, _) = stage()?;
     for kubectl in installed()? {
@@ -128,7 +126,6 @@ fn a_no_reaches_kubectl_with_its_reason() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when holds land"]
 fn nobody_answers_in_time() -> Result<()> {
     let (stage, _) = stage()?;
     for kubectl in installed()? {
@@ -150,7 +147,6 @@ fn nobody_answers_in_time() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when holds land"]
 fn an_exec_is_held_once_however_often_kubectl_tries() -> Result<()> {
     let (stage, _) = stage()?;
     let mut held_so_far = 0;
@@ -183,7 +179,6 @@ fn an_exec_is_held_once_however_often_kubectl_tries() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when holds land"]
 fn who_gives_up_waits_no_longer() -> Result<()> {
     let (stage, grant) = stage()?;
     let kubectl = newest()?;
@@ -210,7 +205,6 @@ fn who_gives_up_waits_no_longer() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when holds land"]
 fn a_write_shows_what_it_would_change() -> Result<()> {
     let (stage, _) = stage()?;
     let home = stage.home(ALICE);

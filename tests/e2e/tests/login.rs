@@ -61,7 +61,6 @@ fn follow(stage: &Stage, person: Person) -> Result<Running> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn from_a_device_login_to_the_end_of_a_grant() -> Result<()> {
     let provider = OidcProvider::start()?;
     let stage = stage(&provider)?;
@@ -116,7 +115,6 @@ fn from_a_device_login_to_the_end_of_a_grant() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn the_code_is_shown_in_words_too_and_a_no_is_one() -> Result<()> {
     let provider = OidcProvider::start()?;
     let stage = stage(&provider)?;
@@ -139,7 +137,6 @@ fn the_code_is_shown_in_words_too_and_a_no_is_one() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn a_browser_comes_back_to_loopback() -> Result<()> {
     let provider = OidcProvider::start()?;
     let stage = stage(&provider)?;
@@ -165,7 +162,6 @@ fn a_browser_comes_back_to_loopback() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn a_login_ends_with_logout_and_with_the_daemon() -> Result<()> {
     let provider = OidcProvider::start()?;
     let mut stage = stage(&provider)?;
@@ -193,7 +189,6 @@ fn a_login_ends_with_logout_and_with_the_daemon() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn a_login_is_good_for_its_person_and_nobody_else() -> Result<()> {
     let provider = OidcProvider::start()?;
     let stage = stage(&provider)?;
@@ -214,7 +209,6 @@ fn a_login_is_good_for_its_person_and_nobody_else() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn sources_that_disagree_let_nobody_in() -> Result<()> {
     let provider = OidcProvider::start()?;
     let mut options = options(&provider, &json!({ "account": "any" }));
@@ -245,7 +239,6 @@ fn sources_that_disagree_let_nobody_in() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn a_login_that_runs_out_cuts_its_streams() -> Result<()> {
     let provider = OidcProvider::with(&json!({ "ttl": { "idToken": 8 } }))?;
     let once = json!({ "scopes": ["email", "groups"], "clockSkew": "0s" });
@@ -259,7 +252,6 @@ fn a_login_that_runs_out_cuts_its_streams() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn a_login_is_renewed_until_the_provider_says_no() -> Result<()> {
     let provider = OidcProvider::with(&json!({ "ttl": { "idToken": 6 } }))?;
     let stage = Stage::set(&programs()?, &options(&provider, &json!({ "clockSkew": "0s" })))?;
@@ -276,7 +268,6 @@ fn a_login_is_renewed_until_the_provider_says_no() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn a_token_that_the_client_brings_is_checked_like_a_login() -> Result<()> {
     let provider = OidcProvider::start()?;
     let token = provider.tokens("alice", "kubelogin")?.id_token;
@@ -320,7 +311,6 @@ fn a_token_that_the_client_brings_is_checked_like_a_login() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when identity lands"]
 fn an_outage_of_the_provider_ends_no_login() -> Result<()> {
     let provider = OidcProvider::start()?;
     let stage = stage(&provider)?;

@@ -48,7 +48,6 @@ fn get_pods(stage: &Stage) -> Result<Output> {
 }
 
 #[test]
-#[ignore = "switched on when the store lands"]
 fn what_one_bastion_decides_the_other_knows_within_a_second() -> Result<()> {
     let Nodes { a, b, .. } = nodes()?;
     assert_eq!(get_pods(&b)?.code, 1);
@@ -94,7 +93,6 @@ fn what_one_bastion_decides_the_other_knows_within_a_second() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when the store lands"]
 fn without_the_database_nothing_is_allowed_for_long() -> Result<()> {
     let Nodes { a, b, mut database } = nodes()?;
     a.grant(ALICE, "look", "1h")?;

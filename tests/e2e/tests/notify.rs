@@ -170,7 +170,6 @@ fn press(link: &str, base: &str) -> Result<(u16, String)> {
 }
 
 #[test]
-#[ignore = "switched on when notify lands"]
 fn a_request_is_told_and_decided_by_link_once() -> Result<()> {
     let World { stage, receiver, base, .. } = world()?;
     let request = ask(&stage, ALICE)?;
@@ -220,7 +219,6 @@ fn a_request_is_told_and_decided_by_link_once() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when notify and holds land"]
 fn a_held_request_goes_on_by_link() -> Result<()> {
     let World { stage, receiver, base, .. } = world()?;
     stage.grant(ALICE, "careful", "1h")?;
@@ -238,7 +236,6 @@ fn a_held_request_goes_on_by_link() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when notify lands"]
 fn nobody_decides_their_own_by_link() -> Result<()> {
     let World { stage, receiver, base, .. } = world()?;
     let request = ask(&stage, BOB)?;
@@ -253,7 +250,6 @@ fn nobody_decides_their_own_by_link() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when notify lands"]
 fn a_program_is_believed_by_its_signature_alone() -> Result<()> {
     let World { stage, base, .. } = world()?;
     let request = ask(&stage, ALICE)?;
@@ -300,7 +296,6 @@ fn a_program_is_believed_by_its_signature_alone() -> Result<()> {
 }
 
 #[test]
-#[ignore = "switched on when notify lands"]
 fn engineers_reach_the_links_endpoint_and_nothing_more() -> Result<()> {
     let World { stage, base, .. } = world()?;
     let mut look = stage.command(ALICE, Path::new("/usr/bin/curl"));

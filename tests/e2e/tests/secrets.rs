@@ -77,7 +77,6 @@ impl Secrets {
 }
 
 #[test]
-#[ignore = "switched on when identity, credential and notify land"]
 fn no_credential_is_left_anywhere() -> Result<()> {
     let programs = programs()?;
     let provider = OidcProvider::start()?;

@@ -9,10 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis_access::{Clock, Person, SystemClock};
+use portcullis_access::{Clock, Decidable, Person, SystemClock};
 use portcullis_notify::{
-    Decidable, Decider, EventKind, Happening, Matter, Notifier, Notify, NotifyConfig, Outbox, Page, Server,
-    Word,
+    Decider, EventKind, Happening, Matter, Notifier, Notify, NotifyConfig, Outbox, Page, Server, Word,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

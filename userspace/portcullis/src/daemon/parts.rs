@@ -16,7 +16,7 @@ use portcullis_mask::{MaskKey, Profile};
 use portcullis_notify::{Decider, Notifier, Notify, NotifyConfig, Outbox, Server};
 use portcullis_proxy::{Counts, Denials, Holds, Limits, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
-use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Name, Origin, TargetNames};
+use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
 
 use super::sync::{ByName, Routes};
 use super::telling::Telling;
@@ -127,7 +127,7 @@ pub(super) fn targets_of(config: &Config) -> Result<ByName> {
             };
             let place = TargetPlace {
                 endpoints: target.addresses(),
-                server_name: target.tls_server_name.as_ref().map(Name::to_server_name),
+                server_name: target.tls_server_name.as_ref().map(ToString::to_string),
                 tls: tls.clone(),
             };
             let source = target.credential.open(&place).with_context(at)?;
