@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use e2e::{ALICE, BOB, Kubectl, Output, Person, Running, Stage, StageOptions, Upstream, installed, output};
+use e2e::{
+    ALICE, BOB, CAROL, Kubectl, Output, Person, Running, Stage, StageOptions, Upstream, installed, output,
+    wait_for,
+};
+use idp::Idp;
 use serde_json::{Value, json};
 
 use crate::{build, machine};
@@ -28,6 +32,8 @@ pub(crate) struct DemoArgs {
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// Lines of a diff that are shown.
+const DIFF: usize = 14;
 
 const ROLES: &str = r#"
 apiVersion: portcullis.dev/v1alpha1
@@ -48,9 +54,11 @@ spec:
     resources: [pods/exec, pods/attach, pods/portforward]
     verbs: [create]
     namespaces: [demo]
-  - apiGroups: [""]
+  - action: review
+    apiGroups: [""]
     resources: [pods]
     verbs: [delete]
+    review: {wait: 1m}
   - action: deny
     apiGroups: ["*"]
     resources: ["*"]
@@ -71,15 +79,23 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let copies = Copies::make()?;
     let upstream =
         args.kubeconfig.as_deref().map(|file| real_cluster(&kubectl, file, &copies.0)).transpose()?;
-    scene("Setting the stage: a cluster, the gate in the kernel, the daemon behind it");
+    scene("Setting the stage: a cluster, an identity provider, the gate in the kernel, the daemon behind it");
     let real = upstream.is_some();
-    let stage = Stage::set(&programs, &StageOptions { upstream, ..StageOptions::with_roles(ROLES) })?;
-    let mut story = Story { stage, kubectl, programs, interrupted };
+    let idp = identity_provider()?;
+    let options = StageOptions {
+        upstream,
+        target: json!({ "identity": { "allOf": ["unix", "oidc"] } }),
+        config: json!({ "identity": identity(idp.issuer()) }),
+        ..StageOptions::with_roles(ROLES)
+    };
+    let stage = Stage::set(&programs, &options)?;
+    let mut story = Story { stage, idp, kubectl, programs, interrupted };
     say(&format!(
         "  {} is behind the gate; alice's kubeconfig names it, and holds no credential.",
         story.stage.endpoint()
     ));
     let started = Instant::now();
+    story.log_in()?;
     if real {
         story.on_a_real_cluster()?;
     } else {
@@ -93,8 +109,32 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     Ok(())
 }
 
+/// The people of the stage, at a provider that lets anybody be any of them.
+fn identity_provider() -> Result<Idp> {
+    let people = [ALICE, BOB, CAROL].map(|person| idp::Person::example(person.name, person.groups));
+    let options = idp::Options { poll_interval: Duration::from_secs(1), ..idp::Options::new(people.into()) };
+    Ok(Idp::start(options)?)
+}
+
+/// `identity` of the configuration, beside what the stage has there.
+fn identity(issuer: &str) -> Value {
+    json!({
+        "commands": { "anyOf": ["oidc", "unix"] },
+        "oidc": [{
+            "name": "corp",
+            "issuer": issuer,
+            "clientId": "portcullis",
+            "scopes": ["profile", "email", "groups", "offline_access"],
+            "algorithms": ["ES256"],
+            // People are made by setpriv here, so that none has a login session of their own.
+            "bindTo": "uid",
+        }],
+    })
+}
+
 struct Story {
     stage: Stage,
+    idp: Idp,
     kubectl: Kubectl,
     programs: PathBuf,
     interrupted: Arc<AtomicBool>,
@@ -116,6 +156,8 @@ impl Story {
             3,
             "I am in",
         )?;
+        scene("A delete waits until Bob has agreed to that very request: kubectl just takes longer");
+        self.hold()?;
         scene("A delete in a protected namespace is refused, whatever was granted");
         expect(&self.kubectl(ALICE, &["delete", "pod", "web", "-n", "prod"])?, 1, "change request")?;
 
@@ -147,6 +189,60 @@ impl Story {
         scene("The daemon dies (kill -9): the gate stays closed");
         self.stage.kill_daemon();
         expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "refused")
+    }
+
+    /// Alice proves who she is: what the command shows she confirms at the identity provider.
+    fn log_in(&self) -> Result<()> {
+        scene("The kernel says which account it is; who that person is, the identity provider says");
+        expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "portcullis login")?;
+        self.check_interrupt()?;
+        say("  alice$ portcullis login");
+        let mut command = self.stage.command(ALICE, &self.programs.join("portcullis"));
+        let mut login = Running::start(command.arg("login").stdin(Stdio::null()))?;
+        login.wait_for_stdout("before", LIMIT)?;
+        let shown = login.stdout();
+        say(&indent(&shown));
+        let code = shown.split_whitespace().skip_while(|word| *word != "enter").nth(1);
+        let code = code.context("portcullis login shows no code")?;
+        say(&format!("  (alice opens that page in a browser, enters {code}, and says that it is her)"));
+        self.idp.confirm(code, ALICE.name)?;
+        let done = login.wait(LIMIT)?;
+        say(&indent(&done.all().replacen(&shown, "", 1)));
+        expect(&done, 0, "Logged in as")
+    }
+
+    /// A request that the role holds: Bob sees what it would change, and agrees.
+    fn hold(&self) -> Result<()> {
+        self.check_interrupt()?;
+        let delete = ["delete", "pod", "web", "--wait=false"];
+        say(&format!("  alice$ kubectl {}", delete.join(" ")));
+        let mut command = self.stage.kubectl(ALICE, &self.kubectl, &delete);
+        let mut waiting = Running::start(command.stdin(Stdio::null()))?;
+        let id = wait_for("a held request", LIMIT, || self.held().transpose())??;
+        say("      (it waits)\n  bob$ portcullis requests");
+        let seen = self.stage.portcullis(BOB, &["requests"])?;
+        let lines: Vec<&str> = seen.stdout.lines().collect();
+        say(&indent(&lines[..lines.len().min(DIFF)].join("\n")));
+        if lines.len() > DIFF {
+            say(&format!("      … and {} lines more", lines.len() - DIFF));
+        }
+        expect(&seen, 0, &id)?;
+        expect(&seen, 0, "-  name: web")?;
+        ensure!(!waiting.ended(), "kubectl did not wait:\n{}{}", waiting.stdout(), waiting.stderr());
+        expect(&self.portcullis(ALICE, &["approve", &id])?, 1, "")?;
+        expect(&self.portcullis(BOB, &["approve", &id, "--comment", "it hangs, I see it too"])?, 0, &id)?;
+        let done = waiting.wait(LIMIT)?;
+        say("  alice$ (kubectl goes on)");
+        say(&indent(&done.all()));
+        expect(&done, 0, "deleted")
+    }
+
+    /// The id of the request that waits, once one does.
+    fn held(&self) -> Result<Option<String>> {
+        let listed = self.stage.portcullis(BOB, &["requests", "-o", "json"])?;
+        let listed: Value = serde_json::from_str(&listed.stdout).context("requests -o json")?;
+        let ids = listed.as_array().into_iter().flatten().filter_map(|one| one["id"].as_str());
+        Ok(ids.into_iter().find(|id| id.starts_with("h-")).map(str::to_owned))
     }
 
     /// Does what the refusal says, and returns the grant.
@@ -211,9 +307,11 @@ impl Story {
         }
         let (alice, bob, operator) = self.write_shells()?;
         say(&format!(
-            "\nEverything is left running. In another terminal, as root:\n\n  {alice} kubectl get pods\n  {alice} portcullis \
-             request --role debug --for 30m --reason 'to play'\n  {bob} portcullis requests\n  {operator} sessions \
-             list\n\nWithout a command the first two are shells. Ctrl-C takes it all down.",
+            "\nEverything is left running. In another terminal, as root:\n\n  {alice} portcullis login\n  {alice} kubectl get \
+             pods\n  {alice} portcullis request --role debug --for 30m --reason 'to play'\n  {bob} portcullis requests\n  \
+             {operator} sessions list\n\nLogins ended with the daemon; their codes are confirmed at {login}, where \
+             anybody can say that they are alice.\nWithout a command the first two are shells. Ctrl-C takes it all down.",
+            login = format_args!("{}/device", self.idp.issuer()),
             alice = alice.display(),
             bob = bob.display(),
             operator = operator.display(),
