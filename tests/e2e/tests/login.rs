@@ -82,7 +82,7 @@ fn from_a_device_login_to_the_end_of_a_grant() -> Result<()> {
     assert!(shown["expiresAt"].is_string(), "{shown}");
     let complete = shown["verificationUriComplete"].as_str().context("verificationUriComplete")?;
     assert!(complete.contains(shown["userCode"].as_str().context("userCode")?), "{shown}");
-    assert_eq!(told["subject"]["name"], "alice@example.test");
+    assert_eq!(told["name"], "alice@example.test");
     assert!(told["until"].is_string(), "{told}");
 
     let me = parsed(&stage.portcullis(ALICE, &["whoami", "-o", "json"])?)?;
@@ -293,9 +293,9 @@ fn a_token_that_the_client_brings_is_checked_like_a_login() -> Result<()> {
         );
     }
     for (token, why) in [
-        (forged.as_str(), "signature is not good"),
+        (forged.as_str(), "signature"),
         (elsewhere.as_str(), "portcullis-es"),
-        ("none", "not authenticated"),
+        ("none", "no kind that is accepted"),
     ] {
         let refused = get_pods(&stage, ALICE, &["--token", token])?;
         assert_eq!(refused.code, 1, "{why}");
@@ -322,7 +322,8 @@ fn an_outage_of_the_provider_ends_no_login() -> Result<()> {
         let mut begin = stage.portcullis_running(MALLORY, &["login"])?;
         let refused = begin.wait(Duration::from_secs(25))?;
         assert_eq!(refused.code, 1, "{outage:?}: {}", refused.all());
-        assert!(refused.stderr.contains(provider.issuer()), "{outage:?}: {}", refused.stderr);
+        let host = provider.issuer().trim_start_matches("http://");
+        assert!(refused.stderr.contains(host), "{outage:?}: {}", refused.stderr);
     }
     provider.outage(Outage::None)?;
     assert_eq!(login(&stage, &provider, MALLORY, "mallory")?.code, 0);

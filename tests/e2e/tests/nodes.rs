@@ -49,7 +49,7 @@ fn get_pods(stage: &Stage) -> Result<Output> {
 
 #[test]
 fn what_one_bastion_decides_the_other_knows_within_a_second() -> Result<()> {
-    let Nodes { a, b, .. } = nodes()?;
+    let Nodes { a, b, database: _running } = nodes()?;
     assert_eq!(get_pods(&b)?.code, 1);
     let asked = a.portcullis(
         ALICE,

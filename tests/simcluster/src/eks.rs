@@ -120,13 +120,14 @@ impl Eks {
     async fn verify(&self, encoded: &str) -> anyhow::Result<User> {
         let url = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded)?)?;
         let url: Uri = url.parse()?;
-        anyhow::ensure!(url.authority() == Some(&self.sts), "it is for another host than {}", self.sts);
+        let host = url.authority().filter(|host| **host == self.sts || is_public(host.as_str()));
+        let host = host.ok_or_else(|| anyhow::anyhow!("it is for another host than STS"))?;
         let query = Query::parse(url.query().unwrap_or_default());
         anyhow::ensure!(query.filled("Action") == Some("GetCallerIdentity"), "it asks for something else");
         // Without this, one cluster could use what it was shown at another.
         let signed = query.filled("X-Amz-SignedHeaders").unwrap_or_default();
         anyhow::ensure!(signed.split(';').any(|name| name == CLUSTER_HEADER), "it is signed for no cluster");
-        let answer = self.ask(&url).await?;
+        let answer = self.ask(host, &url).await?;
         let result = &answer["GetCallerIdentityResponse"]["GetCallerIdentityResult"];
         let text = |name: &str| {
             result[name].as_str().ok_or_else(|| anyhow::anyhow!("STS named no {name}: {answer}"))
@@ -135,7 +136,8 @@ impl Eks {
             .ok_or_else(|| anyhow::anyhow!("{} is nobody in this cluster", result["Arn"]))
     }
 
-    async fn ask(&self, url: &Uri) -> anyhow::Result<Value> {
+    /// Asks our STS, which answers for the public one too, by the name that was signed.
+    async fn ask(&self, signed: &Authority, url: &Uri) -> anyhow::Result<Value> {
         let (host, port) = (self.sts.host(), self.sts.port_u16().unwrap_or(443));
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((bare, port)).await?;
@@ -144,7 +146,7 @@ impl Eks {
         tokio::spawn(connection);
         let target = url.path_and_query().map_or("/", |target| target.as_str());
         let request = Request::get(target)
-            .header(HOST, self.sts.as_str())
+            .header(HOST, signed.as_str())
             .header(CLUSTER_HEADER, &self.cluster)
             .header(ACCEPT, "application/json")
             .body(Empty::<Bytes>::new())?;
@@ -232,4 +234,12 @@ mod tests {
         assert_eq!((user.name.as_str(), user.groups.len()), ("eng:{{SessionName}}", 2));
         assert!("arn:aws:iam::1:role/Dev".parse::<EksUser>().is_err());
     }
+}
+
+/// Whether a host is one at which AWS itself answers for a region, or for all.
+fn is_public(host: &str) -> bool {
+    let region = host.strip_prefix("sts.").and_then(|rest| rest.strip_suffix("amazonaws.com"));
+    region.is_some_and(|region| {
+        region.is_empty() || region.ends_with('.') && !region.trim_end_matches('.').contains('.')
+    })
 }

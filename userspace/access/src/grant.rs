@@ -191,7 +191,7 @@ impl fmt::Display for Ended {
             Ended::Expired { at } => write!(f, "expired at {at:.0}"),
             Ended::Revoked { by, reason, .. } => write!(f, "revoked by {by}: {reason}"),
             Ended::RoleWithdrawn { role } => write!(f, "role {role} no longer gives access to this target"),
-            Ended::LoggedOut => f.write_str("the login that it was used under has ended"),
+            Ended::LoggedOut => f.write_str("its holder logged out, or the login could not be renewed"),
             Ended::Unconfirmed { seconds } => {
                 write!(f, "the grant store has not answered for {seconds} seconds")
             }

@@ -97,6 +97,10 @@ impl Cleared {
         tracing::info!(subject = %person.subject, hold = %hold.id, operation = %hold.operation, "held");
         let hold = proxy.holds.decided(hold, lease, proxy.snapshots.clone()).await?;
         session.event(&outcome(number, &hold))?;
+        // What ended the hold may be what ended its grant.
+        if let (HoldState::Cancelled, None, Some(ended)) = (hold.state, &hold.refusal, lease.over()) {
+            return Err(Refusal::Ended(ended));
+        }
         match hold.state {
             HoldState::Approved => proxy.holds.spend(hold.id).await,
             _ => Err(Refusal::Held(Box::new(hold))),

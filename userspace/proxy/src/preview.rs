@@ -142,7 +142,7 @@ async fn ask(
     if let Some(metadata) = object["metadata"].as_object_mut() {
         NOISE.iter().for_each(|noise| drop(metadata.remove(*noise)));
     }
-    serde_json::to_string_pretty(&object).map_err(|error| because(&error))
+    serde_saphyr::to_string(&object).map_err(|error| because(&error))
 }
 
 /// The client's own head for another request: what it says of the body, and nothing of what it wants back.

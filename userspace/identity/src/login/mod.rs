@@ -236,7 +236,7 @@ impl Logins {
         Ok(BrowserLogin {
             id: self.inner.waiting.add(pending, now)?,
             issuer: issuer.name.clone(),
-            authorization_url: url.into(),
+            authorization_uri: url.into(),
             redirect_uri,
             expires_at: expires,
         })

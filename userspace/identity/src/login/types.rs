@@ -36,7 +36,7 @@ pub struct BrowserLogin {
     /// The configured name of the issuer.
     pub issuer: String,
     /// What to open in the browser.
-    pub authorization_url: String,
+    pub authorization_uri: String,
     /// Where the browser comes back to, with `code` and `state` in its query.
     pub redirect_uri: String,
     /// When it is too late.

@@ -129,7 +129,7 @@ async fn a_browser_login_from_url_to_expiry() {
     let stage = Stage::new().await;
     let login = stage.logins().begin_browser(ALICE, &process(SESSION), Some("corp"), 45454).await.unwrap();
     assert_eq!(login.redirect_uri, "http://127.0.0.1:45454/callback");
-    let (code, state) = stage.issuer.authorize(&login.authorization_url, "alice", json!({}));
+    let (code, state) = stage.issuer.authorize(&login.authorization_uri, "alice", json!({}));
     let done =
         stage.logins().finish_browser(ALICE, &process(SESSION), &login.id, &code, &state).await.unwrap();
     assert_eq!(done.subject.name, "alice@example.com");
@@ -248,7 +248,7 @@ async fn a_login_serves_once() {
     assert_eq!(stage.token_requests(), 1, "the provider is not asked about a device code twice");
 
     let login = stage.logins().begin_browser(ALICE, &process(SESSION), None, 4545).await.unwrap();
-    let (code, state) = stage.issuer.authorize(&login.authorization_url, "alice", json!({}));
+    let (code, state) = stage.issuer.authorize(&login.authorization_uri, "alice", json!({}));
     let alice = process(SESSION);
     let finish = || stage.logins().finish_browser(ALICE, &alice, &login.id, &code, &state);
     finish().await.unwrap();
@@ -345,15 +345,15 @@ async fn a_browser_that_comes_back_from_elsewhere_is_refused() {
     let (logins, alice) = (stage.logins(), process(SESSION));
     let begin = || logins.begin_browser(ALICE, &alice, None, 4545);
     let login = begin().await.unwrap();
-    let (code, _) = stage.issuer.authorize(&login.authorization_url, "alice", json!({}));
+    let (code, _) = stage.issuer.authorize(&login.authorization_uri, "alice", json!({}));
     let error = logins.finish_browser(ALICE, &process(SESSION), &login.id, &code, "other").await.unwrap_err();
     assert_eq!(login_error(error), LoginError::State);
     assert_eq!(stage.token_requests(), 0);
 
     // A code of another login: the verifier does not fit, and the provider says so.
     let (mine, other) = (begin().await.unwrap(), begin().await.unwrap());
-    let (_, state) = stage.issuer.authorize(&mine.authorization_url, "alice", json!({}));
-    let (code, _) = stage.issuer.authorize(&other.authorization_url, "alice", json!({}));
+    let (_, state) = stage.issuer.authorize(&mine.authorization_uri, "alice", json!({}));
+    let (code, _) = stage.issuer.authorize(&other.authorization_uri, "alice", json!({}));
     let error = logins.finish_browser(ALICE, &process(SESSION), &mine.id, &code, &state).await.unwrap_err();
     assert!(matches!(login_error(error), LoginError::Provider(why) if why.contains("invalid_grant")));
 
@@ -361,7 +361,7 @@ async fn a_browser_that_comes_back_from_elsewhere_is_refused() {
     for nonce in [json!("other"), json!(7)] {
         let login = begin().await.unwrap();
         let (code, state) =
-            stage.issuer.authorize(&login.authorization_url, "alice", json!({ "nonce": nonce }));
+            stage.issuer.authorize(&login.authorization_uri, "alice", json!({ "nonce": nonce }));
         let error =
             logins.finish_browser(ALICE, &process(SESSION), &login.id, &code, &state).await.unwrap_err();
         assert_eq!(login_error(error), LoginError::Token(TokenRefusal::Nonce));

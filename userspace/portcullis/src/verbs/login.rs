@@ -87,7 +87,7 @@ fn by_browser(issuer: Option<String>, socket: &Path, format: Format) -> Result<W
     print::step(format, &begun, |begun| {
         format!(
             "Open in a browser on this host (or forward port {port} to it, as by ssh -L {port}:127.0.0.1:{port}):\n{}",
-            begun.authorization_url
+            begun.authorization_uri
         )
     })?;
     loop {
