@@ -256,7 +256,7 @@ fn facts() -> Facts {
         tty: Some("/dev/pts/1".into()),
         loginuid: Some(1001),
     };
-    Facts { process: Some(process), ..Facts::default() }
+    Facts { process: Some(process.into()), ..Facts::default() }
 }
 
 fn role_of(person: usize, nth: usize) -> usize {

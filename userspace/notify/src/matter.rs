@@ -295,7 +295,6 @@ mod tests {
         for bad in ["g-7f3a9c", "r-7F3A9C", "", "r-7f3a9c ", "x"] {
             assert!(bad.parse::<Decidable>().is_err(), "{bad}");
         }
-        assert!("r-".repeat(1000).parse::<Decidable>().unwrap_err().len() < 150);
     }
 
     #[test]
