@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what stands between kubectl and the API server costs. Side by side in one run: no proxy at
 //! all, nginx, Portcullis; in alternating rounds, so that what else the machine does is everybody's share; medians.
 
+mod decide;
 mod lane;
 mod measure;
 mod nginx;
@@ -18,6 +19,7 @@ use e2e::{ALICE, Running, Stage, StageOptions, Upstream};
 use serde_json::{Value, json};
 
 use crate::{build, step, workspace};
+use decide::Decisions;
 use lane::{LANES, Load, Size};
 use measure::{ByLane, Connects, Sample, Watches};
 use nginx::Nginx;
@@ -84,6 +86,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     step::note(&format!("Hold {} watches open", args.watches));
     report.watches = Some(Watches::measure(&bench, args.watches)?);
+    step::note("Decide, with 1,000 roles and 100,000 grants");
+    report.decisions = Some(Decisions::measure()?);
     step::note("Count what the kernel programs take for a connect");
     report.connects = Some(Connects::measure(&bench)?);
     let (rounds, counted) = if args.quick { (3, 300) } else { (7, 600) };

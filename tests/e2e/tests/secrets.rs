@@ -107,11 +107,16 @@ fn no_credential_is_left_anywhere() -> Result<()> {
         "using": { "bearerTokenFile": issuer },
         "serviceAccount": { "namespace": "demo", "name": "robot" }, "lifetime": "10m",
     }});
+    let by_login = json!({ "anyOf": ["oidc"] });
     let options = StageOptions {
         target: json!({ "identity": { "anyOf": ["oidc", "bearer"] } }),
         more_targets: vec![
-            own("aws", sts.cluster_args("aws", GATES_ROLE, "{{SessionName}}"), json!({ "credential": eks })),
-            own("tokens", Vec::new(), json!({ "credential": tokens })),
+            own(
+                "aws",
+                sts.cluster_args("aws", GATES_ROLE, "{{SessionName}}"),
+                json!({ "credential": eks, "identity": by_login }),
+            ),
+            own("tokens", Vec::new(), json!({ "credential": tokens, "identity": by_login })),
         ],
         config: json!({
             "identity": { "commands": { "anyOf": ["oidc", "unix"] }, "oidc": [provider.config()] },

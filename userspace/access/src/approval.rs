@@ -72,9 +72,6 @@ pub struct Emergency {
     /// For how long at most.
     #[serde(with = "duration::text")]
     pub max_duration: Duration,
-    /// Within what time someone should have looked at what was done.
-    #[serde(serialize_with = "duration::serialize_option", skip_serializing_if = "Option::is_none")]
-    pub review_within: Option<Duration>,
 }
 
 /// What someone asks for, as conditions of automatic approval see it.
@@ -202,12 +199,7 @@ struct RawEmergency {
     groups: BTreeSet<String>,
     #[serde(with = "duration::text")]
     max_duration: Duration,
-    #[serde(default, deserialize_with = "present")]
-    review_within: Option<Within>,
 }
-
-#[derive(Deserialize)]
-struct Within(#[serde(with = "duration::text")] Duration);
 
 impl TryFrom<RawEmergency> for Emergency {
     type Error = String;
@@ -217,8 +209,7 @@ impl TryFrom<RawEmergency> for Emergency {
             return Err("groups: the list is empty; name who may break the glass".to_owned());
         }
         names_only("groups", &raw.groups)?;
-        let review_within = raw.review_within.map(|within| within.0);
-        Ok(Self { groups: raw.groups, max_duration: raw.max_duration, review_within })
+        Ok(Self { groups: raw.groups, max_duration: raw.max_duration })
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::decide::{Decisions, Measured, Spread};
 use super::lane::{Lane, Load, Size};
 use super::measure::{ByLane, Connects, Sample, Watches};
 use super::table::table;
@@ -18,6 +19,7 @@ pub(crate) struct Report {
     pub(crate) loads: Vec<(Load, ByLane)>,
     pub(crate) connects: Option<Connects>,
     pub(crate) watches: Option<Watches>,
+    pub(crate) decisions: Option<Decisions>,
 }
 
 impl Report {
@@ -33,7 +35,7 @@ impl Report {
             String::from_utf8_lossy(&version.stdout).trim(),
             nginx::version()?,
         );
-        Ok(Self { machine, loads: Vec::new(), connects: None, watches: None })
+        Ok(Self { machine, loads: Vec::new(), connects: None, watches: None, decisions: None })
     }
 
     pub(crate) fn print(&self, took: Duration) -> Result<()> {
@@ -47,6 +49,9 @@ impl Report {
         if let Some(connects) = &self.connects {
             text +=
                 &format!("\nKernel programs, ns for one connect (bpf_stats_enabled)\n{}\n", kernel(connects));
+        }
+        if let Some(decisions) = &self.decisions {
+            text += &format!("\nDeciding, 1,000 roles and 100,000 grants\n{}\n", decided(decisions));
         }
         text += &format!("\nTo be reached\n{}\n", self.marks()?);
         std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to standard output")
@@ -110,6 +115,20 @@ impl Report {
             rows.push(mark("gate, each intercepted connect", micros(&connects.intercepted), "µs", 1.5, ""));
             rows.push(mark("gate, each connect elsewhere", micros(&connects.elsewhere), "µs", 0.15, ""));
         }
+        if let Some(decisions) = &self.decisions {
+            let micros = |nanos| nanos / 1e3;
+            let (plain, cel) =
+                (micros(decisions.plain.allowed.p99_nanos), micros(decisions.cel.allowed.p99_nanos));
+            rows.push(mark("decision, p99", plain, "µs", 2.0, ""));
+            rows.push(mark("decision with conditions, p99", cel, "µs", 10.0, ""));
+            rows.push(mark(
+                "database queries while deciding",
+                decisions.database_queries as f64,
+                "",
+                0.0,
+                "",
+            ));
+        }
         if let Some(watches) = &self.watches {
             let what = format!("each of {} idle watches", watches.count);
             let note = format!("daemon {:.1} MB without them", watches.before / 1e3);
@@ -150,6 +169,25 @@ impl Medians {
             cpu: of(|sample| sample.cpu)?,
         })
     }
+}
+
+fn decided(decisions: &Decisions) -> String {
+    let Decisions { plain, cel, .. } = decisions;
+    let row =
+        |name: &str, figure: &dyn Fn(&Measured) -> String| vec![name.to_owned(), figure(plain), figure(cel)];
+    let spread = |Spread { p50_nanos, p99_nanos }: &Spread| {
+        format!("{:.2} / {:.2} µs", p50_nanos / 1e3, p99_nanos / 1e3)
+    };
+    let rows = [
+        row("allowed by a grant, p50 / p99", &|of| spread(&of.allowed)),
+        row("denied by a rule", &|of| spread(&of.denied_by_rule)),
+        row("denied, with advice", &|of| spread(&of.denied_with_advice)),
+        row("rebuild the snapshot", &|of| format!("{:.1} ms", of.rebuild_millis)),
+        row("memory of one more snapshot", &|of| format!("{:.1} MB", of.snapshot_bytes as f64 / 1e6)),
+        row("publish an approval", &|of| format!("{:.0} µs", of.publish_approval_micros)),
+        row("hold, approve and spend", &|of| format!("{:.0} µs", of.hold_micros)),
+    ];
+    table(&["", "without conditions", "with"], &rows)
 }
 
 fn kernel(connects: &Connects) -> String {

@@ -39,11 +39,11 @@ fn a_condition_approves_what_it_says_and_nothing_by_mistake() {
 
 #[test]
 fn the_glass_is_broken_by_those_named_and_not_for_longer() {
-    let role = with(", emergency: {groups: [sre], maxDuration: 1h, reviewWithin: 24h}");
+    let role = with(", emergency: {groups: [sre], maxDuration: 1h}");
     assert_eq!(role.may_break_glass(&person("sam", &["sre"])), Some(minutes(60)));
     assert_eq!(role.may_break_glass(&person("alice", &["dev", "leads"])), None);
     assert_eq!(with("").may_break_glass(&person("sam", &["sre"])), None);
-    assert_eq!(role.approval.emergency.unwrap().review_within, Some(minutes(24 * 60)));
+    assert_eq!(role.approval.emergency.unwrap().max_duration, minutes(60));
 }
 
 #[test]

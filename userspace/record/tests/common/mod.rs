@@ -64,7 +64,7 @@ pub(crate) fn process(pid: u32) -> Attestation {
             exe: "/usr/bin/kubectl".into(),
             argv: ["kubectl", "exec", "-it", "web-0", "--", "sh"].map(str::to_owned).into(),
             loginuid: Some(Uid(1001)),
-            session_id: Some(3),
+            session_id: None,
             tty: Some("pts/3".to_owned()),
             cwd: None,
         },
