@@ -194,8 +194,12 @@ impl Story {
     /// Alice proves who she is: what the command shows she confirms at the identity provider.
     fn log_in(&self) -> Result<()> {
         scene("The kernel says which account it is; who that person is, the identity provider says");
-        expect(&self.kubectl(ALICE, &["get", "pods"])?, 1, "portcullis login")?;
         self.check_interrupt()?;
+        say("  alice$ kubectl get pods");
+        let refused = output(&mut self.stage.kubectl(ALICE, &self.kubectl, &["get", "pods"]), LIMIT)?;
+        // The last line: kubectl, which knows nothing of the cluster yet, reads the same five times before.
+        say(&indent(refused.stderr.lines().last().unwrap_or_default()));
+        expect(&refused, 1, "portcullis login")?;
         say("  alice$ portcullis login");
         let mut command = self.stage.command(ALICE, &self.programs.join("portcullis"));
         let mut login = Running::start(command.arg("login").stdin(Stdio::null()))?;

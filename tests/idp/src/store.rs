@@ -1,7 +1,7 @@
 //! What the provider remembers: device codes, authorization codes, and the logins that came of them. Time comes from
 //! outside, and every code and token is kept as a digest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -269,7 +269,7 @@ impl Store {
         self.devices.retain(|_, device| fresh(device.expires));
         self.codes.retain(|_, code| fresh(code.expires));
         self.tokens.retain(|_, token| fresh(token.expires));
-        let live: Vec<LoginId> = self.tokens.values().map(|token| token.login).collect();
+        let live: HashSet<LoginId> = self.tokens.values().map(|token| token.login).collect();
         self.logins.retain(|id, _| live.contains(id));
     }
 }

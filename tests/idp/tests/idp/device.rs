@@ -123,3 +123,18 @@ fn what_is_asked_wrongly_is_refused() {
     let unknown = [("client_id", "portcullis"), ("grant_type", "password")];
     assert_eq!(rig.post("/token", &unknown).refused(), "unsupported_grant_type");
 }
+
+#[test]
+fn what_has_run_out_is_forgotten_after_a_day_and_what_lives_is_not() {
+    let rig = Rig::start();
+    let (begun, old) = (rig.begin_device(), rig.begin_device());
+    rig.idp.confirm(text(&begun["user_code"]), "alice").unwrap();
+    let mut tokens = rig.poll(text(&begun["device_code"])).json(200);
+    for _ in 0..2 {
+        assert_ne!(rig.poll(text(&old["device_code"])).refused(), "invalid_grant");
+        rig.seconds(23 * 3600);
+        rig.begin_device();
+        tokens = rig.refresh(text(&tokens["refresh_token"])).json(200);
+    }
+    assert_eq!(rig.poll(text(&old["device_code"])).refused(), "invalid_grant");
+}

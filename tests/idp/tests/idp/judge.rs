@@ -2,10 +2,13 @@
 
 use idp::Algorithm;
 use openidconnect::core::{
-    CoreClaimName, CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm,
-    CoreProviderMetadata, CoreResponseType,
+    CoreClaimName, CoreDeviceAuthorizationResponse, CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet,
+    CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreResponseType, CoreTokenResponse,
 };
-use openidconnect::{AccessToken, AccessTokenHash, ClientId, IssuerUrl, JsonWebKeySet, Nonce, ResponseTypes};
+use openidconnect::{
+    AccessToken, AccessTokenHash, ClientId, DeviceCodeErrorResponse, DeviceCodeErrorResponseType, IssuerUrl,
+    JsonWebKeySet, Nonce, OAuth2TokenResponse, ResponseTypes,
+};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, text};
@@ -23,12 +26,8 @@ fn verifier(rig: &Rig, client: &str, keys: CoreJsonWebKeySet) -> CoreIdTokenVeri
             CoreJwsSigningAlgorithm::EcdsaP256Sha256,
             CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
         ])
-        // The rig's clock.
-        .set_time_fn(|| chrono_of("2030-01-01T00:00:00Z"))
-}
-
-fn chrono_of<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
-    text.parse().unwrap()
+        // Where the rig's clock stands.
+        .set_time_fn(|| "2030-01-01T00:00:00Z".parse().unwrap())
 }
 
 fn logged_in(rig: &Rig) -> Value {
@@ -89,6 +88,33 @@ fn new_keys_sign_and_the_old_one_is_published_while_its_tokens_live() {
     rig.seconds(1);
     assert!(!good(&old, &keys(&rig)), "the old key is withdrawn");
     assert_eq!(keys(&rig).keys().len(), 1);
+}
+
+#[test]
+fn its_answers_are_of_the_form_that_clients_know() {
+    let rig = Rig::start();
+    let begun: CoreDeviceAuthorizationResponse = serde_json::from_value(rig.begin_device()).unwrap();
+    let complete = begun.verification_uri_complete().unwrap().secret();
+    assert_eq!((begun.interval().as_secs(), begun.expires_in().as_secs()), (5, 600));
+    assert!(complete.contains(begun.user_code().secret().as_str()), "{complete}");
+    let code = begun.device_code().secret();
+    for expected in [DeviceCodeErrorResponseType::AuthorizationPending, DeviceCodeErrorResponseType::SlowDown]
+    {
+        let refused: DeviceCodeErrorResponse = serde_json::from_value(rig.poll(code).json(400)).unwrap();
+        assert_eq!(refused.error(), &expected);
+    }
+    rig.idp.confirm(begun.user_code().secret(), "alice").unwrap();
+    let tokens: CoreTokenResponse = serde_json::from_value(rig.poll(code).json(200)).unwrap();
+    assert_eq!(tokens.expires_in().unwrap().as_secs(), 600);
+    assert!(tokens.refresh_token().is_some() && tokens.scopes().unwrap().len() == 5);
+    let token = tokens.extra_fields().id_token().unwrap();
+    let verifier = verifier(&rig, "portcullis", keys(&rig));
+    // A login by device code has no nonce.
+    token
+        .claims(&verifier, |nonce: Option<&Nonce>| nonce.map_or(Ok(()), |_| Err("a nonce".to_owned())))
+        .unwrap();
+    let later = verifier.set_time_fn(|| "2030-01-01T00:10:01Z".parse().unwrap());
+    assert!(token.claims(&later, |_: Option<&Nonce>| Ok(())).is_err(), "it runs out");
 }
 
 #[test]

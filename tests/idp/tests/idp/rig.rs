@@ -1,7 +1,5 @@
 //! A provider whose clock stands still until it is moved, and a client of it that knows nothing of its inside.
 
-#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
