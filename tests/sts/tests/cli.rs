@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use sts::{Options, Role, Sts, User};
@@ -86,4 +87,24 @@ async fn the_cli_assumes_a_role_and_reads_refusals() {
     let token = aws(&sts, "eks get-token --cluster-name demo --role-arn arn:aws:iam::111122223333:role/Dev");
     let token = token.unwrap().unwrap()["status"]["token"].as_str().unwrap().to_owned();
     assert_eq!(sts.authenticate(&token, "demo").unwrap().session_name.as_deref(), Some("EKSGetTokenAuth"));
+}
+
+#[test]
+fn the_process_says_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_sts"))
+        .arg("--dir")
+        .arg(dir.path())
+        .args(["--user", "AKIDENGINEER:s=cret=arn:aws:iam::111122223333:user/bob"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let said: Value = serde_json::from_str(&line).unwrap();
+    assert!(said["url"].as_str().unwrap().starts_with("https://127.0.0.1:"), "{said}");
+    let ca = std::fs::read_to_string(said["ca"].as_str().unwrap()).unwrap();
+    assert!(ca.starts_with("-----BEGIN CERTIFICATE-----"));
 }
