@@ -210,6 +210,14 @@ fn canonical(arn: &str) -> Option<(String, String)> {
     }
 }
 
+/// Whether a host is one at which AWS itself answers for a region, or for all.
+fn is_public(host: &str) -> bool {
+    let region = host.strip_prefix("sts.").and_then(|rest| rest.strip_suffix("amazonaws.com"));
+    region.is_some_and(|region| {
+        region.is_empty() || region.ends_with('.') && !region.trim_end_matches('.').contains('.')
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,12 +242,4 @@ mod tests {
         assert_eq!((user.name.as_str(), user.groups.len()), ("eng:{{SessionName}}", 2));
         assert!("arn:aws:iam::1:role/Dev".parse::<EksUser>().is_err());
     }
-}
-
-/// Whether a host is one at which AWS itself answers for a region, or for all.
-fn is_public(host: &str) -> bool {
-    let region = host.strip_prefix("sts.").and_then(|rest| rest.strip_suffix("amazonaws.com"));
-    region.is_some_and(|region| {
-        region.is_empty() || region.ends_with('.') && !region.trim_end_matches('.').contains('.')
-    })
 }

@@ -100,6 +100,7 @@ pub(crate) struct Server {
 
 /// As the keeper of a server: runs it until standard input ends, and tidies up.
 const KEEPER: &str = r#"
+trap "" INT TERM # whoever stops the tests stops their whole group; this one stays to tidy up
 as=""
 if [ "$(id -u)" = 0 ]; then
     chown -R "$USER_TO_BE": "$DIR"

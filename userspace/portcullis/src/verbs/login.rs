@@ -95,7 +95,7 @@ fn by_browser(issuer: Option<String>, socket: &Path, format: Format) -> Result<W
         let (stream, _) = listener.accept().context("cannot listen for the browser")?;
         // Whatever else connects here is none of ours.
         if let Some((code, state)) = came_back(&stream)? {
-            let login = begun.id.clone();
+            let login = begun.id;
             let who = ask(socket, &Ask::LoginFinish { login, code: Code(code), state });
             let words = if who.is_ok() {
                 "You are logged in. Close this page."

@@ -74,12 +74,12 @@ impl Drop for Follower<'_> {
     }
 }
 
-/// Never looks by itself, so that what is known there was told.
+/// Looks by itself too seldom for any test, so that what is known there was told.
 fn follow(access: &Access, stop: &AtomicBool) {
     let mut wakes = access.wakes();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     while !stop.load(Ordering::SeqCst) {
-        runtime.block_on(wakes.wait(minutes(60)));
+        runtime.block_on(wakes.wait(Duration::from_secs(15)));
         access.refresh().ok();
     }
 }
