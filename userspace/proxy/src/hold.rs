@@ -4,7 +4,8 @@
 //! write is read whole first. The approval is used up before anything is forwarded, in the store, so that of two
 //! requests that share it, on whichever bastion, one goes on.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, header};
@@ -32,6 +33,8 @@ pub struct Holds {
     access: Arc<Access>,
     /// Tells this bastion's processes from another's.
     host: String,
+    /// How many requests wait for each hold: retries of one action share it.
+    waiting: Arc<Mutex<HashMap<HoldId, usize>>>,
 }
 
 /// A decided request that nobody has to agree to any more.
@@ -118,7 +121,7 @@ impl Holds {
     /// A desk that keeps what waits in `access`; `host` names this bastion.
     #[must_use]
     pub fn new(access: Arc<Access>, host: String) -> Self {
-        Self { access, host }
+        Self { access, host, waiting: Arc::default() }
     }
 
     async fn begin(&self, subject: Arc<Subject>, new: NewHold) -> Result<Hold, Refusal> {
@@ -141,7 +144,7 @@ impl Holds {
         if hold.state != HoldState::Pending {
             return Ok(hold);
         }
-        let mut waiting = Waiting { access: Some(&self.access), id: &hold.id };
+        let mut waiting = Waiting::begin(self, &hold.id);
         let decided = async {
             loop {
                 let found = snapshots.borrow_and_update().hold(&hold.id).cloned();
@@ -156,22 +159,46 @@ impl Holds {
             }
         };
         let decided = lease.within(decided).await.map_err(Refusal::Ended)??;
-        waiting.access = None;
+        waiting.over = true;
         Ok(decided)
     }
 }
 
-/// Somebody waits for a hold. Dropped when the client goes away or its access ends.
-struct Waiting<'a> {
-    /// Until it is decided.
-    access: Option<&'a Arc<Access>>,
-    id: &'a HoldId,
+/// Somebody waits for a hold. Dropped when the client goes away or its access ends; the last one to go abandons it.
+struct Waiting {
+    access: Arc<Access>,
+    waiting: Arc<Mutex<HashMap<HoldId, usize>>>,
+    id: HoldId,
+    /// It was decided.
+    over: bool,
 }
 
-impl Drop for Waiting<'_> {
+impl Waiting {
+    fn begin(holds: &Holds, id: &HoldId) -> Self {
+        let waiting = Arc::clone(&holds.waiting);
+        *waiting.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default() += 1;
+        Self { access: Arc::clone(&holds.access), waiting, id: id.clone(), over: false }
+    }
+
+    /// Whether this was the last one.
+    fn leave(&self) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = waiting.get(&self.id).map_or(0, |count| count.saturating_sub(1));
+        if others > 0 {
+            waiting.insert(self.id.clone(), others);
+        } else {
+            waiting.remove(&self.id);
+        }
+        others == 0
+    }
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        let Some(access) = self.access.map(Arc::clone) else { return };
-        let id = self.id.clone();
+        if !self.leave() || self.over {
+            return;
+        }
+        let (access, id) = (Arc::clone(&self.access), self.id.clone());
         tokio::task::spawn_blocking(move || {
             if let Err(error) = access.abandon(&id, GRACE) {
                 tracing::warn!(%error, hold = %id, "a hold whose client went away could not be ended");
@@ -240,5 +267,27 @@ async fn blocking(
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| Refusal::NotHeld(Box::new(error))),
         Err(_) => Err(Refusal::NotHeld(Box::new(AccessError::Contended))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_access::{AccessConfig, RoleSet, SystemClock};
+
+    use super::*;
+
+    #[test]
+    fn the_last_of_several_waiters_abandons_a_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = AccessConfig::new(dir.path().join("db"), Default::default());
+        let access = Access::open(config, RoleSet::default(), Arc::new(SystemClock)).unwrap();
+        let holds = Holds::new(Arc::new(access), "host".to_owned());
+        let id: HoldId = "h-7f3a9c".parse().unwrap();
+        let mut waiters: Vec<Waiting> = (0..3).map(|_| Waiting::begin(&holds, &id)).collect();
+        waiters.iter_mut().for_each(|waiter| waiter.over = true);
+        assert!(!waiters[0].leave());
+        assert!(!waiters[1].leave());
+        assert!(waiters[2].leave());
+        assert!(holds.waiting.lock().unwrap().is_empty());
     }
 }
