@@ -96,6 +96,6 @@ pub enum IdentityError {
         second: String,
     },
     /// No accepted source has anything to say, or one that must has not.
-    #[error("not authenticated: {0}")]
+    #[error("{0}")]
     Silent(&'static str),
 }

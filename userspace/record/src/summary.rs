@@ -138,9 +138,19 @@ impl SessionSummary {
 /// # Errors
 /// Those of `out`.
 pub fn render_list(sessions: &[SessionSummary], out: &mut impl Write) -> io::Result<()> {
+    // Names are e-mail addresses as often as not.
+    let widest = |of: fn(&SessionStarted) -> &str| {
+        let widths = sessions
+            .iter()
+            .filter_map(|session| session.start.as_ref())
+            .map(|start| of(start).chars().count());
+        widths.max().unwrap_or(0).clamp(7, 40)
+    };
+    let subjects = widest(|start| &start.subject.name);
+    let targets = widest(|start| &start.target);
     writeln!(
         out,
-        "{:25}  {:10}  {:>9}  {:12}  {:12}  {:>8}  {:>6}  {:>10}  COMMAND",
+        "{:25}  {:10}  {:>9}  {:subjects$}  {:targets$}  {:>8}  {:>6}  {:>10}  COMMAND",
         "SESSION", "STATE", "DURATION", "SUBJECT", "TARGET", "REQUESTS", "DENIED", "BYTES"
     )?;
     for session in sessions {
@@ -161,7 +171,7 @@ pub fn render_list(sessions: &[SessionSummary], out: &mut impl Write) -> io::Res
         };
         writeln!(
             out,
-            "{:25}  {state:10}  {:>9}  {subject:12}  {target:12}  {:>8}  {:>6}  {:>10}  {command}",
+            "{:25}  {state:10}  {:>9}  {subject:subjects$}  {target:targets$}  {:>8}  {:>6}  {:>10}  {command}",
             session.id,
             session.duration().map_or_else(|| "?".to_owned(), readable),
             session.requests,
