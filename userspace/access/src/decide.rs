@@ -252,13 +252,13 @@ fn search<'a>(
     for held in &dossier.held {
         let counts = |role: &usize| about.contains(*role) && held.target == Some(target) && held.is_live(now);
         let Some(role) = held.role.filter(counts).map(|role| snapshot.roles.at(role)) else { continue };
-        if let Some(rule) = role.denying(case)
+        let said = role.say(case, &mut found.holding);
+        if let Some(rule) = said.denied
             && found.denied.is_none_or(|(other, _)| role.name < other.name)
         {
             found.denied = Some((role, rule));
         }
-        found.holding.extend(role.holding(case));
-        if let Some(rule) = role.allowing(case) {
+        if let Some(rule) = said.allowed {
             let candidate = (role, rule, held.grant.as_ref());
             if found.allowed.as_ref().is_none_or(|best| preference(&candidate) < preference(best)) {
                 found.allowed = Some(candidate);

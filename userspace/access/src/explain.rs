@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::condition::Case;
 use crate::decide::{USUAL_REQUEST, all_agree};
-use crate::role::{ReviewTerms, Role, RoleSet};
+use crate::role::{ReviewTerms, Role, RoleSet, Said};
 use crate::{ApprovalTerms, Ask, Query, RoleName, duration};
 
 /// One role and one request.
@@ -154,12 +154,13 @@ fn verdict(role: &Role, case: &Case<'_>) -> Verdict {
     if !role.covers_target(case.query.target) {
         return Verdict::OtherTargets;
     }
-    if let Some(rule) = role.denying(case) {
+    let mut holding = Vec::new();
+    let Said { denied, allowed } = role.say(case, &mut holding);
+    if let Some(rule) = denied {
         return Verdict::Deny(at(rule));
     }
-    let (allowing, holding) = (role.allowing(case), role.holding(case).collect::<Vec<_>>());
     if !holding.is_empty() {
-        return match (all_agree(holding), allowing) {
+        return match (all_agree(holding), allowed) {
             (Ok((terms, by)), Some(_)) => Verdict::Review { by: at(by.rule), terms },
             (Ok((terms, by)), None) => Verdict::Hold { by: at(by.rule), terms },
             (Err(rules), _) => {
@@ -169,7 +170,7 @@ fn verdict(role: &Role, case: &Case<'_>) -> Verdict {
             }
         };
     }
-    if let Some(rule) = allowing {
+    if let Some(rule) = allowed {
         return Verdict::Allow(at(rule));
     }
     let namespaces: Vec<String> =

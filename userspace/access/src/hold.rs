@@ -21,9 +21,9 @@ pub struct Hold {
     pub target: String,
     /// What is asked for.
     pub operation: Operation,
-    /// The role whose rule holds it.
+    /// The role that allows it once someone has agreed.
     pub role: RoleName,
-    /// That rule, counted from 0.
+    /// Which of its rules does, counted from 0.
     pub rule: usize,
     /// The grant that allows it once someone has agreed.
     pub grant: GrantId,
@@ -110,9 +110,9 @@ pub struct NewHold {
     pub target: String,
     /// What is asked for.
     pub operation: Operation,
-    /// The role whose rule holds it.
+    /// The role that allows it once someone has agreed.
     pub role: RoleName,
-    /// That rule, counted from 0.
+    /// Which of its rules does, counted from 0.
     pub rule: usize,
     /// The grant that allows it once someone has agreed.
     pub grant: GrantId,

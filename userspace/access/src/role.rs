@@ -127,6 +127,12 @@ pub enum RecordLevel {
     Metadata,
 }
 
+/// What a role says of one request: the first of its rules that deny it, and of those that cover it.
+pub(crate) struct Said {
+    pub(crate) denied: Option<usize>,
+    pub(crate) allowed: Option<usize>,
+}
+
 impl Role {
     /// `file:line` of its definition.
     #[must_use]
@@ -164,28 +170,35 @@ impl Role {
         !self.approval.groups.is_disjoint(&subject.groups)
     }
 
-    /// The first rule that covers what is asked for, be it after a review.
-    pub(crate) fn allowing(&self, case: &Case<'_>) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.covers(case))
-    }
-
-    /// The first rule that denies what is asked for.
-    pub(crate) fn denying(&self, case: &Case<'_>) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.denies(case))
-    }
-
-    /// The rules that hold what is asked for, and who has to agree.
-    pub(crate) fn holding<'a>(
+    /// What its rules say of what is asked for, in one pass over them; those that hold it are added to `holding`.
+    pub(crate) fn say<'a>(
         &'a self,
-        case: &'a Case<'_>,
-    ) -> impl Iterator<Item = (&'a Role, usize, &'a ReviewTerms)> + 'a {
-        let rules = self.rules.iter().enumerate();
-        rules.filter_map(move |(number, rule)| rule.holds(case).map(|terms| (self, number, terms)))
+        case: &Case<'_>,
+        holding: &mut Vec<(&'a Role, usize, &'a ReviewTerms)>,
+    ) -> Said {
+        let mut said = Said { denied: None, allowed: None };
+        for (number, rule) in self.rules.iter().enumerate() {
+            match rule.action {
+                Action::Deny if said.denied.is_none() && rule.denies(case) => said.denied = Some(number),
+                Action::Allow if said.allowed.is_none() && rule.covers(case) => said.allowed = Some(number),
+                Action::Review => {
+                    let Some(terms) = rule.holds(case) else { continue };
+                    holding.push((self, number, terms));
+                    // What it covers it touches too, and its condition has just let it count.
+                    if said.allowed.is_none() && rule.fit(case.query.operation) == Fit::Yes {
+                        said.allowed = Some(number);
+                    }
+                }
+                _ => {}
+            }
+        }
+        said
     }
 
     /// Whether a grant of it alone would allow what is asked for, be it after a review.
     pub(crate) fn allows(&self, case: &Case<'_>) -> bool {
-        self.allowing(case).is_some() && self.denying(case).is_none()
+        let said = self.say(case, &mut Vec::new());
+        said.allowed.is_some() && said.denied.is_none()
     }
 
     /// Whether a grant of it could allow `operation` under some conditions.
