@@ -6,14 +6,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use common::{everything_role, programs};
+use common::{LIMIT, everything_role, hang_up, programs};
 use e2e::{ALICE, BOB, Cluster, Output, Person, Running, Stage, StageOptions, Upstream, output, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(30);
 const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
@@ -326,15 +325,19 @@ fn a_bad_file_changes_nothing() -> Result<()> {
     let config = stage.config();
     let (good_role, good_config) = (fs::read_to_string(&role)?, fs::read_to_string(&config)?);
     let other = good_config.replace("\"endpoints\": [", "\"endpoints\": [\"https://192.0.2.1\",");
-    let hang_up = |stage: &mut Stage, expected: &str| -> Result<()> {
-        let before = stage.daemon().log().matches(expected).count();
-        Command::new("kill").args(["-HUP", &stage.daemon().pid().to_string()]).status()?;
-        wait_for(expected, LIMIT, || (stage.daemon().log().matches(expected).count() > before).then_some(()))
-    };
+    let unknown_source = good_config
+        .replace("\"impersonate\": false", "\"impersonate\": false, \"identity\": {\"anyOf\": [\"eks\"]}");
+    assert_ne!(unknown_source, good_config);
+    fs::write(&config, &unknown_source)?;
+    let checked = stage.operator(&["policy", "check"])?;
+    assert_eq!(checked.code, 1);
+    assert!(checked.stderr.contains("target demo: identity: identity: eks needs"), "{}", checked.all());
+    fs::write(&config, &good_config)?;
     for (file, content, said) in [
         (&role, "kind: Role\n", "not reloaded"),
         (&config, "targets: []\n", "not reloaded"),
         (&config, other.as_str(), "cannot vouch for it"),
+        (&config, unknown_source.as_str(), "eks needs identity.eks"),
     ] {
         fs::write(file, content)?;
         hang_up(&mut stage, said)?;

@@ -3,10 +3,11 @@
 
 mod common;
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use common::{LIMIT, newest, own, programs, requests, write_fixtures};
+use common::{LIMIT, hang_up, newest, own, programs, requests, write_fixtures};
 use e2e::{ALICE, BOB, CAROL, Kubectl, Output, Running, Stage, StageOptions, installed, output, wait_for};
 use serde_json::Value;
 
@@ -201,6 +202,41 @@ fn who_gives_up_waits_no_longer() -> Result<()> {
     stage.portcullis(BOB, &["revoke", &grant, "--reason", "lunch time"])?;
     let ended = running.wait(LIMIT)?;
     assert!(ended.stderr.contains("lunch time"), "{}", ended.stderr);
+    Ok(())
+}
+
+#[test]
+fn what_is_agreed_to_is_decided_by_the_roles_of_then() -> Result<()> {
+    let (mut stage, _) = stage()?;
+    let kubectl = newest()?;
+    let role = stage.dir().join("roles/roles.yaml");
+    let of_pods = "resources: [pods], verbs: [delete], review: {wait: 1m}}";
+    assert!(ROLES.contains(of_pods));
+    for (instead, said) in [
+        (
+            "resources: [pods], verbs: [delete], review: {wait: 1m, required: 2}}",
+            "has changed since it was agreed to",
+        ),
+        (
+            "resources: [pods], verbs: [delete], review: {wait: 1m}}\n  - {action: deny, apiGroups: [\"\"], resources: [pods], verbs: [delete], reason: not any more}",
+            "not any more",
+        ),
+    ] {
+        let mut running = start(&stage, &kubectl, &["delete", "pod", "web", "--wait=false"])?;
+        let hold = held(&stage)?;
+        fs::write(&role, ROLES.replace(of_pods, instead))?;
+        hang_up(&mut stage, "reloaded\"")?;
+        assert_eq!(stage.portcullis(BOB, &["approve", id(&hold)?])?.code, 0);
+        let refused = running.wait(LIMIT)?;
+        assert_eq!(refused.code, 1, "{}", refused.all());
+        assert!(refused.stderr.contains(said), "{said:?} is not in {}", refused.stderr);
+        fs::write(&role, ROLES)?;
+        hang_up(&mut stage, "reloaded\"")?;
+    }
+    assert!(
+        stage.cluster().requests()?.iter().all(|request| request["method"] != "DELETE"),
+        "nothing was deleted"
+    );
     Ok(())
 }
 

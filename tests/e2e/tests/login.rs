@@ -8,25 +8,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use common::{LIMIT, login, newest, parsed, programs, recorded};
+use common::{LIMIT, LOOK, login, newest, parsed, programs, recorded};
 use e2e::{
     ALICE, BOB, MALLORY, MoreTarget, OidcProvider, Outage, Person, Running, Stage, StageOptions, installed,
     output, wait_for,
 };
 use serde_json::{Value, json};
-
-const ROLES: &str = r#"
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: look}
-spec:
-  targets: ["*"]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
-  rules:
-  - {apiGroups: [""], resources: [pods, pods/log], verbs: [get, list, watch], namespaces: [demo]}
-"#;
 
 /// A stage whose target `demo` takes logins alone, changed by `issuer`.
 fn options(provider: &OidcProvider, issuer: &Value) -> StageOptions {
@@ -40,7 +27,7 @@ fn options(provider: &OidcProvider, issuer: &Value) -> StageOptions {
             "commands": { "anyOf": ["oidc", "unix"] },
             "oidc": [config],
         }}),
-        ..StageOptions::with_roles(ROLES)
+        ..StageOptions::with_roles(LOOK)
     }
 }
 

@@ -7,24 +7,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use common::{LIMIT, id_of, newest, parsed, programs};
+use common::{LIMIT, LOOK, id_of, newest, parsed, programs};
 use e2e::{ALICE, BOB, Output, Postgres, Running, Stage, StageOptions, output, wait_for};
 use serde_json::json;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-const ROLES: &str = r#"
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: look}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
-  rules:
-  - {apiGroups: [""], resources: [pods, pods/log], verbs: [get, list, watch], namespaces: [demo]}
-"#;
 
 /// Two stages that share a database. It goes last, after those who use it.
 struct Nodes {
@@ -37,7 +24,7 @@ fn nodes() -> Result<Nodes> {
     let database = Postgres::start()?;
     let options = StageOptions {
         config: json!({ "access": { "store": database.store(), "maxSnapshotAge": "2s" } }),
-        ..StageOptions::with_roles(ROLES)
+        ..StageOptions::with_roles(LOOK)
     };
     let programs = programs()?;
     Ok(Nodes { a: Stage::set(&programs, &options)?, b: Stage::set(&programs, &options)?, database })

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use common::{LIMIT, login, newest, programs};
+use common::{LIMIT, LOOK, login, newest, programs};
 use e2e::{
     ALICE, BOB, MALLORY, MoreTarget, OidcProvider, Running, Stage, StageOptions, Sts, StsUser, output,
     wait_for,
@@ -27,19 +27,6 @@ const BASTION: StsUser = StsUser {
     arn: "arn:aws:iam::111122223333:user/bastion",
 };
 const HOOK_SECRET: &str = "FAKE-webhook-secret-0123456789abcdef";
-
-const ROLES: &str = r#"
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: look}
-spec:
-  targets: ["*"]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
-  rules:
-  - {apiGroups: [""], resources: [pods, pods/log], verbs: [get, list, watch], namespaces: [demo]}
-"#;
 
 /// What must stand nowhere, in the forms in which it could.
 struct Secrets(Vec<(String, Vec<u8>)>);
@@ -130,7 +117,7 @@ fn no_credential_is_left_anywhere() -> Result<()> {
             ("RUST_LOG".to_owned(), "debug".to_owned()),
         ],
         users: vec![(MALLORY, json!({ "token": brought.id_token }))],
-        ..StageOptions::with_roles(ROLES)
+        ..StageOptions::with_roles(LOOK)
     };
     let mut stage = Stage::set(&programs, &options)?;
 
@@ -233,7 +220,7 @@ fn the_daemon_cannot_be_dumped_or_looked_into() -> Result<()> {
         (group(ordinary.pid()).ok()? == GROUP).then_some(())
     })?;
 
-    let options = StageOptions { daemon_gid: Some(GROUP), ..StageOptions::with_roles(ROLES) };
+    let options = StageOptions { daemon_gid: Some(GROUP), ..StageOptions::with_roles(LOOK) };
     let mut stage = Stage::set(&programs()?, &options)?;
     let daemon = stage.daemon().pid();
     assert_eq!(group(daemon)?, 0, "PR_SET_DUMPABLE is 0");

@@ -182,6 +182,9 @@ impl Config {
             );
         }
         no_endpoint_twice(&targets)?;
+        if let Some(notify) = &raw.notify {
+            notify.check().context("notify")?;
+        }
         let names = targets.keys().cloned().collect();
         Ok(Self {
             state_dir: raw.state_dir,

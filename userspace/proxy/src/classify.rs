@@ -130,10 +130,7 @@ fn facts(person: &Person, info: &RequestInfo, target: &str, bodiless: bool) -> F
     let mut facts = Facts { process: Some(Arc::clone(&person.connection.process)), ..Facts::default() };
     if target.contains('?') {
         let first = |key| query_values(target, key).into_iter().next();
-        // The options of a delete are read from its body where it has one, and the query counts for nothing then
-        // (apiserver, handlers/delete.go).
-        let counts = bodiless || !info.verb.starts_with("delete");
-        facts.dry_run = counts && query_values(target, "dryRun") == ["All"];
+        facts.dry_run = is_dry_run(info, target, bodiless);
         if matches!(info.subresource.as_str(), "exec" | "attach" | "log") {
             facts.command = query_values(target, "command");
             facts.container = first("container").unwrap_or_default();
@@ -142,4 +139,31 @@ fn facts(person: &Person, info: &RequestInfo, target: &str, bodiless: bool) -> F
         }
     }
     facts
+}
+
+/// Whether the request changes nothing. The options of a delete are read from its body where it has one, and the query
+/// counts for nothing then (apiserver, handlers/delete.go).
+fn is_dry_run(info: &RequestInfo, target: &str, bodiless: bool) -> bool {
+    let counts = bodiless || !info.verb.starts_with("delete");
+    counts && query_values(target, "dryRun") == ["All"]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_is_one_to_the_api_server_too() {
+        const POD: &str = "/api/v1/namespaces/demo/pods/web";
+        let dry = |method: &str, query: &str, bodiless| {
+            let target = format!("{POD}{query}");
+            is_dry_run(&portcullis_kube::classify(method, &target).unwrap(), &target, bodiless)
+        };
+        assert!(dry("PATCH", "?dryRun=All", false));
+        assert!(dry("DELETE", "?dryRun=All", true));
+        assert!(!dry("DELETE", "?dryRun=All", false), "its body counts");
+        for query in ["", "?dryRun=", "?dryRun=all", "?dryRun=All&dryRun=", "?dryRun=&dryRun=All"] {
+            assert!(!dry("PATCH", query, false), "{query:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use portcullis_access::{
-    Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, decide,
+    Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, RuleRef, decide,
 };
 use portcullis_mask::Rules;
 use portcullis_record::{Action, Event, redact_query};
@@ -20,8 +20,8 @@ use crate::refusal::Refusal;
 pub(crate) struct Decided {
     pub(crate) classified: Classified,
     pub(crate) allowed: Allowed,
-    /// Who has to agree first.
-    pub(crate) review: Option<ReviewTerms>,
+    /// Who has to agree first, and the rule that says so.
+    pub(crate) review: Option<(ReviewTerms, RuleRef)>,
     /// What is to be masked in the answer.
     pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) lease: Lease,
@@ -50,7 +50,7 @@ impl Decided {
         let now = proxy.clock.now();
         let (allowed, review) = match decide(&snapshot, &query, now) {
             Decision::Allow(allowed) => (allowed, None),
-            Decision::Review(review) => (review.allowed, Some(review.terms)),
+            Decision::Review(review) => (review.allowed, Some((review.terms, review.by))),
             Decision::Deny(denied) => {
                 let command = &person.connection.attestation.process.argv;
                 let id = proxy.remembered.remember(&query, &denied, command, now);
@@ -70,6 +70,18 @@ impl Decided {
         let clock = Arc::clone(&proxy.clock);
         let lease = Lease::new(allowed.grant.clone(), snapshots, clock, person.logged_out.clone());
         Ok(Self { classified, allowed, review, rules, lease })
+    }
+}
+
+impl Decided {
+    /// The same request, decided by what is in force now that people have agreed to it on `terms`: roles, grants and the
+    /// time may be others than when it began to wait.
+    pub(crate) fn anew(self, proxy: &Proxy, terms: &ReviewTerms) -> Result<Self, Refusal> {
+        let mut anew = Self::by_policy(proxy, self.classified)?;
+        match anew.review.take() {
+            Some((other, _)) if other != *terms => Err(Refusal::OtherTerms),
+            _ => Ok(anew),
+        }
     }
 }
 

@@ -61,20 +61,25 @@ pub(crate) fn repeated(headers: &HeaderMap) -> Option<HeaderName> {
 /// The bearer token of the `Authorization` header (RFC 6750 §2.1) or of the WebSocket subprotocol.
 ///
 /// # Errors
-/// When more than one is presented: each reader would believe another.
+/// When more than one is presented, since each reader would believe another; and when one cannot be read, since that is no
+/// reason to go on as if there were none.
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, Refusal> {
     let from_authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(token.trim().to_owned()))
+        let (scheme, token) = match value.to_str() {
+            Ok(text) => text.split_once(' ')?,
+            Err(_) => return Some(Err(Refusal::UnreadableToken)),
+        };
+        scheme.eq_ignore_ascii_case("bearer").then(|| Ok(Zeroizing::new(token.trim().to_owned())))
     });
-    let from_protocol = protocols(headers)
-        .filter_map(|protocol| protocol.strip_prefix(BEARER_SUBPROTOCOL))
-        .map(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok().and_then(|token| String::from_utf8(token).ok()))
-        .map(|token| Zeroizing::new(token.unwrap_or_default())); // what cannot be decoded is a token that nobody knows
-    let mut tokens = from_authorization.chain(from_protocol).filter(|token| !token.is_empty());
-    match (tokens.next(), tokens.next()) {
+    let from_protocol =
+        protocols(headers).filter_map(|protocol| protocol.strip_prefix(BEARER_SUBPROTOCOL)).map(|encoded| {
+            let token = URL_SAFE_NO_PAD.decode(encoded).ok().and_then(|token| String::from_utf8(token).ok());
+            token.map(Zeroizing::new).ok_or(Refusal::UnreadableToken)
+        });
+    let mut tokens = from_authorization.chain(from_protocol);
+    match (tokens.next().transpose()?, tokens.next()) {
         (_, Some(_)) => Err(Refusal::Repeated(header::AUTHORIZATION)),
-        (token, None) => Ok(token),
+        (token, None) => Ok(token.filter(|token| !token.is_empty())),
     }
 }
 
@@ -290,6 +295,13 @@ mod tests {
         assert_eq!(token(&[protocol]).unwrap().as_deref(), Some("tok"));
         assert!(token(&[protocol, ("Authorization", "Bearer x")]).is_err());
         assert!(token(&[("Authorization", "Bearer x"), ("Authorization", "Bearer y")]).is_err());
+        for unreadable in [
+            ("Authorization", "Bearer \u{fc}"),
+            ("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.!"),
+            ("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io._w"),
+        ] {
+            assert!(matches!(token(&[unreadable]), Err(Refusal::UnreadableToken)), "{unreadable:?}");
+        }
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, header};
-use portcullis_access::{Access, AccessError, Hold, HoldId, HoldState, NewHold, ReviewTerms, Snapshot};
+use http::{HeaderMap, HeaderValue, Method, header};
+use portcullis_access::{
+    Access, AccessError, Hold, HoldId, HoldState, NewHold, Operation, ReviewTerms, Snapshot,
+};
 use portcullis_identity::Subject;
 use portcullis_record::{Event, redact_query};
 use sha2::{Digest, Sha256};
@@ -48,7 +50,7 @@ impl Cleared {
     /// Waits where the decision says so.
     pub(crate) async fn wait(proxy: &Arc<Proxy>, mut decided: Decided) -> Result<Self, Refused> {
         read_whole(proxy, &mut decided).await?;
-        let Some(terms) = decided.review.take() else { return Ok(Self { decided, held: None }) };
+        let Some((terms, by)) = decided.review.take() else { return Ok(Self { decided, held: None }) };
         let line = decided.classified.person.line()?;
         let number = line.session.next_request();
         line.session.event(&Event::HoldBegun {
@@ -56,15 +58,20 @@ impl Cleared {
             connection: line.connection,
             method: decided.classified.head.method.to_string(),
             path: redact_query(&decided.classified.target),
-            role: decided.allowed.role.to_string(),
-            rule: decided.allowed.rule,
+            role: by.role.to_string(),
+            rule: by.rule,
         })?;
-        let held = Self::held(proxy, &decided, terms, number).await;
-        let hold = held.map_err(|refusal| refusal.of(number))?;
+        let went_on = async {
+            let hold = Self::agreed_to(proxy, &decided, terms, number).await?;
+            let decided = decided.anew(proxy, &hold.terms)?;
+            Ok((decided, proxy.holds.spend(hold.id).await?))
+        };
+        let (decided, hold) = went_on.await.map_err(|refusal: Refusal| refusal.of(number))?;
         Ok(Self { decided, held: Some((number, hold)) })
     }
 
-    async fn held(
+    /// The hold of this request, once those who have to agree did.
+    async fn agreed_to(
         proxy: &Arc<Proxy>,
         decided: &Decided,
         terms: ReviewTerms,
@@ -83,7 +90,12 @@ impl Cleared {
             rule: allowed.rule,
             grant,
             terms,
-            digest: digest(classified),
+            digest: digest(
+                &classified.operation,
+                &classified.target,
+                &classified.head.headers,
+                classified.body.bytes(),
+            ),
             client: format!("{}/{}/{}", proxy.holds.host, attestation.pid, attestation.process.start_time),
             command: attestation.process.argv.clone(),
             diff,
@@ -105,7 +117,7 @@ impl Cleared {
             return Err(Refusal::Ended(ended));
         }
         match hold.state {
-            HoldState::Approved => proxy.holds.spend(hold.id).await,
+            HoldState::Approved => Ok(hold),
             _ => Err(Refusal::Held(Box::new(hold))),
         }
     }
@@ -231,22 +243,21 @@ fn is_write(method: &Method) -> bool {
 
 /// What is agreed to: also what kind of body it is, since the same bytes are one thing as a merge patch and another as
 /// a JSON patch. The verb and not the method: an exec is the same over WebSocket (GET) and SPDY (POST).
-fn digest(classified: &Classified) -> String {
-    let header = |name| classified.head.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
+fn digest(operation: &Operation, target: &str, headers: &HeaderMap, body: &[u8]) -> String {
+    let header = |name| headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
     let parts = [
-        classified.operation.authorised_as().as_bytes(),
-        classified.target.as_bytes(),
+        operation.authorised_as().as_bytes(),
+        target.as_bytes(),
         header(header::CONTENT_TYPE),
         header(header::CONTENT_ENCODING),
-        classified.body.bytes(),
+        body,
     ];
     let mut digest = Sha256::new();
     for part in parts {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    let digest = digest.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn outcome(request: u32, hold: &Hold) -> Event {
@@ -275,6 +286,38 @@ mod tests {
     use portcullis_access::{AccessConfig, RoleSet, SystemClock};
 
     use super::*;
+
+    #[test]
+    fn what_is_agreed_to_is_all_that_makes_the_request() {
+        let exec = |verb: &str| Operation::Resource {
+            verb: verb.to_owned(),
+            api_group: String::new(),
+            api_version: "v1".to_owned(),
+            resource: "pods".to_owned(),
+            subresource: "exec".to_owned(),
+            namespace: "demo".to_owned(),
+            name: "web".to_owned(),
+        };
+        let typed = |content_type: &str| {
+            HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap())])
+        };
+        let none = HeaderMap::new();
+        let first = digest(&exec("create"), "/exec?command=ls", &none, b"");
+        assert_eq!(first, digest(&exec("get"), "/exec?command=ls", &none, b""), "over WebSocket too");
+        for other in [
+            digest(&exec("delete"), "/exec?command=ls", &none, b""),
+            digest(&exec("create"), "/exec?command=rm", &none, b""),
+            digest(&exec("create"), "/exec?command=ls", &none, b"x"),
+            digest(&exec("create"), "/exec?command=ls", &typed("application/json"), b""),
+            digest(&exec("create"), "/exec?command=", &none, b"ls"),
+        ] {
+            assert_ne!(first, other);
+        }
+        assert_ne!(
+            digest(&exec("patch"), "/", &typed("application/merge-patch+json"), b"{}"),
+            digest(&exec("patch"), "/", &typed("application/json-patch+json"), b"{}"),
+        );
+    }
 
     #[test]
     fn the_last_of_several_waiters_abandons_a_hold() {

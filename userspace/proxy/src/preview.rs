@@ -194,6 +194,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_the_api_servers_own_groups_are_asked_for_a_dry_run() {
+        assert!(["", "apps", "networking.k8s.io"].iter().all(|group| knows_dry_run(group)));
+        assert!(
+            !["metrics.k8s.io", "custom.metrics.k8s.io", "example.com"]
+                .iter()
+                .any(|group| knows_dry_run(group))
+        );
+    }
+
+    #[test]
     fn a_diff_shows_what_changes_and_no_more_than_can_be_read() {
         let object = |replicas: u32| format!("{{\n  \"kind\": \"Scale\",\n  \"replicas\": {replicas}\n}}\n");
         let shown = diff(&object(1), &object(0));

@@ -66,6 +66,12 @@ pub(crate) enum Refusal {
     HoldLost { id: HoldId },
     #[error("portcullis: refused: only what a grant allows can be held")]
     HoldWithoutGrant,
+    #[error(
+        "portcullis: refused: who has to agree to the request has changed since it was agreed to. Run the command again to ask again"
+    )]
+    OtherTerms,
+    #[error("portcullis: refused: the bearer token that the request presents cannot be read")]
+    UnreadableToken,
     #[error("portcullis: access ended: {0}")]
     Ended(Ended),
     #[error("portcullis: refused: the body of the request could not be read: {0}")]
@@ -144,6 +150,8 @@ impl Refusal {
             | Self::NotHeld(_)
             | Self::HoldLost { .. }
             | Self::HoldWithoutGrant
+            | Self::OtherTerms
+            | Self::UnreadableToken
             | Self::Ended(_)
             | Self::Probe { .. }
             | Self::Impersonation

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Kubectl, OidcProvider, Output, Person, Stage, installed, output};
+use e2e::{Kubectl, OidcProvider, Output, Person, Stage, installed, output, wait_for};
 use serde_json::Value;
 
 /// How long a command may take.
@@ -95,6 +95,27 @@ pub fn curl(args: &[&str], url: &str) -> Result<(u16, String)> {
     let (body, status) = answered.stdout.rsplit_once('\n').with_context(|| answered.all())?;
     Ok((status.parse()?, body.to_owned()))
 }
+
+/// Has the daemon read its files again, and waits until it says `expected` of that.
+pub fn hang_up(stage: &mut Stage, expected: &str) -> Result<()> {
+    let before = stage.daemon().log().matches(expected).count();
+    Command::new("kill").args(["-HUP", &stage.daemon().pid().to_string()]).status()?;
+    wait_for(expected, LIMIT, || (stage.daemon().log().matches(expected).count() > before).then_some(()))
+}
+
+/// A role for looking at pods, on any target.
+pub const LOOK: &str = r#"
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata: {name: look}
+spec:
+  targets: ["*"]
+  eligible: {groups: [dev]}
+  approval: {required: 1, groups: [leads]}
+  maxDuration: 2h
+  rules:
+  - {apiGroups: [""], resources: [pods, pods/log], verbs: [get, list, watch], namespaces: [demo]}
+"#;
 
 /// A role that allows everything, for tests that are about something else.
 pub fn everything_role() -> String {

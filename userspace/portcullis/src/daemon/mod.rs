@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::control;
+pub(crate) use parts::identities;
 use parts::{Notifying, Parts};
 use reload::Reloader;
 pub(crate) use sync::resolver;
@@ -50,7 +51,8 @@ async fn serve(config_path: &Path, socket: &Path) -> Result<()> {
     let parts = Parts::assemble(&config).await?;
     let listening_to_commands = control::listen(socket)?;
     let Parts { proxy, listeners, access, commands, routes, notifying } = parts;
-    let reloader = Reloader::new(config_path, config, Arc::clone(&access), routes);
+    let reloader =
+        Reloader::new(config_path, config, Arc::clone(&access), Arc::clone(&proxy.identities), routes);
 
     let workers =
         std::thread::available_parallelism().and_then(Workers::start).context("cannot start workers")?;

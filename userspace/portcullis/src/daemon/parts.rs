@@ -56,9 +56,7 @@ impl Parts {
         let roles = load_roles(&config.roles)?;
         let access = Access::open(config.access.clone(), roles, Arc::new(SystemClock)).context("access")?;
         let access = Arc::new(access);
-        let unix =
-            Arc::new(UnixSource::new(config.identity.unix.clone(), Arc::new(Nss)).context("identity.unix")?);
-        let identities = identities(config, unix)?;
+        let identities = identities(config)?;
         let listeners = listeners(config)?;
         let routes = Arc::new(Routes::start(config, targets, exemptions, targets_of(config)?));
         let remembered = Arc::new(portcullis_access::Denials::default());
@@ -144,14 +142,22 @@ pub(super) fn targets_of(config: &Config) -> Result<ByName> {
         .collect()
 }
 
-/// All sources, and whether the targets ask only for such as there are.
-fn identities(config: &Config, unix: Arc<UnixSource>) -> Result<Arc<Identities>> {
+/// All sources, for targets that ask only for such as there are. No server is asked.
+pub(crate) fn identities(config: &Config) -> Result<Arc<Identities>> {
+    let unix = UnixSource::new(config.identity.unix.clone(), Arc::new(Nss)).context("identity.unix")?;
+    let unix = Arc::new(unix);
     let identities =
         Identities::build(unix, &config.identity, Arc::new(Timestamp::now)).context("identity")?;
+    check_identities(&identities, config)?;
+    Ok(Arc::new(identities))
+}
+
+/// Whether the targets ask only for sources that there are.
+pub(super) fn check_identities(identities: &Identities, config: &Config) -> Result<()> {
     for target in config.targets.values() {
         identities.check(&target.accepted).with_context(|| format!("target {}: identity", target.name))?;
     }
-    Ok(Arc::new(identities))
+    Ok(())
 }
 
 /// The sockets that a service manager holds for us, else our own.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use portcullis_access::{Access, AccessConfig, load_roles};
+use portcullis_identity::Identities;
 use portcullis_tls::TargetNames;
 
-use super::parts::targets_of;
+use super::parts::{check_identities, targets_of};
 use super::sync::Routes;
 use crate::config::{Config, TargetConfig};
 
@@ -16,12 +17,19 @@ pub(super) struct Reloader {
     path: PathBuf,
     running: Config,
     access: Arc<Access>,
+    identities: Arc<Identities>,
     routes: Arc<Routes>,
 }
 
 impl Reloader {
-    pub(super) fn new(path: &Path, running: Config, access: Arc<Access>, routes: Arc<Routes>) -> Self {
-        Self { path: path.to_owned(), running, access, routes }
+    pub(super) fn new(
+        path: &Path,
+        running: Config,
+        access: Arc<Access>,
+        identities: Arc<Identities>,
+        routes: Arc<Routes>,
+    ) -> Self {
+        Self { path: path.to_owned(), running, access, identities, routes }
     }
 
     /// Reloads all or nothing.
@@ -38,6 +46,7 @@ impl Reloader {
     async fn try_reload(&self) -> Result<()> {
         let config = Config::read_and_discover(&self.path).await?;
         let roles = load_roles(&config.roles)?;
+        check_identities(&self.identities, &config)?;
         let targets = targets_of(&config)?;
         let vouched_for: Vec<TargetNames> = self.running.targets.values().map(TargetConfig::names).collect();
         for (name, target) in &config.targets {

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::cli::{PolicyVerb, RolesArgs};
 use crate::config::Config;
+use crate::daemon;
 use crate::print::{self, Format};
 
 pub(crate) fn run(verb: &PolicyVerb, config: &Path, socket: &Path, format: Format) -> Result<()> {
@@ -74,6 +75,7 @@ struct Checked {
 
 fn check(path: &Path, format: Format) -> Result<()> {
     let config = Config::read(path)?;
+    daemon::identities(&config)?;
     let roles = load_roles(&config.roles)?;
     let checked = Checked {
         targets: config.targets.keys().cloned().collect(),
