@@ -28,7 +28,7 @@ use crate::{preview, writeback};
 /// back.
 const SPEND_WITHIN: Duration = Duration::from_secs(30);
 /// How long a hold outlives its client, which may be trying another way.
-const GRACE: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(15);
 
 /// The desk at which requests wait.
 pub struct Holds {
