@@ -78,7 +78,9 @@ pub struct Body(Stored);
 enum Stored {
     Number(usize),
     Text(String),
-    Binary { b64: String },
+    Binary {
+        b64: String,
+    },
     #[serde(skip)]
     Bytes(Arc<[u8]>),
 }

@@ -50,6 +50,9 @@ spec:
   obligations: {mask: none}
   rules:
   - {apiGroups: ['*'], resources: ['*'], verbs: ['*']}
+  # Which "
+    * " does not reach.
+  - {apiGroups: [''], resources: [nodes/proxy, pods/proxy, services/proxy], verbs: ['*']}
   - {nonResourceURLs: ['*'], verbs: ['*']}
 ";
 
@@ -132,7 +135,11 @@ impl Gate {
 }
 
 /// Accepts until the end, on threads that a test's own clock and schedule do not concern.
-async fn serve(proxy: Proxy, listener: std::net::TcpListener, until: CancellationToken) -> std::io::Result<()> {
+async fn serve(
+    proxy: Proxy,
+    listener: std::net::TcpListener,
+    until: CancellationToken,
+) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let workers = Workers::start(NonZeroUsize::MIN)?;
     let accept = async || listener.accept().await;

@@ -1,8 +1,9 @@
 //! What real clients and a real API server said to each other, said again with the gate between them: each byte arrives
 //! as it was sent, but for the fields that are the gate's own.
 //!
-//! What is not kept: the order of header fields (their case is), where HTTP/1.1 chunks and h2 frames begin and end, and
-//! which connection upstream a request takes.
+//! What is not kept: the order of header fields of different names (their case is, and the order among those of one
+//! name); where HTTP/1.1 chunks and h2 frames begin and end; that an answer has no length but ends with its connection
+//! (it comes in chunks); which connection upstream a request takes.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,9 @@ fn refused(exchange: &Exchange) -> Option<&'static str> {
         Some("in a percent-escape")
     } else if has("impersonate-user") {
         Some("impersonation")
-    } else if has("upgrade") && !["/exec?", "/attach?", "/portforward"].iter().any(|part| target.contains(part)) {
+    } else if has("upgrade")
+        && !["/exec?", "/attach?", "/portforward"].iter().any(|part| target.contains(part))
+    {
         Some("only exec, attach and port-forward can be upgraded")
     } else {
         None
@@ -95,7 +98,11 @@ impl Replay {
         Ok(())
     }
 
-    async fn h2_exchange(&mut self, send: &mut h2::client::SendRequest<Bytes>, exchange: &Exchange) -> Result<()> {
+    async fn h2_exchange(
+        &mut self,
+        send: &mut h2::client::SendRequest<Bytes>,
+        exchange: &Exchange,
+    ) -> Result<()> {
         let mut request = Request::builder()
             .method(exchange.method.as_str())
             .uri(format!("https://127.0.0.1:6443{}", exchange.target))
@@ -103,9 +110,9 @@ impl Replay {
         *request.headers_mut() = map(&exchange.request)?;
         let sent: Vec<u8> = joined(&exchange.sent);
         *send = soon("room for a request", send.clone().ready()).await??;
-        let (response, mut body) = send.send_request(request, sent.is_empty())?;
+        let (response, mut upload) = send.send_request(request, sent.is_empty())?;
         if !sent.is_empty() {
-            body.send_data(sent.clone().into(), true)?;
+            upload.send_data(sent.clone().into(), true)?;
         }
         if let Some(why) = refused(exchange) {
             let (head, body) = soon("a refusal", response).await??.into_parts();
@@ -118,7 +125,11 @@ impl Replay {
         same("method", head.method.as_str(), &exchange.method)?;
         same("target", head.uri.path_and_query().map_or("", |target| target.as_str()), &exchange.target)?;
         same("fields upstream", &listed(&head.headers, OURS), &sorted(&exchange.request, OURS))?;
-        same("body upstream", &soon("the body", all(body)).await??.escape_ascii().to_string(), &sent.escape_ascii().to_string())?;
+        same(
+            "body upstream",
+            &soon("the body", all(body)).await??.escape_ascii().to_string(),
+            &sent.escape_ascii().to_string(),
+        )?;
 
         let mut answer = Response::builder().status(exchange.status).body(())?;
         *answer.headers_mut() = map(&exchange.response)?;
@@ -144,7 +155,7 @@ impl Replay {
             self.count("h2, to the end");
         } else {
             // The client had seen enough.
-            drop(body);
+            drop((upload, body));
             soon("the server to hear of it", std::future::poll_fn(|cx| stream.poll_reset(cx))).await??;
             self.count("h2, left by the client");
         }
@@ -165,7 +176,7 @@ impl Replay {
         let mut arrival = self.arrivals.http1().await?;
         same("request line", &arrival.head.line, &request)?;
         let ours: &[&str] = if exchange.raw.is_empty() { OURS } else { &OURS[..3] };
-        self.same_fields("fields upstream", &arrival.head.fields, &exchange.request, ours)?;
+        self.same_fields("fields upstream", &arrival.head.fields, &without_bearer(&exchange.request), ours)?;
         let received = arrival.stream.body(&arrival.head).await?;
         ensure!(received == sent, "the body upstream differs");
 
@@ -179,7 +190,12 @@ impl Replay {
             client.head().await?
         };
         same("status line", &head.line, &line)?;
-        let hop: &[&str] = if exchange.status == 101 { &[] } else { &["connection"] };
+        let endless = exchange.status != 101 && !exchange.response.iter().any(|(name, _)| is_framing(name));
+        let hop: &[&str] = match exchange.status {
+            101 => &[],
+            _ if endless => &["connection", "transfer-encoding"],
+            _ => &["connection"],
+        };
         self.same_fields("fields downstream", &head.fields, &exchange.response, hop)?;
         if exchange.status == 101 {
             self.upgraded(client, arrival, exchange).await?;
@@ -190,7 +206,8 @@ impl Replay {
 
     async fn http1_body(arrival: &mut Http1Arrival, exchange: &Exchange, number: usize) -> Result<()> {
         let data = exchange.received[number].bytes();
-        let chunked = exchange.response.iter().any(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
+        let chunked =
+            exchange.response.iter().any(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
         let last = number + 1 == exchange.received.len() && exchange.ended;
         let mut bytes = if chunked { format!("{:x}\r\n", data.len()).into_bytes() } else { Vec::new() };
         bytes.extend_from_slice(data);
@@ -223,19 +240,20 @@ impl Replay {
             }
             ensure!(got == sent, "the body differs by chunk {number}");
         }
-        let by_length = head.field("content-length").is_some() || exchange.status == 304;
-        if chunked && exchange.ended {
-            ensure!(client.chunk().await?.is_none(), "more than was sent");
-        } else if !chunked && !by_length {
+        if !exchange.response.iter().any(|(name, _)| is_framing(name)) && exchange.status != 304 {
             drop(arrival);
-            ensure!(client.take_rest().await == (Vec::new(), true), "an answer ended by closing ends otherwise");
+            ensure!(client.chunk().await?.is_none(), "more than was sent");
             self.count("HTTP/1.1, ended by closing");
             return Ok(None);
-        } else if chunked {
+        }
+        if chunked && !exchange.ended {
             drop(client);
             arrival.stream.take_rest().await;
             self.count("HTTP/1.1, left by the client");
             return Ok(None);
+        }
+        if chunked {
+            ensure!(client.chunk().await?.is_none(), "more than was sent");
         }
         self.count("HTTP/1.1, to the end");
         arrival.keep();
@@ -244,8 +262,20 @@ impl Replay {
     }
 
     /// One after the other as recorded, so that neither answers what was not asked yet.
-    async fn upgraded(&mut self, mut client: Client, mut server: Http1Arrival, exchange: &Exchange) -> Result<()> {
+    async fn upgraded(
+        &mut self,
+        mut client: Client,
+        mut server: Http1Arrival,
+        exchange: &Exchange,
+    ) -> Result<()> {
         for (number, (side, body)) in exchange.raw.iter().enumerate() {
+            if *side == Side::Client && is_fragment(exchange, body.bytes()) {
+                // To the API server each fragment is a message; to the gate it is the end.
+                client.write(body.bytes()).await?;
+                ensure!(server.stream.take_rest().await.0.is_empty(), "a fragment went up");
+                self.count("cut: the client sent a message in fragments");
+                return Ok(());
+            }
             let got = match side {
                 Side::Client => {
                     client.write(body.bytes()).await?;
@@ -294,6 +324,25 @@ impl Replay {
     }
 }
 
+fn is_framing(name: &str) -> bool {
+    ["content-length", "transfer-encoding"].iter().any(|framing| framing.eq_ignore_ascii_case(name))
+}
+
+/// A text or binary frame without FIN (RFC 6455 §5.2).
+fn is_fragment(exchange: &Exchange, bytes: &[u8]) -> bool {
+    let websocket = exchange.request.iter().any(|(_, value)| value == "websocket");
+    websocket && matches!(bytes.first(), Some(1 | 2))
+}
+
+/// A token among the subprotocols is a credential, and stays here.
+fn without_bearer(fields: &[(String, String)]) -> Vec<(String, String)> {
+    let kept = |value: &str| -> String {
+        let bearer = |protocol: &&str| protocol.starts_with("base64url.bearer.authorization.k8s.io.");
+        value.split(", ").filter(|protocol| !bearer(protocol)).collect::<Vec<_>>().join(", ")
+    };
+    fields.iter().map(|(name, value)| (name.clone(), kept(value))).collect()
+}
+
 fn same<T: PartialEq + std::fmt::Debug + ?Sized>(what: &str, got: &T, wanted: &T) -> Result<()> {
     ensure!(got == wanted, "{what}:\n  got    {got:?}\n  wanted {wanted:?}");
     Ok(())
@@ -322,7 +371,8 @@ fn listed(headers: &HeaderMap, ours: &[&str]) -> Vec<(String, String)> {
 }
 
 fn sorted(fields: &[(String, String)], ours: &[&str]) -> Vec<(String, String)> {
-    let mut fields: Vec<_> = fields.iter().filter(|(name, _)| !ours.contains(&name.as_str())).cloned().collect();
+    let mut fields: Vec<_> =
+        fields.iter().filter(|(name, _)| !ours.contains(&name.as_str())).cloned().collect();
     fields.sort();
     fields
 }

@@ -27,6 +27,7 @@ use tokio_rustls::client::TlsStream;
 use portcullis_credential::{Credential, CredentialError, CredentialId, OnBehalf, Source, UpstreamTls};
 
 use crate::body::RequestBody;
+use crate::conn::{MAX_FIELDS, MAX_HEADER_LIST};
 use crate::wide::Wide;
 use crate::worker::WorkerId;
 
@@ -114,6 +115,8 @@ impl Pools {
         let http1 = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .http1_preserve_header_case(true)
+            .http1_max_headers(MAX_FIELDS)
             .build(connector(b"http/1.1")?);
         let h2_connector = connector(b"h2")?;
         Ok(Self { credential: credential.id(), http1, h2: h2_pool(h2_connector.clone()), h2_connector })
@@ -150,6 +153,7 @@ fn h2_pool(connector: Connector) -> Pool {
         .http2_initial_stream_window_size(H2_STREAM_WINDOW)
         .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
         .http2_keep_alive_interval(Duration::from_secs(30))
+        .http2_max_header_list_size(MAX_HEADER_LIST)
         .build(connector)
 }
 
