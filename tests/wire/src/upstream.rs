@@ -158,7 +158,13 @@ impl Arrivals {
         }
     }
 
-    /// What has arrived that nobody has asked for.
+    /// How many have arrived that nobody has asked for.
+    #[must_use]
+    pub fn waiting_len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// One that has arrived and nobody has asked for, as text.
     pub fn waiting(&mut self) -> Option<String> {
         self.0.try_recv().ok().map(|arrival| match arrival {
             Arrival::Http1(arrival) => format!("{:?}", arrival.head),

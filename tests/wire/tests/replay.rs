@@ -241,7 +241,7 @@ impl Replay {
             ensure!(got == sent, "the body differs by chunk {number}");
         }
         if !exchange.response.iter().any(|(name, _)| is_framing(name)) && exchange.status != 304 {
-            drop(arrival);
+            arrival.stream.finish().await?;
             ensure!(client.chunk().await?.is_none(), "more than was sent");
             self.count("HTTP/1.1, ended by closing");
             return Ok(None);
