@@ -176,7 +176,10 @@ impl Arrivals {
 /// Reads the requests of one connection to its end.
 async fn read(io: ServerStream, arrivals: mpsc::UnboundedSender<Arrival>) {
     if io.get_ref().1.alpn_protocol() == Some(b"h2") {
-        let Ok(mut connection) = h2::server::handshake(io).await else { return };
+        // Windows for many streams that nobody reads, and heads as long as Go's servers take.
+        let mut builder = h2::server::Builder::new();
+        builder.initial_connection_window_size(16 << 20).max_header_list_size((1 << 20) + 320);
+        let Ok(mut connection) = builder.handshake(io).await else { return };
         while let Some(Ok((request, respond))) = connection.accept().await {
             arrivals.send(Arrival::Http2(Box::new(Http2Arrival { request, respond }))).ok();
         }

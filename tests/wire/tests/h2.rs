@@ -8,6 +8,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use wire::h2raw::{self, END_HEADERS, END_STREAM, Frame, HEADERS, PING, block, frame};
 use wire::{Arrivals, Gate, Http2Arrival, Stream, Upstream, soon};
@@ -25,8 +26,11 @@ type Driver = JoinHandle<Result<(), h2::Error>>;
 
 async fn client(gate: &Gate) -> Result<(Sender, Driver)> {
     let tls = gate.connect(&["h2"]).await?;
-    let (send, connection) =
-        h2::client::Builder::new().max_header_list_size(1 << 20).handshake(tls).await?;
+    let (send, connection) = h2::client::Builder::new()
+        .max_header_list_size(1 << 20)
+        .initial_connection_window_size(1 << 30)
+        .handshake(tls)
+        .await?;
     Ok((send, tokio::spawn(connection)))
 }
 
@@ -101,13 +105,16 @@ async fn a_stream_that_nobody_reads_holds_up_no_other() -> Result<()> {
     let (gate, mut arrivals) = stage().await?;
     let (mut sender, _driver) = client(&gate).await?;
     let large = Bytes::from(vec![b'x'; 4 << 20]);
-    // An answer that is not read, a body that is not taken.
-    let (stalled, _upload) = get(&mut sender, &format!("{PODS}?stalled")).await?;
-    let Http2Arrival { mut respond, .. } = arrivals.http2().await?;
-    let pouring = tokio::spawn(pour(respond.send_response(ok(), false)?, large.clone()));
-    let stalled = soon("an answer", stalled).await??;
+    // Answers that are not read, and a body that is not taken.
+    let (mut stalled, mut pouring) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let (answer, _) = get(&mut sender, &format!("{PODS}?stalled")).await?;
+        let mut arrival = arrivals.http2().await?;
+        pouring.push(tokio::spawn(pour(arrival.respond.send_response(ok(), false)?, large.clone())));
+        stalled.push(soon("an answer", answer).await??);
+    }
     let (_unanswered, upload) = send(&mut sender, "POST", PODS, HeaderMap::new(), false).await?;
-    let uploading = tokio::spawn(pour(upload, large.clone()));
+    pouring.push(tokio::spawn(pour(upload, large.clone())));
     let untaken = arrivals.http2().await?;
     for _ in 0..20 {
         let (answer, _) = get(&mut sender, PODS).await?;
@@ -116,12 +123,16 @@ async fn a_stream_that_nobody_reads_holds_up_no_other() -> Result<()> {
         let body = soon("a body", read(soon("an answer", answer).await??.into_body())).await??;
         ensure!(body.len() == 100_000, "{} bytes", body.len());
     }
-    ensure!(!pouring.is_finished() && !uploading.is_finished(), "nothing was held back");
+    ensure!(!pouring.iter().any(JoinHandle::is_finished), "nothing was held back");
     // And once they are read, all of it comes.
-    ensure!(soon("the stalled answer", read(stalled.into_body())).await?? == large, "another answer");
+    for answer in stalled {
+        ensure!(soon("a stalled answer", read(answer.into_body())).await?? == large, "another answer");
+    }
     ensure!(soon("the stalled body", read(untaken.request.into_body())).await?? == large, "another body");
-    pouring.await??;
-    uploading.await?
+    for poured in pouring {
+        poured.await??;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -186,7 +197,7 @@ async fn trailers_pass_both_ways() -> Result<()> {
 async fn an_answer_that_breaks_off_never_ends_well() -> Result<()> {
     let (gate, mut arrivals) = stage().await?;
     let (mut sender, _driver) = client(&gate).await?;
-    for reason in [Reason::INTERNAL_ERROR, Reason::CANCEL, Reason::NO_ERROR] {
+    for reason in [Reason::INTERNAL_ERROR, Reason::CANCEL, Reason::ENHANCE_YOUR_CALM] {
         let (answer, _) = get(&mut sender, PODS).await?;
         let mut arrival = arrivals.http2().await?;
         let mut stream = arrival.respond.send_response(ok(), false)?;
@@ -279,7 +290,9 @@ async fn a_client_that_says_goodbye_gets_its_answer() -> Result<()> {
         (b":authority", b"a"),
         (b":path", PODS.as_bytes()),
     ];
-    stream.write([h2raw::hello(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields))].concat()).await?;
+    stream
+        .write([h2raw::hello(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields))].concat())
+        .await?;
     let mut arrival = arrivals.http2().await?;
     stream.write(frame(h2raw::GOAWAY, 0, 0, &[0; 8])).await?;
     // By the answer to a ping, the goodbye has been heard.
@@ -308,27 +321,23 @@ async fn an_idle_watch_lives_on_pings() -> Result<()> {
         (b":authority", b"a"),
         (b":path", target.as_bytes()),
     ];
-    down.write([h2raw::hello(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields))].concat()).await?;
+    down.write([h2raw::hello(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields))].concat())
+        .await?;
     let mut up = Stream::new(upstream.accept().await?);
     up.take_until(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
-    up.write([frame(h2raw::SETTINGS, 0, 0, &[]), frame(h2raw::SETTINGS, END_STREAM, 0, &[])].concat()).await?;
+    up.write([frame(h2raw::SETTINGS, 0, 0, &[]), frame(h2raw::SETTINGS, END_STREAM, 0, &[])].concat())
+        .await?;
     while Frame::read(&mut up).await?.kind != HEADERS {}
     // `:status: 200` of the static table.
     up.write(frame(HEADERS, END_HEADERS, 1, &[0x88])).await?;
     while Frame::read(&mut down).await?.kind != HEADERS {}
     for _ in 0..3 {
         // Each side asks the gate, and the gate asks each side.
-        for side in [&mut down, &mut up] {
-            side.write(frame(PING, 0, 0, b"how are?")).await?;
-            let answer = next_ping(side).await?;
-            ensure!(answer.flags == END_STREAM && answer.payload == b"how are?", "{answer:?}");
-        }
+        asks(&mut down).await?;
+        asks(&mut up).await?;
         gate.turn_clock(Duration::from_secs(31)).await?;
-        for side in [&mut down, &mut up] {
-            let asked = next_ping(side).await?;
-            ensure!(asked.flags == 0, "{asked:?}");
-            side.write(frame(PING, END_STREAM, 0, &asked.payload)).await?;
-        }
+        is_asked(&mut down).await?;
+        is_asked(&mut up).await?;
     }
     // The end of `timeoutSeconds` is a clean one.
     up.write([frame(h2raw::DATA, 0, 1, b"{}\n"), frame(h2raw::DATA, END_STREAM, 1, b"")].concat()).await?;
@@ -355,7 +364,8 @@ async fn a_side_that_answers_no_ping_is_given_up() -> Result<()> {
     let (answer, _) = get(&mut sender, &format!("{PODS}?watch=1")).await?;
     let mut up = Stream::new(upstream.accept().await?);
     up.take_until(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
-    up.write([frame(h2raw::SETTINGS, 0, 0, &[]), frame(h2raw::SETTINGS, END_STREAM, 0, &[])].concat()).await?;
+    up.write([frame(h2raw::SETTINGS, 0, 0, &[]), frame(h2raw::SETTINGS, END_STREAM, 0, &[])].concat())
+        .await?;
     while Frame::read(&mut up).await?.kind != HEADERS {}
     up.write(frame(HEADERS, END_HEADERS, 1, &[0x88])).await?;
     let body = soon("an answer", answer).await??.into_body();
@@ -367,10 +377,22 @@ async fn a_side_that_answers_no_ping_is_given_up() -> Result<()> {
     Ok(())
 }
 
-async fn next_ping<IO>(stream: &mut Stream<IO>) -> Result<Frame>
-where
-    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
+/// A ping to the gate is answered.
+async fn asks<IO: AsyncRead + AsyncWrite + Unpin>(side: &mut Stream<IO>) -> Result<()> {
+    side.write(frame(PING, 0, 0, b"how are?")).await?;
+    let answer = next_ping(side).await?;
+    ensure!(answer.flags == END_STREAM && answer.payload == b"how are?", "{answer:?}");
+    Ok(())
+}
+
+/// A ping of the gate comes, and is answered.
+async fn is_asked<IO: AsyncRead + AsyncWrite + Unpin>(side: &mut Stream<IO>) -> Result<()> {
+    let asked = next_ping(side).await?;
+    ensure!(asked.flags == 0, "{asked:?}");
+    side.write(frame(PING, END_STREAM, 0, &asked.payload)).await
+}
+
+async fn next_ping<IO: AsyncRead + AsyncWrite + Unpin>(stream: &mut Stream<IO>) -> Result<Frame> {
     loop {
         let frame = Frame::read(stream).await?;
         if frame.kind == PING {

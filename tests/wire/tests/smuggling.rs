@@ -331,10 +331,16 @@ async fn h2_heads_that_can_be_read_in_two_ways() -> Result<()> {
 #[tokio::test]
 async fn a_fragment_on_h2_is_cut_off_before_anybody_reads_it() -> Result<()> {
     let (gate, mut arrivals) = stage().await?;
-    let fields: Fields<'_> =
-        &[(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/version#/../api")];
+    let fields: Fields<'_> = &[
+        (b":method", b"GET"),
+        (b":scheme", b"https"),
+        (b":authority", b"a"),
+        (b":path", b"/version#/../api"),
+    ];
     let mut stream = Stream::new(gate.connect(&["h2"]).await?);
-    stream.write([h2raw::hello(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(fields))].concat()).await?;
+    stream
+        .write([h2raw::hello(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(fields))].concat())
+        .await?;
     let arrived = arrivals.http2().await?.request;
     let target = arrived.uri().path_and_query().map(ToString::to_string);
     ensure!(target.as_deref() == Some("/version"), "{arrived:?}");
