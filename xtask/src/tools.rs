@@ -24,7 +24,9 @@ const PYTHON: [&str; 2] = ["python3", "python3-venv"];
 pub(crate) fn ensure() -> Result<()> {
     openid_provider().context("the tests log in at a real OpenID provider (npm's oidc-provider)")?;
     postgres().context("the tests keep grants in a PostgreSQL of their own")?;
-    python().context("the tests get EKS tokens from the real aws CLI, answer as AWS by moto, and use Python's client")?;
+    python().context(
+        "the tests get EKS tokens from the real aws CLI, answer as AWS by moto, and use Python's client",
+    )?;
     step::note("an OpenID provider, PostgreSQL, the aws CLI, moto and a Kubernetes client");
     Ok(())
 }

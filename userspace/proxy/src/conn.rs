@@ -29,7 +29,7 @@ use crate::hold::Cleared;
 use crate::refusal::{Refusal, Refused, Wording};
 use crate::terminate::{HEADER_TIMEOUT, Secured};
 use crate::wide::Wide;
-use crate::wire::{Fault, Heads, LONGEST_HEAD};
+use crate::wire::{Fault, Heads};
 use crate::worker::WorkerId;
 use crate::{Proxy, forward};
 
@@ -37,12 +37,11 @@ use crate::{Proxy, forward};
 /// client connection has one of its own upstream; clients open another when they need more.
 const MAX_STREAMS: u32 = 100;
 
-/// Header lists on h2, bytes as RFC 9113 §6.5.2 counts them: what Go's servers take, and so the API server.
-pub(crate) const MAX_HEADER_LIST: u32 = (1 << 20) + 320;
+/// Header lists on h2, bytes as RFC 9113 §6.5.2 counts them: the longest path, and as much beside it. API servers take
+/// 1 MiB, and a hundred streams are open at once on each connection.
+const MAX_HEADER_LIST: u32 = 128 << 10;
 /// Fields of one head on HTTP/1.1. Go's servers only count bytes; hyper, unasked, takes a hundred.
 pub(crate) const MAX_FIELDS: usize = 2000;
-/// What hyper may read beyond a head, bytes.
-const READ_AHEAD: usize = 16 * 1024;
 
 /// Why a connection ended before its first request.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +136,6 @@ async fn speak(
             .preserve_header_case(true)
             .auto_date_header(false)
             .max_headers(MAX_FIELDS)
-            .max_buf_size(LONGEST_HEAD + READ_AHEAD)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use portcullis_codec::http1::{Chunks, Follows, end_of_head, read_head};
-pub(crate) use portcullis_codec::http1::{Fault, LONGEST_HEAD};
+pub(crate) use portcullis_codec::http1::Fault;
+use portcullis_codec::http1::{Chunks, Follows, LONGEST_HEAD, end_of_head, read_head};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// In the place of a head that is refused.
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_may_be_as_long_as_the_api_server_allows() {
+    async fn a_head_has_a_longest_length() {
         let of = |length: usize| {
             let bare = head("X: \r\n").len();
             head(&format!("X: {}\r\n", "x".repeat(length - bare)))

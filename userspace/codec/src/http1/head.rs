@@ -2,8 +2,8 @@
 
 use super::Fault;
 
-/// What Go's servers take by default, and so the API server: `http.DefaultMaxHeaderBytes`.
-pub const LONGEST_HEAD: usize = 1 << 20;
+/// What fits the proxy's library with the buffers that it has. Go's servers, and so the API server, take 1 MiB.
+pub const LONGEST_HEAD: usize = 400 << 10;
 /// The longest target that the proxy's library can hold.
 pub const LONGEST_TARGET: usize = 65_534;
 
