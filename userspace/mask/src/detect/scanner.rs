@@ -80,12 +80,16 @@ impl Scanner {
             }
             // It stopped where it cannot tell yet, or at the end.
             let anchor = self.at;
-            match self.detectors.next(View { bytes: &self.window, ended: true }, anchor, self.beside) {
+            match self.detectors.next(
+                View { bytes: &self.window, ended: true, paused: true },
+                anchor,
+                self.beside,
+            ) {
                 Next::Secret { secret, names_key } => {
                     resume = None;
                     self.begin(secret, names_key, sink);
                 }
-                Next::Undecided { .. } | Next::Nothing { .. } => {
+                Next::Wait { .. } => {
                     resume = Some(anchor);
                     break;
                 }
@@ -110,15 +114,15 @@ impl Scanner {
             if self.inside.is_some() && !self.hide(ended, sink) {
                 return self.done;
             }
-            match self.detectors.next(View { bytes: &self.window, ended }, self.at, self.beside) {
+            match self.detectors.next(
+                View { bytes: &self.window, ended, paused: false },
+                self.at,
+                self.beside,
+            ) {
                 Next::Secret { secret, names_key } => {
                     self.begin(secret, names_key, sink);
                 }
-                Next::Undecided { anchor, hold } => {
-                    self.at = anchor;
-                    return hold;
-                }
-                Next::Nothing { resume, hold } => {
+                Next::Wait { resume, hold } => {
                     self.at = resume;
                     return hold;
                 }
@@ -146,7 +150,7 @@ impl Scanner {
     /// Hides more of the secret at hand; whether its end came.
     fn hide(&mut self, ended: bool, sink: &mut impl Sink) -> bool {
         let Some(inside) = &mut self.inside else { return true };
-        let (end, over) = inside.tail.advance(View { bytes: &self.window, ended }, self.at);
+        let (end, over) = inside.tail.advance(View { bytes: &self.window, ended, paused: false }, self.at);
         let over = over || ended;
         if end > self.at {
             if !inside.told {

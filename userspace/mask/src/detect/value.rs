@@ -80,8 +80,9 @@ impl Quoting {
     }
 }
 
-/// Whether a value is one that stands for another (`$PASSWORD`, `{{ .Values.x }}`, `****`) or for none (`null`).
-pub(crate) fn is_stand_in(value: &[u8]) -> bool {
+/// Whether a value is one that stands for another (`$PASSWORD`, `{{ .Values.x }}`, `****`) or for none (`null`), or is
+/// `going_on` and may become one.
+pub(crate) fn is_stand_in(value: &[u8], going_on: bool) -> bool {
     const WORDS: [&str; 30] = [
         "true",
         "false",
@@ -118,7 +119,10 @@ pub(crate) fn is_stand_in(value: &[u8]) -> bool {
     let referring = [&b"$"[..], b"{", b"<", b"%", b"\\u003c", b"[", b"portcullis-masked:"];
     repeated
         || referring.iter().any(|start| value.starts_with(start))
-        || WORDS.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes()))
+        || WORDS.iter().any(|word| {
+            let word = if going_on { word.get(..value.len()).unwrap_or(word) } else { word };
+            value.eq_ignore_ascii_case(word.as_bytes())
+        })
 }
 
 /// Whether a value looks as if nobody had made it up to be read: letters and digits mixed without a break, as names are not.
