@@ -18,6 +18,8 @@ mod url;
 mod value;
 mod view;
 
+use std::sync::{Arc, LazyLock};
+
 use assignment::{KEYWORDS, Keyword};
 use authorization::Scheme;
 use grams::Grams;
@@ -96,6 +98,12 @@ impl Detectors {
             detectors.extend(KEYWORDS.iter().copied().map(Detector::Assignment));
         }
         Ok(Self::compile(detectors, config.personal.clone(), is_on(AWS_ID) && is_on(AWS_SECRET)))
+    }
+
+    /// The default set, compiled once.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<Detectors>> = LazyLock::new(Arc::default);
+        Arc::clone(&SHARED)
     }
 
     /// The names of the built-in detectors.
