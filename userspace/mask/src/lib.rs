@@ -1,9 +1,9 @@
 //! Streaming maskers: bytes of an API server's answer go in, the same bytes come out with every secret value replaced
-//! by a stable keyed placeholder. Pure computation, in constant memory, over chunks cut anywhere; what cannot be read is
+//! by a stable keyed placeholder. Pure computation, in bounded memory, over chunks cut anywhere; what cannot be read is
 //! an error, never a guess.
 //!
 //! [`Profile`] says which resources are masked and by which [`Rules`]; [`BodyMasker`] masks a response body,
-//! [`JsonMasker`] the JSON inside it, [`filter()`] a whole stream; [`PlaceholderGuard`] finds placeholders that come back
+//! [`JsonMasker`] and [`ProtobufMasker`] what is inside it, [`filter()`] a whole stream; [`PlaceholderGuard`] finds placeholders that come back
 //! in a write, where they would replace the secret by its mask.
 
 mod base64_text;
@@ -19,14 +19,16 @@ mod opened;
 mod path;
 mod placeholder;
 mod profile;
+mod protobuf;
 mod rules;
 
 pub use body::BodyMasker;
-pub use error::{JsonFault, MaskError};
+pub use error::{JsonFault, MaskError, ProtobufFault};
 pub use filter::{Format, filter};
 pub use guard::{FoundPlaceholder, PlaceholderGuard};
 pub use json::JsonMasker;
 pub use key::MaskKey;
 pub use path::{FieldPath, PathError};
 pub use profile::Profile;
+pub use protobuf::{LIMIT as PROTOBUF_LIMIT, ProtobufMasker};
 pub use rules::{Rules, RulesError};

@@ -9,6 +9,7 @@
 //! the string under an [`Action::Name`] the object that it is in stands at [`Rules::named`].
 
 mod compile;
+mod reach;
 
 use std::sync::Arc;
 

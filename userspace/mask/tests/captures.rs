@@ -103,7 +103,7 @@ fn a_status_passes_untouched() {
 
 #[test]
 fn an_event_is_given_as_soon_as_it_is_whole() {
-    let mut masker = BodyMasker::new("", Profile::default().for_unknown(), &key()).unwrap();
+    let mut masker = BodyMasker::new("application/json", "", Profile::default().for_unknown(), &key()).unwrap();
     for event in WATCH.split_inclusive(|byte| *byte == b'\n') {
         let mut out = Vec::new();
         masker.push(event, &mut out).unwrap();
@@ -129,7 +129,7 @@ fn gzip_comes_out_as_gzip() {
 
 #[test]
 fn each_push_of_gzip_can_be_read_at_once() {
-    let mut masker = BodyMasker::new("gzip", Profile::default().for_unknown(), &key()).unwrap();
+    let mut masker = BodyMasker::new("application/json", "gzip", Profile::default().for_unknown(), &key()).unwrap();
     let mut packer = GzEncoder::new(Vec::new(), Compression::default());
     let mut reader = flate2::write::GzDecoder::new(Vec::new());
     for event in WATCH.split_inclusive(|byte| *byte == b'\n') {
@@ -178,7 +178,7 @@ fn members_of_gzip_follow_one_another_and_nothing_else_does() {
 #[test]
 fn nothing_follows_an_error() {
     for (coding, body) in [("", &b"{]"[..]), ("gzip", b"not gzip at all")] {
-        let mut masker = BodyMasker::new(coding, Profile::default().for_unknown(), &key()).unwrap();
+        let mut masker = BodyMasker::new("application/json", coding, Profile::default().for_unknown(), &key()).unwrap();
         let mut out = Vec::new();
         assert!(masker.push(body, &mut out).is_err());
         let given = out.len();
@@ -192,7 +192,7 @@ fn nothing_follows_an_error() {
 fn other_codings_are_refused() {
     for coding in ["br", "zstd", "gzip, gzip", "deflate"] {
         assert!(matches!(
-            BodyMasker::new(coding, Profile::default().for_unknown(), &key()),
+            BodyMasker::new("application/json", coding, Profile::default().for_unknown(), &key()),
             Err(MaskError::Coding(named)) if named == coding
         ));
     }
@@ -216,7 +216,7 @@ fn the_filter_masks_a_stream_and_says_what_it_cannot() {
 }
 
 fn mask_gzip(body: &[u8], size: usize) -> (Vec<u8>, Result<(), MaskError>) {
-    let mut masker = BodyMasker::new("gzip", Profile::default().for_unknown(), &key()).unwrap();
+    let mut masker = BodyMasker::new("application/json", "gzip", Profile::default().for_unknown(), &key()).unwrap();
     let mut out = Vec::new();
     for chunk in body.chunks(size) {
         if let Err(error) = masker.push(chunk, &mut out) {

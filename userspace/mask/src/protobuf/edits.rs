@@ -38,10 +38,15 @@ impl Edits {
         scratch.clear();
         write(&mut scratch);
         let text = self.text.len();
-        put_varint(scratch.len() as u64, &mut self.text);
+        // A length that holds stays as it is spelled.
+        let holds = scratch.len() == field.value.len();
+        if !holds {
+            put_varint(scratch.len() as u64, &mut self.text);
+        }
         self.text.extend_from_slice(&scratch);
         self.scratch = scratch;
-        self.push(field.length..field.value.end, text)
+        let from = if holds { field.value.start } else { field.length };
+        self.push(from..field.value.end, text)
     }
 
     /// Takes a field out.
@@ -62,7 +67,6 @@ impl Edits {
             self.list.pop();
             return Ok(0);
         }
-        // A length that holds stays as it is spelled.
         let span = if grown == 0 { field.length..field.length } else { field.length..field.value.start };
         let text = self.text.len();
         if grown != 0 {

@@ -9,6 +9,12 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+macro_rules! table {
+    ($api_version:literal, $package:literal) => {
+        ($api_version, $package, include_str!(concat!("../../schema/", $package, ".txt")))
+    };
+}
+
 /// The tables of one group and version: the `apiVersion` in objects, the prefix of its types, the table.
 const TABLES: &[(&str, &str, &str)] = &[
     table!("v1", "core.v1"),
@@ -36,13 +42,6 @@ const TABLES: &[(&str, &str, &str)] = &[
     table!("storage.k8s.io/v1", "storage.v1"),
 ];
 
-macro_rules! table {
-    ($api_version:literal, $package:literal) => {
-        ($api_version, $package, include_str!(concat!("../../schema/", $package, ".txt")))
-    };
-}
-use table;
-
 /// The kinds that every group has (they come as `v1` or as `meta.k8s.io/v1`).
 const EVERYWHERE: &str = "meta.v1";
 
@@ -57,9 +56,11 @@ pub(super) struct Schema {
 }
 
 /// A message.
+#[derive(Default)]
 pub(super) struct Type {
-    /// Sorted by number.
     fields: Vec<Field>,
+    /// One more than the place in `fields` of each number; 0 for none.
+    numbers: Vec<u8>,
 }
 
 /// A field of a message.
@@ -111,6 +112,14 @@ impl Schema {
         &self.types[usize::from(id)]
     }
 
+    /// Whether a field of a message has this name in JSON.
+    pub(super) fn has_name(&self, id: TypeId, name: &[u8]) -> bool {
+        self.get(id).fields.iter().any(|field| match (field.inline, field.kind) {
+            (true, Kind::Message(inner)) => self.has_name(inner, name),
+            _ => field.name.as_bytes().eq_ignore_ascii_case(name),
+        })
+    }
+
     fn of_package(&self, package: &str, kind: &str) -> Option<TypeId> {
         self.kinds.get(format!("{package}.{kind}").as_str()).copied()
     }
@@ -124,20 +133,34 @@ impl Schema {
         for line in lines() {
             match (line.strip_prefix("  "), types.last_mut()) {
                 (Some(field), Some(message)) => message.fields.extend(Field::parse(field, &kinds)),
-                _ => types.push(Type { fields: Vec::new() }),
+                _ => types.push(Type::default()),
             }
         }
-        for message in &mut types {
-            message.fields.sort_unstable_by_key(|field| field.number);
-        }
+        types.iter_mut().for_each(Type::number);
         let packages = TABLES.iter().map(|(api_version, package, _)| (*api_version, *package)).collect();
         Self { types, kinds, packages }
     }
 }
 
 impl Type {
+    /// In the order of the table.
     pub(super) fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// Where the field of that number is in [`fields`](Self::fields).
+    #[inline]
+    pub(super) fn index(&self, number: u32) -> Option<usize> {
+        let found = *self.numbers.get(number as usize)?;
+        usize::from(found).checked_sub(1)
+    }
+
+    fn number(&mut self) {
+        let largest = self.fields.iter().map(|field| field.number).max().unwrap_or(0);
+        self.numbers = vec![0; largest as usize + 1];
+        for (field, place) in self.fields.iter().zip(1..) {
+            self.numbers[field.number as usize] = place;
+        }
     }
 }
 
@@ -176,7 +199,8 @@ mod tests {
         assert_eq!(schema.types.iter().map(|message| message.fields.len()).sum::<usize>(), lines(true));
         assert_eq!(schema.kinds.len(), schema.types.len(), "no name stands twice");
         for message in &schema.types {
-            assert!(message.fields.is_sorted_by(|left, right| left.number < right.number), "{:?}", message.fields);
+            let found: Vec<_> = message.fields.iter().map(|field| message.index(field.number)).collect();
+            assert!(found.into_iter().eq((0..message.fields.len()).map(Some)), "{:?}", message.fields);
         }
     }
 
