@@ -8,12 +8,12 @@ mod codec;
 mod support;
 
 use std::io::Read;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::MultiGzDecoder;
-use portcullis_mask::{BodyMasker, Format, MaskError, PROTOBUF_LIMIT, Profile, ProtobufFault, ProtobufMasker, filter};
+use portcullis_mask::{BodyMasker, Format, MaskError, PROTOBUF_LIMIT, Profile, ProtobufFault, ProtobufMasker, Rules, filter};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -53,9 +53,10 @@ const OBJECT: &str = "application/vnd.kubernetes.protobuf";
 const EVENTS: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 
 static TYPES: LazyLock<Types> = LazyLock::new(Types::read);
+static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Profile::default().for_unknown());
 
 fn mask_as(content_type: &str, coding: &str, body: &[u8], size: usize) -> (Vec<u8>, Result<(), MaskError>) {
-    let mut masker = BodyMasker::new(content_type, coding, Profile::default().for_unknown(), &key()).unwrap();
+    let mut masker = BodyMasker::new(content_type, coding, Arc::clone(&RULES), &key()).unwrap();
     let mut out = Vec::new();
     for chunk in body.chunks(size) {
         if let Err(error) = masker.push(chunk, &mut out) {
@@ -140,7 +141,7 @@ fn events_lose_their_values_and_nothing_else() {
 
 #[test]
 fn an_event_is_given_as_soon_as_it_is_whole() {
-    let mut masker = ProtobufMasker::watch(Profile::default().for_unknown(), &key());
+    let mut masker = ProtobufMasker::watch(Arc::clone(&RULES), &key());
     let mut rest = WATCH;
     while let Some(length) = rest.first_chunk() {
         let (event, after) = rest.split_at(4 + u32::from_be_bytes(*length) as usize);
@@ -195,7 +196,7 @@ fn gzip_comes_out_as_gzip_and_only_at_the_end() {
         unpacked
     };
     for size in [1, 1000, usize::MAX] {
-        let mut masker = BodyMasker::new(OBJECT, "gzip", Profile::default().for_unknown(), &key()).unwrap();
+        let mut masker = BodyMasker::new(OBJECT, "gzip", Arc::clone(&RULES), &key()).unwrap();
         assert!(masker.is_whole());
         let mut out = Vec::new();
         for chunk in LIST_GZIP.chunks(size) {
@@ -308,7 +309,7 @@ fn damage_is_named() {
 
 #[test]
 fn nothing_follows_an_error() {
-    let mut masker = BodyMasker::new(EVENTS, "", Profile::default().for_unknown(), &key()).unwrap();
+    let mut masker = BodyMasker::new(EVENTS, "", Arc::clone(&RULES), &key()).unwrap();
     let mut out = Vec::new();
     assert!(masker.push(&[0, 0, 0, 1, 7], &mut out).is_err());
     assert!(matches!(masker.push(WATCH, &mut out), Err(MaskError::Over)));
