@@ -3,8 +3,8 @@
 //! an error, never a guess.
 //!
 //! [`Profile`] says which resources are masked and by which [`Rules`]; [`BodyMasker`] masks a response body,
-//! [`JsonMasker`] and [`ProtobufMasker`] what is inside it, [`filter()`] a whole stream; [`PlaceholderGuard`] finds placeholders that come back
-//! in a write, where they would replace the secret by its mask.
+//! [`JsonMasker`] and [`ProtobufMasker`] what is inside it, [`filter()`] a whole stream; [`PlaceholderGuard`] finds
+//! placeholders that come back in a write, where they would replace the secret by its mask.
 
 mod base64_text;
 mod body;
@@ -12,14 +12,17 @@ mod error;
 mod filter;
 mod guard;
 mod gzip;
+mod helm;
 mod json;
 mod key;
 mod names;
 mod opened;
 mod path;
 mod placeholder;
+mod policy;
 mod profile;
 mod protobuf;
+mod quotes;
 mod rules;
 
 pub use body::BodyMasker;
@@ -29,6 +32,7 @@ pub use guard::{FoundPlaceholder, PlaceholderGuard};
 pub use json::JsonMasker;
 pub use key::MaskKey;
 pub use path::{FieldPath, PathError};
+pub use policy::{MaskPolicy, PolicyError};
 pub use profile::Profile;
 pub use protobuf::{LIMIT as PROTOBUF_LIMIT, ProtobufMasker};
 pub use rules::{Rules, RulesError};

@@ -2,8 +2,9 @@
 //! there is done here.
 //!
 //! A field that the tables do not have comes from a newer API server. Its name is none of those that its message has; it
-//! passes if no rule could have anything to say of it whatever else it is called and holds, and else the body is refused.
-//! So are objects of kinds that the tables do not have.
+//! passes if it is empty (Go writes what is not set), or if no rule could have anything to say of it whatever else it is
+//! called and holds. Else the body is refused, as are objects of kinds that the tables do not
+//! have.
 //!
 //! What has no room for a placeholder is taken out, which Go reads as the empty value: numbers, times, quantities. A
 //! message that is masked whole is emptied, a map as well. Lists are masked element by element.
@@ -12,13 +13,16 @@ use std::ops::Range;
 use std::str;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::edits::Edits;
 use super::routes::Routes;
 use super::schema::{Kind, TypeId, schema};
 use super::wire::{Field, Fields, Wire, fault};
 use crate::base64_text::Base64Text;
 use crate::json::KEY_LIMIT;
-use crate::opened::{Inside, Opened};
+use crate::opened::Opened;
 use crate::placeholder::{Form, How, Mask, Placeholder};
 use crate::rules::{Action, NodeId};
 use crate::{JsonMasker, MaskError, ProtobufFault};
@@ -89,7 +93,8 @@ impl<'a> Walk<'a> {
         let mut grown = 0;
         while let Some(field) = fields.next()? {
             let Some(index) = message_type.index(field.number) else {
-                if route.passes_unknown(field.wire) {
+                let empty = field.wire == Wire::Bytes && field.value.is_empty();
+                if empty || route.passes_unknown(field.wire) {
                     continue;
                 }
                 return Err(fault(field.start, ProtobufFault::UnknownField));
@@ -120,7 +125,7 @@ impl<'a> Walk<'a> {
         let place = match action {
             Action::Keep | Action::Scan | Action::Name => return Ok(0),
             Action::Enter(place) => place,
-            Action::Mask(_) | Action::Json | Action::Helm | Action::Quotes => return self.edits.remove(field),
+            Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => return self.edits.remove(field),
         };
         let bytes = self.bytes_of(field)?;
         let [key, value] = self.only([1, 2], bytes)?;
@@ -206,18 +211,11 @@ impl<'a> Walk<'a> {
     /// Masks text or bytes. Bytes are base64 in JSON, so that is what rules speak of.
     fn text(&mut self, field: &Field, kind: Kind, action: Action) -> Result<isize, MaskError> {
         let value = &self.body[self.bytes_of(field)?];
-        let Self { placeholder, edits, .. } = self;
         if value.is_empty() {
             return Ok(0);
         }
+        let Self { placeholder, edits, .. } = self;
         match (action, kind) {
-            (Action::Json, Kind::String) => {
-                let mut opened = Opened::new(Inside::Json);
-                opened.push(value, placeholder);
-                let mut masked = Vec::new();
-                opened.finish(self.routes.rules(), 0, placeholder, |text, out| out.extend_from_slice(text), &mut masked);
-                self.replaced(field, &masked)
-            }
             (Action::Mask(Mask { form: Form::Base64, how }), Kind::String) => {
                 placeholder.begin(how);
                 let mut text = Base64Text::default();
@@ -225,11 +223,37 @@ impl<'a> Walk<'a> {
                 text.finish(placeholder);
                 edits.replace(field, |out| placeholder.write_base64(out))
             }
+            (Action::Json | Action::Helm(_) | Action::Quotes, _) => {
+                let masked = self.opened(value, kind, action);
+                self.replaced(field, &masked)
+            }
             _ => {
                 placeholder.begin(mask_of(action).how);
                 placeholder.update(value);
                 edits.replace(field, |out| placeholder.write(out))
             }
+        }
+    }
+
+    /// What stands for a value that holds a document.
+    fn opened(&mut self, value: &[u8], kind: Kind, action: Action) -> Vec<u8> {
+        let encoded;
+        let value = if kind == Kind::Bytes {
+            encoded = STANDARD.encode(value);
+            encoded.as_bytes()
+        } else {
+            value
+        };
+        let mut masked = Vec::new();
+        if let Some(mut opened) = Opened::new(action, self.placeholder) {
+            opened.push(value, self.placeholder);
+            let spell = |text: &[u8], out: &mut Vec<u8>| out.extend_from_slice(text);
+            opened.finish(self.routes.rules(), 0, self.placeholder, spell, &mut masked);
+        }
+        match kind {
+            // A placeholder may be none.
+            Kind::Bytes => STANDARD.decode(&masked).unwrap_or(masked),
+            _ => masked,
         }
     }
 
@@ -285,7 +309,7 @@ impl<'a> Walk<'a> {
 /// How something is replaced whole.
 fn mask_of(action: Action) -> Mask {
     match action {
-        Action::Mask(mask) => mask,
+        Action::Mask(mask) | Action::Helm(mask) => mask,
         _ => Mask { form: Form::Plain, how: How::Digest },
     }
 }

@@ -30,7 +30,7 @@ impl Rules {
         match action {
             Action::Keep | Action::Scan | Action::Name => true,
             Action::Enter(node) => self.node_passes(node, seen),
-            Action::Mask(_) | Action::Json | Action::Helm | Action::Quotes => false,
+            Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => false,
         }
     }
 
