@@ -11,7 +11,7 @@
 mod compile;
 mod reach;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use compile::RulesError;
 pub(crate) use compile::{Mark, What};
@@ -28,6 +28,8 @@ pub struct Rules {
     marks: Vec<Mark>,
     /// What is masked inside of Helm releases.
     release: Option<Arc<Rules>>,
+    /// Of each node, whether nothing there is ever masked; known once it is asked for.
+    passing: OnceLock<Box<[bool]>>,
 }
 
 /// A kind of place in a document.

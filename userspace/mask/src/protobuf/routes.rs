@@ -8,13 +8,8 @@ use super::wire::Wire;
 use crate::Rules;
 use crate::rules::{Action, NodeId};
 
-/// What becomes of the fields of a message.
-pub(super) struct Route {
-    /// In the order of the type's fields.
-    actions: Box<[Action]>,
-    /// Whether fields that are not in the tables pass: numbers, and all others.
-    unknown: (bool, bool),
-}
+/// What becomes of the fields of a message, in the order of its type's fields.
+pub(super) struct Route(Box<[Action]>);
 
 /// The routes that were asked for.
 pub(super) struct Routes {
@@ -36,28 +31,21 @@ impl Routes {
         let route = self.known.entry((message, place)).or_insert_with(|| Arc::new(Route::new(&self.rules, message, place)));
         Arc::clone(route)
     }
+
+    /// Whether a field of a `message` at `place` passes that is not in the tables.
+    pub(super) fn passes_unknown(&self, message: TypeId, place: NodeId, wire: Wire) -> bool {
+        self.rules.passes_unnamed(place, wire == Wire::Number, |name| schema().has_name(message, name))
+    }
 }
 
 impl Route {
     fn new(rules: &Rules, message: TypeId, place: NodeId) -> Self {
-        let schema = schema();
-        let fields = schema.get(message).fields();
-        let actions = fields.iter().map(|field| rules.under_key(place, field.name.as_bytes())).collect();
-        let passes = |number| rules.passes_unnamed(place, number, |name| schema.has_name(message, name));
-        let unknown = (passes(true), passes(false));
-        Self { actions, unknown }
+        let fields = schema().get(message).fields();
+        Self(fields.iter().map(|field| rules.under_key(place, field.name.as_bytes())).collect())
     }
 
     /// Of the field at `index` in its type.
     pub(super) fn action(&self, index: usize) -> Action {
-        self.actions[index]
-    }
-
-    /// Whether a field passes that is not in the tables.
-    pub(super) fn passes_unknown(&self, wire: Wire) -> bool {
-        match wire {
-            Wire::Number => self.unknown.0,
-            Wire::Bytes => self.unknown.1,
-        }
+        self.0[index]
     }
 }

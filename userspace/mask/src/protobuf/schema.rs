@@ -112,11 +112,13 @@ impl Schema {
         &self.types[usize::from(id)]
     }
 
-    /// Whether a field of a message has this name in JSON.
+    /// Whether a field of a message has this name in JSON. What has metadata has a kind and a version there as well, which
+    /// are in its envelope here.
     pub(super) fn has_name(&self, id: TypeId, name: &[u8]) -> bool {
+        let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
         self.get(id).fields.iter().any(|field| match (field.inline, field.kind) {
             (true, Kind::Message(inner)) => self.has_name(inner, name),
-            _ => field.name.as_bytes().eq_ignore_ascii_case(name),
+            _ => is(field.name) || field.name == "metadata" && (is("kind") || is("apiVersion")),
         })
     }
 

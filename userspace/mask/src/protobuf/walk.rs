@@ -54,7 +54,7 @@ impl<'a> Walk<'a> {
 
     /// Masks an object in its envelope (`runtime.Unknown`) that stands at `place`. Returns by how much it grows, as all that
     /// follows does.
-    pub(super) fn envelope(&mut self, span: Range<usize>, place: NodeId) -> Result<isize, MaskError> {
+    pub(super) fn envelope(&mut self, span: Range<usize>, mut place: NodeId) -> Result<isize, MaskError> {
         if !self.body[span.clone()].starts_with(MAGIC) {
             return Err(fault(span.start, ProtobufFault::Envelope));
         }
@@ -67,13 +67,19 @@ impl<'a> Walk<'a> {
         let Some(raw) = raw else { return Ok(0) };
         let type_meta = type_meta.map_or(begin..begin, |field| field.value);
         let [api_version, kind] = self.only([1, 2], type_meta)?;
-        let text = |field: &Option<Field>| str::from_utf8(field.as_ref().map_or(&b""[..], |field| &self.body[field.value.clone()]));
-        let message = match (text(&api_version), text(&kind)) {
-            (Ok(api_version), Ok(kind)) => schema().message(api_version, kind),
+        let names = [("apiVersion", text(&api_version)), ("kind", text(&kind))];
+        let message = match names.map(|(_, name)| str::from_utf8(name)) {
+            [Ok(api_version), Ok(kind)] => schema().message(api_version, kind),
             _ => None,
         };
+        let rules = self.routes.rules();
+        for (key, name) in names {
+            if rules.under_key(place, key.as_bytes()) == Action::Name {
+                place = rules.named(place, name);
+            }
+        }
         match message {
-            Some(message) => self.nested(&raw, |walk, span| walk.message(span, message, &mut { place })),
+            Some(message) => self.nested(&raw, |walk, span| walk.message(span, message, &mut place)),
             None if self.routes.rules().passes(place) => Ok(0),
             None => Err(fault(begin, ProtobufFault::UnknownKind)),
         }
@@ -94,7 +100,7 @@ impl<'a> Walk<'a> {
         while let Some(field) = fields.next()? {
             let Some(index) = message_type.index(field.number) else {
                 let empty = field.wire == Wire::Bytes && field.value.is_empty();
-                if empty || route.passes_unknown(field.wire) {
+                if empty || self.routes.passes_unknown(message, *place, field.wire) {
                     continue;
                 }
                 return Err(fault(field.start, ProtobufFault::UnknownField));

@@ -1,7 +1,7 @@
 //! From marked paths to the automaton: the subset construction, over paths that read the same name.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Action, Choice, Node, NodeId, Rules, length_bit};
 use crate::FieldPath;
@@ -88,7 +88,7 @@ impl Rules {
             spent: 0,
         }
         .nodes()?;
-        Ok(Self { nodes, marks, release })
+        Ok(Self { nodes, marks, release, passing: OnceLock::new() })
     }
 }
 

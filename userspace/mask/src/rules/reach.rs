@@ -1,51 +1,68 @@
 //! What rules could do to a field whose name is not known, as of a newer API server in protobuf.
 
-use std::collections::HashSet;
-
-use super::{Action, Choice, NodeId, Rules};
+use super::{Action, Choice, Node, NodeId, Rules};
 
 impl Rules {
     /// Whether a field passes at this place whatever it is called, and whatever is in it unless it is a `number`.
     /// `is_other` says which names it has not, because they are those of others.
     pub(crate) fn passes_unnamed(&self, node: NodeId, number: bool, is_other: impl Fn(&[u8]) -> bool) -> bool {
         let node = &self.nodes[node as usize];
-        let mut actions = Vec::new();
-        actions.extend(node.keys.iter().filter(|(name, _)| !is_other(name)).map(|(_, action)| *action));
+        let keys = node.keys.iter().filter(|(name, _)| !is_other(name)).map(|(_, action)| *action);
+        let mut actions: Vec<Action> = keys.chain([node.long]).collect();
         node.other.collect(&mut actions);
-        actions.push(node.long);
+        let passing = self.passing();
         actions.into_iter().all(|action| match action {
             // It would change what becomes of the fields beside it.
             Action::Name => number,
-            Action::Enter(node) if number => self.action_passes(self.for_scalar(node), &mut HashSet::new()),
-            action => self.action_passes(action, &mut HashSet::new()),
+            Action::Enter(node) if number => passes(passing, self.for_scalar(node)),
+            action => passes(passing, action),
         })
     }
 
     /// Whether nothing at this place, and nothing in it, is ever masked.
     pub(crate) fn passes(&self, node: NodeId) -> bool {
-        self.action_passes(Action::Enter(node), &mut HashSet::new())
+        self.passing()[node as usize]
     }
 
-    fn action_passes(&self, action: Action, seen: &mut HashSet<NodeId>) -> bool {
-        match action {
-            Action::Keep | Action::Scan | Action::Name => true,
-            Action::Enter(node) => self.node_passes(node, seen),
-            Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => false,
-        }
+    /// Of each node, whether nothing there is ever masked.
+    fn passing(&self) -> &[bool] {
+        self.passing.get_or_init(|| {
+            let actions: Vec<Vec<Action>> = self.nodes.iter().map(Node::actions).collect();
+            let mut passing = vec![true; actions.len()];
+            loop {
+                let stops = |(node, actions): (usize, &Vec<Action>)| {
+                    passing[node] && !actions.iter().all(|action| passes(&passing, *action))
+                };
+                let stopped: Vec<usize> =
+                    actions.iter().enumerate().filter(|at| stops(*at)).map(|(node, _)| node).collect();
+                if stopped.is_empty() {
+                    return passing.into();
+                }
+                stopped.into_iter().for_each(|node| passing[node] = false);
+            }
+        })
     }
+}
 
-    fn node_passes(&self, id: NodeId, seen: &mut HashSet<NodeId>) -> bool {
-        if !seen.insert(id) {
-            return true;
-        }
-        let node = &self.nodes[id as usize];
-        let mut actions = vec![node.scalar, node.long];
-        actions.extend(node.keys.iter().map(|(_, action)| *action));
-        node.other.collect(&mut actions);
-        if let Some(named) = &node.named {
+/// Whether what an action is for passes, as far as is known which nodes do.
+fn passes(passing: &[bool], action: Action) -> bool {
+    match action {
+        Action::Keep | Action::Scan | Action::Name => true,
+        Action::Enter(node) => passing[node as usize],
+        Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => false,
+    }
+}
+
+impl Node {
+    /// All that can become of a value here.
+    fn actions(&self) -> Vec<Action> {
+        let mut actions: Vec<Action> = self.keys.iter().map(|(_, action)| *action).collect();
+        actions.extend([self.scalar, self.long]);
+        self.other.collect(&mut actions);
+        if let Some(named) = &self.named {
             named.collect(&mut actions);
         }
-        actions.into_iter().all(|action| self.action_passes(action, seen))
+        actions
     }
 }
 
