@@ -38,7 +38,12 @@ impl BodyMasker {
     ///
     /// # Errors
     /// [`MaskError::Type`] for any other type, [`MaskError::Coding`] for any other coding, and for several at once.
-    pub fn new(content_type: &str, coding: &str, rules: Arc<Rules>, key: &MaskKey) -> Result<Self, MaskError> {
+    pub fn new(
+        content_type: &str,
+        coding: &str,
+        rules: Arc<Rules>,
+        key: &MaskKey,
+    ) -> Result<Self, MaskError> {
         let format = Type::of(content_type).ok_or_else(|| MaskError::Type(content_type.to_owned()))?;
         let masker: Box<dyn Masker> = match format {
             Type::Json => Box::new(JsonMasker::new(rules, key)),
@@ -135,9 +140,15 @@ mod tests {
             ("Application/JSON; charset=utf-8", Some(Type::Json)),
             ("application/json;stream=watch", Some(Type::Json)),
             ("application/vnd.kubernetes.protobuf", Some(Type::Protobuf)),
-            ("application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Some(Type::Protobuf)),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+                Some(Type::Protobuf),
+            ),
             ("application/vnd.kubernetes.protobuf; stream=watch", Some(Type::ProtobufWatch)),
-            ("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;stream=watch", Some(Type::ProtobufWatch)),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;stream=watch",
+                Some(Type::ProtobufWatch),
+            ),
             ("application/cbor", None),
             ("application/yaml", None),
             ("text/plain", None),

@@ -24,7 +24,9 @@ pub enum MaskError {
         fault: ProtobufFault,
     },
     /// Protobuf is masked by whole objects and events, and this one is too large for that.
-    #[error("more than {limit} bytes of protobuf cannot be masked at once: ask for JSON, or for less (`limit`)")]
+    #[error(
+        "more than {limit} bytes of protobuf cannot be masked at once: ask for JSON, or for less (`limit`)"
+    )]
     TooLarge {
         /// The most that is masked at once.
         limit: usize,

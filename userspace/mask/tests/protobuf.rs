@@ -13,7 +13,9 @@ use std::sync::{Arc, LazyLock};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::MultiGzDecoder;
-use portcullis_mask::{BodyMasker, Format, MaskError, PROTOBUF_LIMIT, Profile, ProtobufFault, ProtobufMasker, Rules, filter};
+use portcullis_mask::{
+    BodyMasker, Format, MaskError, PROTOBUF_LIMIT, Profile, ProtobufFault, ProtobufMasker, Rules, filter,
+};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -188,9 +190,16 @@ fn tokens_and_the_environment_of_containers_are_masked() {
     let (_, pods) = TYPES.open(PODS);
     let (_, masked) = TYPES.open(&masked_for("", "pods", "", PODS));
     let variables = |pods: &Value| {
-        let containers = pods["items"].as_array().unwrap().iter().flat_map(|pod| pod["spec"]["containers"].as_array().unwrap());
-        let variables = containers.flat_map(|container| container["env"].as_array().cloned().unwrap_or_default());
-        variables.map(|variable| (variable["name"].to_string(), variable["value"].clone())).collect::<Vec<_>>()
+        let containers = pods["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|pod| pod["spec"]["containers"].as_array().unwrap());
+        let variables =
+            containers.flat_map(|container| container["env"].as_array().cloned().unwrap_or_default());
+        variables
+            .map(|variable| (variable["name"].to_string(), variable["value"].clone()))
+            .collect::<Vec<_>>()
     };
     let (before, after) = (variables(&pods), variables(&masked));
     assert!(!before.is_empty());
@@ -209,7 +218,10 @@ fn an_error_quotes_no_secret() {
     let body = TYPES.enveloped("v1", "Status", "meta.v1.Status", &status);
     let out = masked_for("", "secrets", "", &body);
     assert!(!shows(&out, b"FAKE-quoted-value"));
-    let (json, outcome) = support::mask(br#"{"kind":"Status","message":"json: cannot unmarshal \"FAKE-quoted-value\" into Go"}"#, &[9]);
+    let (json, outcome) = support::mask(
+        br#"{"kind":"Status","message":"json: cannot unmarshal \"FAKE-quoted-value\" into Go"}"#,
+        &[9],
+    );
     outcome.unwrap();
     assert_eq!(TYPES.open(&out).1["message"], serde_json::from_slice::<Value>(&json).unwrap()["message"]);
     // Nothing else that has a message is one.
@@ -225,7 +237,12 @@ fn a_value_has_one_placeholder_in_every_format() {
     outcome.unwrap();
     let json: Value = serde_json::from_slice(&json).unwrap();
     let data = |list: &Value| {
-        let named = |item: &Value| (item["metadata"]["name"].to_string(), (item["data"].clone(), item["metadata"]["annotations"].clone()));
+        let named = |item: &Value| {
+            (
+                item["metadata"]["name"].to_string(),
+                (item["data"].clone(), item["metadata"]["annotations"].clone()),
+            )
+        };
         list["items"].as_array().unwrap().iter().map(named).collect::<std::collections::BTreeMap<_, _>>()
     };
     let (protobuf, json) = (data(&list), data(&json));
@@ -304,11 +321,17 @@ fn of_kind(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
 fn what_is_not_known_passes_only_where_no_rule_could_apply() {
     let metadata = [short(1, b"name"), short(99, b"anything")].concat();
     let newer = of_kind("v1", "Secret", &[short(1, &metadata), b"\x80\x02\x01".to_vec()].concat());
-    assert_eq!(masked_for("", "secrets", "", &newer), newer, "only annotations are masked in metadata, and a number is no secret of any field");
+    assert_eq!(
+        masked_for("", "secrets", "", &newer),
+        newer,
+        "only annotations are masked in metadata, and a number is no secret of any field"
+    );
     // It could be a map called data, or hold one.
     let unknown = of_kind("v1", "Secret", &short(32, b"FAKE"));
     assert_eq!(refused(OBJECT, &unknown), (20, ProtobufFault::UnknownField));
-    for (api_version, kind) in [("v1", "Sekret"), ("v2", "Secret"), ("secrets.example.test/v1", "Secret"), ("", "")] {
+    for (api_version, kind) in
+        [("v1", "Sekret"), ("v2", "Secret"), ("secrets.example.test/v1", "Secret"), ("", "")]
+    {
         let (_, fault) = refused(OBJECT, &of_kind(api_version, kind, b"\x0a\x00"));
         assert_eq!(fault, ProtobufFault::UnknownKind, "{api_version} {kind}");
     }
@@ -343,7 +366,10 @@ fn damage_is_named() {
         ([b"k8s\0", &short(5, b"")[..]].concat(), ProtobufFault::UnknownField),
         ([SECRET, &short(2, b"")].concat(), ProtobufFault::Repeated),
         (SECRET[..SECRET.len() - 5].to_vec(), ProtobufFault::Truncated),
-        (secret(&short(2, &[short(1, b"a"), short(2, b"b"), short(2, b"c")].concat())), ProtobufFault::Repeated),
+        (
+            secret(&short(2, &[short(1, b"a"), short(2, b"b"), short(2, b"c")].concat())),
+            ProtobufFault::Repeated,
+        ),
         (secret(&short(2, &short(3, b"a"))), ProtobufFault::UnknownField),
         (secret(&short(2, b"\x0a\x05")), ProtobufFault::Truncated),
         (secret(b"\x10\x01"), ProtobufFault::WireType),
@@ -355,7 +381,10 @@ fn damage_is_named() {
         assert_eq!(refused(OBJECT, &body).1, expected, "{body:?}");
     }
     let (_, outcome) = mask_as(EVENTS, "", &WATCH[..WATCH.len() - 1], 100);
-    assert!(matches!(outcome, Err(MaskError::Protobuf { fault: ProtobufFault::Truncated, .. })), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(MaskError::Protobuf { fault: ProtobufFault::Truncated, .. })),
+        "{outcome:?}"
+    );
     assert_eq!(refused(EVENTS, &[&[0, 0, 0, 1][..], SECRET].concat()).1, ProtobufFault::WireType);
 }
 
@@ -377,7 +406,9 @@ fn more_than_is_held_is_refused() {
         matches!(outcome, Err(MaskError::TooLarge { limit: PROTOBUF_LIMIT }))
     };
     let value = vec![b'x'; PROTOBUF_LIMIT];
-    let secret = |length: usize| of_kind("v1", "Secret", &short(2, &[short(1, b"a"), short(2, &value[..length])].concat()));
+    let secret = |length: usize| {
+        of_kind("v1", "Secret", &short(2, &[short(1, b"a"), short(2, &value[..length])].concat()))
+    };
     let over = secret(PROTOBUF_LIMIT).len() - PROTOBUF_LIMIT;
     let largest = secret(PROTOBUF_LIMIT - over);
     assert_eq!(largest.len(), PROTOBUF_LIMIT);
@@ -391,6 +422,24 @@ fn more_than_is_held_is_refused() {
     assert!(too_large(OBJECT, "gzip", &packer.finish().unwrap()));
     let many = short(2, &[short(1, b"a"), short(2, b"b")].concat()).repeat(PROTOBUF_LIMIT / 9);
     assert!(too_large(OBJECT, "", &of_kind("v1", "Secret", &many)));
+}
+
+/// The fuzz target's corpus: sliced as it says, the same as whole, and what comes out goes in again.
+#[test]
+fn the_corpus_holds() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/mask_protobuf");
+    let mut read = 0;
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let file = std::fs::read(file.unwrap().path()).unwrap();
+        let [size, watch, body @ ..] = &file[..] else { panic!("{file:?}") };
+        let content_type = if watch & 1 == 1 { EVENTS } else { OBJECT };
+        let (out, outcome) = mask_as(content_type, "", body, usize::from(*size).max(1));
+        outcome.unwrap();
+        assert_eq!(out, mask_as(content_type, "", body, usize::MAX).0);
+        mask_as(content_type, "", &out, usize::MAX).1.unwrap();
+        read += 1;
+    }
+    assert!(read >= 5);
 }
 
 #[test]
@@ -447,11 +496,14 @@ impl Inventor {
         for field in TYPES.fields(name) {
             if field.inline {
                 object.extend(self.object(&field.kind, depth).as_object().unwrap().clone());
-            } else if depth > 0 && self.below(4) == 0 || name.ends_with("Secret") || field.name == "metadata" {
+            } else if depth > 0 && self.below(4) == 0 || name.ends_with("Secret") || field.name == "metadata"
+            {
                 let count = 1 + self.below(3);
                 let value = match field.shape {
                     "[]" => (0..count).map(|_| self.value(&field.kind, depth)).collect(),
-                    "{}" => (0..count).map(|_| (self.key(&field.kind), self.value(&field.kind, depth))).collect(),
+                    "{}" => {
+                        (0..count).map(|_| (self.key(&field.kind), self.value(&field.kind, depth))).collect()
+                    }
                     _ => self.value(&field.kind, depth),
                 };
                 object.insert(field.name.clone(), value);
@@ -466,7 +518,9 @@ impl Inventor {
             "bytes" => json!(STANDARD.encode(self.word())),
             "bool" | "int32" | "int64" => json!(self.below(u64::MAX)),
             "time" | "microtime" => json!(self.below(1 << 33).to_string()),
-            "raw" | "fields" => json!({self.word(): {self.word(): self.word()}, "data": {"b": self.word(), "c": [1, "x"]}}),
+            "raw" | "fields" => {
+                json!({self.word(): {self.word(): self.word()}, "data": {"b": self.word(), "c": [1, "x"]}})
+            }
             "items" => (0..2).map(|_| self.word()).collect(),
             name => self.object(name, depth.saturating_sub(1)),
         }

@@ -20,8 +20,8 @@ use crate::caller::Person;
 use crate::classify::{Body, Classified, Upgrade};
 use crate::decide::{Decided, Recorded};
 use crate::lease::Lease;
-use crate::record::RequestRecord;
 use crate::present::{self, Masked};
+use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
 use crate::upstream::Pools;
 use crate::whole::{self, Answer, Unread};
@@ -141,7 +141,11 @@ pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<Response
 impl Exchange {
     /// The answer. What can be masked only as a whole has been then; what cannot be is asked for again, in JSON, which can be
     /// masked in passing.
-    async fn ask(&mut self, pools: &Pools, request: Request<RequestBody>) -> Result<Response<Answer>, Refusal> {
+    async fn ask(
+        &mut self,
+        pools: &Pools,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Answer>, Refusal> {
         let mut response = self.checked(pools.send(request).await)?;
         let masker = match self.masker(&mut response)? {
             Some(masker) if masker.is_whole() => masker,
@@ -162,7 +166,10 @@ impl Exchange {
         Ok(response.map(|body| Answer::Streaming(body, masker)))
     }
 
-    fn checked(&self, answered: Result<Response<Incoming>, ClientError>) -> Result<Response<Incoming>, Refusal> {
+    fn checked(
+        &self,
+        answered: Result<Response<Incoming>, ClientError>,
+    ) -> Result<Response<Incoming>, Refusal> {
         match answered {
             Ok(response) => self.check(response),
             Err(error) if is_the_clients(&error) => Err(Refusal::BodyUnreadable(root_cause(&error))),

@@ -215,7 +215,8 @@ pub(crate) fn narrow_accept(headers: &mut HeaderMap, repeatable: bool) -> Result
 /// What a narrowed `Accept` says of JSON, if it speaks of protobuf as well.
 pub(crate) fn json_instead(headers: &HeaderMap) -> Option<HeaderValue> {
     let accepted = headers.get(header::ACCEPT)?.to_str().ok()?;
-    let (json, others): (Vec<&str>, Vec<&str>) = clauses(accepted).partition(|clause| essence(clause) == JSON);
+    let (json, others): (Vec<&str>, Vec<&str>) =
+        clauses(accepted).partition(|clause| essence(clause) == JSON);
     let json: Vec<&str> = json.into_iter().filter(|clause| !is_excluded(clause)).collect();
     if json.is_empty() || others.is_empty() {
         return None;
@@ -345,13 +346,25 @@ mod tests {
         for (asked, repeatable, once) in [
             (PROTOBUF_OR_JSON, PROTOBUF_OR_JSON, "application/json"),
             (PROTOBUF, PROTOBUF, PROTOBUF),
-            ("application/vnd.kubernetes.protobuf;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"),
+            (
+                "application/vnd.kubernetes.protobuf;stream=watch",
+                "application/vnd.kubernetes.protobuf;stream=watch",
+                "application/vnd.kubernetes.protobuf;stream=watch",
+            ),
             ("application/vnd.kubernetes.protobuf, */*;q=0.1", PROTOBUF_OR_JSON, "application/json"),
-            ("application/vnd.kubernetes.protobuf,application/json;q=0", "application/vnd.kubernetes.protobuf,application/json;q=0", "application/vnd.kubernetes.protobuf,application/json;q=0"),
+            (
+                "application/vnd.kubernetes.protobuf,application/json;q=0",
+                "application/vnd.kubernetes.protobuf,application/json;q=0",
+                "application/vnd.kubernetes.protobuf,application/json;q=0",
+            ),
             (TABLES, TABLES, TABLES),
             ("*/*", "application/json", "application/json"),
             ("", "application/json", "application/json"),
-            ("application/json;stream=watch, application/cbor-seq", "application/json;stream=watch", "application/json;stream=watch"),
+            (
+                "application/json;stream=watch, application/cbor-seq",
+                "application/json;stream=watch",
+                "application/json;stream=watch",
+            ),
         ] {
             for (may_repeat, narrowed) in [(true, repeatable), (false, once)] {
                 let mut map = headers(&[("Accept", asked)]);
@@ -369,9 +382,14 @@ mod tests {
 
     #[test]
     fn json_is_there_instead_if_the_client_takes_it() {
-        let instead = |accept| json_instead(&headers(&[("Accept", accept)])).map(|value| value.to_str().unwrap().to_owned());
+        let instead = |accept| {
+            json_instead(&headers(&[("Accept", accept)])).map(|value| value.to_str().unwrap().to_owned())
+        };
         let partial = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList,application/json;as=PartialObjectMetadataList,application/json";
-        assert_eq!(instead(partial).as_deref(), Some("application/json;as=PartialObjectMetadataList,application/json"));
+        assert_eq!(
+            instead(partial).as_deref(),
+            Some("application/json;as=PartialObjectMetadataList,application/json")
+        );
         for accept in [PROTOBUF, JSON, "application/vnd.kubernetes.protobuf,application/json; q=0.0"] {
             assert_eq!(instead(accept), None, "{accept}");
         }

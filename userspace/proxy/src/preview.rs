@@ -117,8 +117,9 @@ async fn ask(
     let uri: Uri = target.parse().map_err(|error| because(&error))?;
     let head = head(&decided.classified.head, method, uri);
     let person = &decided.classified.person;
-    let (head, pools) =
-        present::dress(person, &decided.allowed, head, Masked::Once).await.map_err(|error| because(&error))?;
+    let (head, pools) = present::dress(person, &decided.allowed, head, Masked::Once)
+        .await
+        .map_err(|error| because(&error))?;
     let request = Request::from_parts(head, RequestBody::whole(body, Arc::default()));
     let response = pools.send(request).await.map_err(|error| because(&error))?;
     let (head, mut body) = response.into_parts();

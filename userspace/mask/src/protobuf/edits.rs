@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::wire::{Field, put_varint};
 use super::LIMIT;
+use super::wire::{Field, put_varint};
 use crate::MaskError;
 
 /// What changes may take together, in bytes. So many are in no body that an API server sends, save in one made for it.
@@ -33,7 +33,11 @@ pub(super) struct Reserved(usize);
 
 impl Edits {
     /// Replaces the bytes of a field by what `write` appends. Returns by how much the body grows.
-    pub(super) fn replace(&mut self, field: &Field, write: impl FnOnce(&mut Vec<u8>)) -> Result<isize, MaskError> {
+    pub(super) fn replace(
+        &mut self,
+        field: &Field,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<isize, MaskError> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         write(&mut scratch);
@@ -62,7 +66,12 @@ impl Edits {
 
     /// Makes the length of a message fit: it grew by `grown`. Returns by how much the body grows, the length itself
     /// included.
-    pub(super) fn relength(&mut self, reserved: &Reserved, field: &Field, grown: isize) -> Result<isize, MaskError> {
+    pub(super) fn relength(
+        &mut self,
+        reserved: &Reserved,
+        field: &Field,
+        grown: isize,
+    ) -> Result<isize, MaskError> {
         if self.list.len() == reserved.0 + 1 {
             self.list.pop();
             return Ok(0);

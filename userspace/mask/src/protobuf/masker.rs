@@ -66,7 +66,9 @@ impl ProtobufMasker {
     /// larger than is held. Nothing of it, and nothing after it, is ever given: cut the stream.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), MaskError> {
         self.guarded(|masker| match masker.framing {
-            Framing::Object if chunk.len() > LIMIT - masker.buffer.len() => Err(MaskError::TooLarge { limit: LIMIT }),
+            Framing::Object if chunk.len() > LIMIT - masker.buffer.len() => {
+                Err(MaskError::TooLarge { limit: LIMIT })
+            }
             Framing::Object => {
                 masker.buffer.extend_from_slice(chunk);
                 Ok(())

@@ -28,7 +28,10 @@ impl Routes {
 
     /// What becomes of the fields of a `message` at `place`.
     pub(super) fn of(&mut self, message: TypeId, place: NodeId) -> Arc<Route> {
-        let route = self.known.entry((message, place)).or_insert_with(|| Arc::new(Route::new(&self.rules, message, place)));
+        let route = self
+            .known
+            .entry((message, place))
+            .or_insert_with(|| Arc::new(Route::new(&self.rules, message, place)));
         Arc::clone(route)
     }
 

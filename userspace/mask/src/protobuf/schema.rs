@@ -128,7 +128,8 @@ impl Schema {
 
     fn parse() -> Self {
         let texts = TABLES.iter().map(|(.., text)| *text);
-        let lines = || texts.clone().flat_map(str::lines).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines =
+            || texts.clone().flat_map(str::lines).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let names = lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(' ').next());
         let kinds: HashMap<&str, TypeId> = names.zip(0..).collect();
         let mut types: Vec<Type> = Vec::with_capacity(kinds.len());
@@ -194,7 +195,9 @@ mod tests {
     fn every_line_is_understood() {
         let lines = |fields: bool| {
             let lines = TABLES.iter().flat_map(|(.., text)| text.lines());
-            lines.filter(|line| !line.is_empty() && !line.starts_with('#') && line.starts_with(' ') == fields).count()
+            lines
+                .filter(|line| !line.is_empty() && !line.starts_with('#') && line.starts_with(' ') == fields)
+                .count()
         };
         let schema = schema();
         assert_eq!(schema.types.len(), lines(false));
@@ -219,7 +222,9 @@ mod tests {
         assert_eq!(field("meta.k8s.io/v1", "PartialObjectMetadataList", 2), Some("items"));
         assert_eq!(field("apps/v1", "Deployment", 2), Some("spec"));
         assert_eq!(field("rbac.authorization.k8s.io/v1", "Role", 2), Some("rules"));
-        for (api_version, kind) in [("apps.example.test/v1", "Deployment"), ("v1", "Deployment"), ("", "Secret"), ("v2", "Secret")] {
+        for (api_version, kind) in
+            [("apps.example.test/v1", "Deployment"), ("v1", "Deployment"), ("", "Secret"), ("v2", "Secret")]
+        {
             assert_eq!(schema.message(api_version, kind), None, "{api_version} {kind}");
         }
     }

@@ -59,8 +59,10 @@ impl<'a> Walk<'a> {
             return Err(fault(span.start, ProtobufFault::Envelope));
         }
         let begin = span.start;
-        let [type_meta, raw, encoding, content_type] = self.only([1, 2, 3, 4], begin + MAGIC.len()..span.end)?;
-        let text = |field: &Option<Field>| field.as_ref().map_or(&b""[..], |field| &self.body[field.value.clone()]);
+        let [type_meta, raw, encoding, content_type] =
+            self.only([1, 2, 3, 4], begin + MAGIC.len()..span.end)?;
+        let text =
+            |field: &Option<Field>| field.as_ref().map_or(&b""[..], |field| &self.body[field.value.clone()]);
         if !text(&encoding).is_empty() || !text(&content_type).is_empty() {
             return Err(fault(begin, ProtobufFault::Envelope));
         }
@@ -131,14 +133,17 @@ impl<'a> Walk<'a> {
         let place = match action {
             Action::Keep | Action::Scan | Action::Name => return Ok(0),
             Action::Enter(place) => place,
-            Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => return self.edits.remove(field),
+            Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => {
+                return self.edits.remove(field);
+            }
         };
         let bytes = self.bytes_of(field)?;
         let [key, value] = self.only([1, 2], bytes)?;
         let Some(value) = value else { return Ok(0) };
         let key = key.map_or(&b""[..], |key| &self.body[key.value]);
         let rules = self.routes.rules();
-        let action = if key.len() > KEY_LIMIT { rules.under_long_key(place) } else { rules.under_key(place, key) };
+        let action =
+            if key.len() > KEY_LIMIT { rules.under_long_key(place) } else { rules.under_key(place, key) };
         match action {
             Action::Mask(Mask { how: How::Drop, .. }) => self.edits.remove(field),
             action => self.nested(field, |walk, _| walk.value(&value, kind, action)),
@@ -289,7 +294,11 @@ impl<'a> Walk<'a> {
     }
 
     /// The fields of these numbers, of which a message has no others, and each once at most. What has one meaning only.
-    fn only<const N: usize>(&self, numbers: [u32; N], span: Range<usize>) -> Result<[Option<Field>; N], MaskError> {
+    fn only<const N: usize>(
+        &self,
+        numbers: [u32; N],
+        span: Range<usize>,
+    ) -> Result<[Option<Field>; N], MaskError> {
         let mut found = [const { None }; N];
         let mut fields = Fields::new(self.body, span);
         while let Some(field) = fields.next()? {

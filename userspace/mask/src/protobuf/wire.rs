@@ -135,8 +135,13 @@ mod tests {
     fn fields_stand_where_they_stand() {
         let body = b"\x08\x96\x01\x12\x03abc\x8a\x00\x01x\x25\x00\x00\x00\x00";
         let read = fields(body).unwrap();
-        let spans: Vec<_> = read.iter().map(|field| (field.number, field.start, field.length, field.value.clone())).collect();
-        assert_eq!(spans, [(1, 0, 1, 1..3), (2, 3, 4, 5..8), (1, 8, 10, 11..12), (4, 12, 13, 13..17)], "the third number is not in its shortest form");
+        let spans: Vec<_> =
+            read.iter().map(|field| (field.number, field.start, field.length, field.value.clone())).collect();
+        assert_eq!(
+            spans,
+            [(1, 0, 1, 1..3), (2, 3, 4, 5..8), (1, 8, 10, 11..12), (4, 12, 13, 13..17)],
+            "the third number is not in its shortest form"
+        );
     }
 
     #[test]

@@ -5,7 +5,12 @@ use super::{Action, Choice, Node, NodeId, Rules};
 impl Rules {
     /// Whether a field passes at this place whatever it is called, and whatever is in it unless it is a `number`.
     /// `is_other` says which names it has not, because they are those of others.
-    pub(crate) fn passes_unnamed(&self, node: NodeId, number: bool, is_other: impl Fn(&[u8]) -> bool) -> bool {
+    pub(crate) fn passes_unnamed(
+        &self,
+        node: NodeId,
+        number: bool,
+        is_other: impl Fn(&[u8]) -> bool,
+    ) -> bool {
         let node = &self.nodes[node as usize];
         let keys = node.keys.iter().filter(|(name, _)| !is_other(name)).map(|(_, action)| *action);
         let mut actions: Vec<Action> = keys.chain([node.long]).collect();

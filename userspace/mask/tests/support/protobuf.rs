@@ -34,7 +34,8 @@ impl Types {
                     [] | ["#", ..] => {}
                     [name] | [name, "atomic"] => fields = Some(types.entry(name.to_owned()).or_default()),
                     [number, name, kind, ref rest @ ..] => {
-                        let shape = ["[]", "{}"].into_iter().find(|shape| kind.starts_with(shape)).unwrap_or("");
+                        let shape =
+                            ["[]", "{}"].into_iter().find(|shape| kind.starts_with(shape)).unwrap_or("");
                         fields.as_mut().unwrap().push(Field {
                             number: number.parse().unwrap(),
                             name: name.to_owned(),
@@ -76,7 +77,9 @@ impl Types {
             }
             match (field.shape, &object[&field.name]) {
                 (_, Value::Null) => {}
-                ("[]", Value::Array(list)) => list.iter().for_each(|value| self.put(field, field.number, value, &mut out)),
+                ("[]", Value::Array(list)) => {
+                    list.iter().for_each(|value| self.put(field, field.number, value, &mut out))
+                }
                 ("{}", Value::Object(map)) => {
                     for (key, value) in map {
                         let mut entry = Vec::new();
@@ -109,7 +112,11 @@ impl Types {
             "quantity" => put(1, text, &mut inner),
             "intorstring" => put(3, text, &mut inner),
             "raw" | "fields" => put(1, value.to_string().as_bytes(), &mut inner),
-            "items" => value.as_array().unwrap().iter().for_each(|item| put(1, item.as_str().unwrap().as_bytes(), &mut inner)),
+            "items" => value
+                .as_array()
+                .unwrap()
+                .iter()
+                .for_each(|item| put(1, item.as_str().unwrap().as_bytes(), &mut inner)),
             name => inner = self.encode(name, value),
         }
         put(number, &inner, out);
@@ -126,7 +133,8 @@ impl Types {
                 _ => panic!("field {number} of an envelope"),
             }
         }
-        let words: Vec<&str> = wire(type_meta).into_iter().map(|(_, value)| str::from_utf8(value.bytes()).unwrap()).collect();
+        let words: Vec<&str> =
+            wire(type_meta).into_iter().map(|(_, value)| str::from_utf8(value.bytes()).unwrap()).collect();
         let [api_version, kind] = words[..] else { panic!("{words:?}") };
         let (group, version) = api_version.split_once('/').unwrap_or(("core", api_version));
         let name = format!("{}.{version}.{kind}", group.split('.').next().unwrap());
@@ -170,13 +178,16 @@ impl Types {
             "string" => text(value.bytes()),
             "bytes" => json!(STANDARD.encode(value.bytes())),
             "bool" | "int32" | "int64" => json!(value.number()),
-            "time" | "microtime" => {
-                wire(value.bytes()).first().map_or(json!(""), |(_, seconds)| json!(seconds.number().to_string()))
-            }
+            "time" | "microtime" => wire(value.bytes())
+                .first()
+                .map_or(json!(""), |(_, seconds)| json!(seconds.number().to_string())),
             "quantity" => text(first(value.bytes())),
             "intorstring" => {
                 let fields = wire(value.bytes());
-                fields.iter().find(|(number, _)| *number == 3).map_or(json!(""), |(_, value)| text(value.bytes()))
+                fields
+                    .iter()
+                    .find(|(number, _)| *number == 3)
+                    .map_or(json!(""), |(_, value)| text(value.bytes()))
             }
             "raw" | "fields" => match first(value.bytes()) {
                 raw if raw.starts_with(b"k8s\0") => self.open(raw).1,
