@@ -346,6 +346,10 @@ pub(crate) enum MaskFormat {
     Table,
     /// Watch events, one after the other
     Watch,
+    /// An object or a list in Kubernetes' protobuf
+    Protobuf,
+    /// Watch events in Kubernetes' protobuf
+    WatchProtobuf,
 }
 
 fn moment(text: &str) -> Result<jiff::Timestamp, String> {

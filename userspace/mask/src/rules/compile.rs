@@ -1,7 +1,7 @@
 //! From marked paths to the automaton: the subset construction, over paths that read the same name.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Action, Choice, Node, NodeId, Rules, length_bit};
 use crate::names::Names;
@@ -88,7 +88,7 @@ impl Rules {
             spent: 0,
         }
         .nodes()?;
-        Ok(Self { nodes, marks, release, detectors: Detectors::shared() })
+        Ok(Self { nodes, marks, release, detectors: Detectors::shared(), passing: OnceLock::new() })
     }
 }
 
