@@ -49,7 +49,7 @@ pub enum MaskError {
     #[error("content coding {0:?} cannot be masked; identity and gzip can")]
     Coding(String),
     /// A format that [`filter`](crate::filter()) does not have.
-    #[error("format {0:?} cannot be masked; json, table, watch, protobuf and watch-protobuf can")]
+    #[error("format {0:?} cannot be masked; json, table, watch, protobuf, watch-protobuf and text can")]
     Format(String),
     /// What [`filter`](crate::filter()) reads from failed.
     #[error("reading what is to be masked: {0}")]

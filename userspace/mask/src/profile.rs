@@ -9,7 +9,7 @@ use crate::path::{FieldPath, Step};
 use crate::placeholder::{Form, Mask};
 use crate::policy::{MaskPolicy, PolicyError, PolicyRule};
 use crate::rules::{Mark, What};
-use crate::{Rules, RulesError};
+use crate::{Detectors, Rules, RulesError};
 
 /// Requests whose answers are no objects: streams, and what a pod or node behind the API server says.
 const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
@@ -75,6 +75,11 @@ impl Profile {
     /// The rules for a document of which nothing is known: as if it were a Secret, and with all that is masked anywhere.
     pub fn for_unknown(&self) -> Arc<Rules> {
         Arc::clone(&self.unknown)
+    }
+
+    /// What is looked for in streams and logs.
+    pub fn detectors(&self) -> Arc<Detectors> {
+        Arc::clone(self.unknown.detectors())
     }
 
     fn compile(entries: &[Entry], release: Option<Arc<Rules>>) -> Result<Self, PolicyError> {

@@ -350,6 +350,8 @@ pub(crate) enum MaskFormat {
     Protobuf,
     /// Watch events in Kubernetes' protobuf
     WatchProtobuf,
+    /// Text of any kind, a log
+    Text,
 }
 
 fn moment(text: &str) -> Result<jiff::Timestamp, String> {

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Error as ClientError;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_access::{Allowed, Hold};
+use portcullis_access::{Allowed, Hold, MaskLevel};
 use portcullis_kube::{RequestInfo, query_values};
 use portcullis_mask::{BodyMasker, Rules};
 use portcullis_record::{Event, StreamKind};
@@ -179,13 +179,14 @@ impl Exchange {
 
     /// An answer that would carry masked objects in a form the masker does not read is withheld.
     fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
-        if self.rules.is_none() || !has_body(&response) {
+        if !self.is_masked() || !has_body(&response) {
             return Ok(response);
         }
         let content_type = response.headers().get(header::CONTENT_TYPE);
         let content_type =
             content_type.map_or("no content type", |value| value.to_str().unwrap_or("not ASCII"));
-        if !BodyMasker::reads(content_type) {
+        let reads = if self.is_log() { BodyMasker::reads_log } else { BodyMasker::reads };
+        if !reads(content_type) {
             return Err(Refusal::UnmaskableType { content_type: content_type.to_owned() });
         }
         Ok(response)
@@ -199,7 +200,7 @@ impl Exchange {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let status = response.status();
         let content_type = text_of(response.headers().get(header::CONTENT_TYPE));
-        record.begun(status.as_u16(), content_type, self.rules.is_some());
+        record.begun(status.as_u16(), content_type, self.is_masked());
         if status == StatusCode::SWITCHING_PROTOCOLS {
             record.tell_begun()?;
             return self.switch(response, record, client);
@@ -253,18 +254,38 @@ impl Exchange {
     }
 
     fn masker(&self, response: &mut Response<Incoming>) -> Result<Option<BodyMasker>, Refusal> {
-        let Some(rules) = &self.rules else { return Ok(None) };
         if !has_body(response) {
             return Ok(None);
         }
         let header = |name| text_of(response.headers().get(name)).unwrap_or_default();
         let (content_type, coding) = (header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING));
-        let masker = BodyMasker::new(&content_type, &coding, Arc::clone(rules), &self.proxy.mask_key)?;
+        let key = &self.proxy.mask_key;
+        let masker = match &self.rules {
+            Some(rules) => BodyMasker::new(&content_type, &coding, Arc::clone(rules), key)?,
+            None if self.is_log() => {
+                BodyMasker::for_log(&content_type, &coding, self.proxy.profile.for_unknown(), key)?
+            }
+            None => return Ok(None),
+        };
         // Masking changes the length, and a digest or range of the original would give the original away.
         for name in [header::CONTENT_LENGTH, header::ETAG, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
             response.headers_mut().remove(name);
         }
         Ok(Some(masker))
+    }
+
+    fn is_masked(&self) -> bool {
+        self.rules.is_some() || self.is_log()
+    }
+
+    /// Whether the answer is a log, in which detectors look for secrets.
+    fn is_log(&self) -> bool {
+        self.masks() && (self.info.resource.as_str(), self.info.subresource.as_str()) == ("pods", "log")
+    }
+
+    /// Whether the role wants anything masked at all.
+    fn masks(&self) -> bool {
+        self.allowed.obligations.mask == MaskLevel::Default
     }
 
     /// How the end of access can be told inside this answer.

@@ -16,6 +16,7 @@ pub(crate) fn run(args: &MaskArgs) -> Result<()> {
         MaskFormat::Watch => Format::Watch,
         MaskFormat::Protobuf => Format::Protobuf,
         MaskFormat::WatchProtobuf => Format::WatchProtobuf,
+        MaskFormat::Text => Format::Text,
     };
     filter(std::io::stdin().lock(), std::io::stdout().lock(), format, &Profile::default(), &key)?;
     Ok(())
