@@ -346,6 +346,12 @@ pub(crate) enum MaskFormat {
     Table,
     /// Watch events, one after the other
     Watch,
+    /// An object or a list in Kubernetes' protobuf
+    Protobuf,
+    /// Watch events in Kubernetes' protobuf
+    WatchProtobuf,
+    /// Text of any kind, a log
+    Text,
 }
 
 fn moment(text: &str) -> Result<jiff::Timestamp, String> {

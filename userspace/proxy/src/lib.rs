@@ -25,6 +25,7 @@ mod target;
 mod terminate;
 mod upgrade;
 mod upstream;
+mod whole;
 mod wide;
 mod wire;
 mod worker;

@@ -14,6 +14,9 @@ pub(crate) fn run(args: &MaskArgs) -> Result<()> {
         MaskFormat::Json => Format::Json,
         MaskFormat::Table => Format::Table,
         MaskFormat::Watch => Format::Watch,
+        MaskFormat::Protobuf => Format::Protobuf,
+        MaskFormat::WatchProtobuf => Format::WatchProtobuf,
+        MaskFormat::Text => Format::Text,
     };
     filter(std::io::stdin().lock(), std::io::stdout().lock(), format, &Profile::default(), &key)?;
     Ok(())
