@@ -8,6 +8,7 @@
 
 mod base64_text;
 mod body;
+mod detect;
 mod error;
 mod filter;
 mod guard;
@@ -24,8 +25,11 @@ mod profile;
 mod protobuf;
 mod quotes;
 mod rules;
+mod terminal;
+mod text;
 
 pub use body::BodyMasker;
+pub use detect::{DetectorConfig, DetectorError, Detectors, Pattern, Personal};
 pub use error::{JsonFault, MaskError, ProtobufFault};
 pub use filter::{Format, filter};
 pub use guard::{FoundPlaceholder, PlaceholderGuard};
@@ -36,3 +40,5 @@ pub use policy::{MaskPolicy, PolicyError};
 pub use profile::Profile;
 pub use protobuf::{LIMIT as PROTOBUF_LIMIT, ProtobufMasker};
 pub use rules::{Rules, RulesError};
+pub use terminal::TerminalMasker;
+pub use text::TextMasker;
