@@ -112,6 +112,11 @@ impl<L: Copy + PartialEq> Streams<L> {
         open.map(|(id, stream)| (*id, stream.lane))
     }
 
+    /// What `stream` is for; `None` once it is over.
+    pub(super) fn lane(&self, stream: StreamId) -> Result<Option<L>, StreamError> {
+        Ok(self.find(stream)?.map(|stream| stream.lane))
+    }
+
     /// The last stream that the client opened; zero for none.
     pub(super) fn newest(&self) -> StreamId {
         self.newest

@@ -1,0 +1,315 @@
+//! exec and attach, rewritten: what the command prints goes through maskers.
+
+use std::fmt;
+
+use portcullis_codec::spdy::{Frame, StreamId};
+use portcullis_codec::websocket;
+
+use super::frames::{ChannelFrames, ChannelMessage, SpdyFrames, data, on_channel};
+use super::remote_command::{Emit, MAX_STATUS, Wire};
+use super::spdy::Streams;
+use super::{Channel, Masker, Protocol, RemoteCommandTap, Side, StreamError};
+use crate::Status;
+
+/// Rewrites one exec or attach. What the client sends passes as it is; of what the server sends, stdout and stderr are
+/// masked. Their held bytes go out before the exit status, before the end of their stream and before the close frame,
+/// so that nothing a command printed comes after it. Between stdout and stderr there is no order to keep: they are two
+/// pipes.
+pub struct RemoteCommandRewriter {
+    tap: RemoteCommandTap,
+    frames: Frames,
+    outputs: Outputs,
+    failed: bool,
+}
+
+/// The server's side.
+enum Frames {
+    Spdy(SpdyFrames),
+    WebSocket {
+        frames: ChannelFrames,
+        /// A message that is not masked, until it is complete.
+        whole: Vec<u8>,
+    },
+}
+
+/// The maskers of stdout and stderr.
+struct Outputs {
+    maskers: [Box<dyn Masker>; 2],
+    masked: Vec<u8>,
+}
+
+/// How output reaches the client.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    Spdy(&'a Streams<Channel>),
+    WebSocket { base64: bool },
+}
+
+impl RemoteCommandRewriter {
+    /// A rewriter for a session that starts now, with a masker for stdout and one for stderr.
+    #[must_use]
+    pub fn new(protocol: Protocol, tty: bool, maskers: [Box<dyn Masker>; 2]) -> Self {
+        let frames = match protocol {
+            Protocol::Spdy(_) => Frames::Spdy(SpdyFrames::default()),
+            Protocol::WebSocket { base64, .. } => {
+                Frames::WebSocket { frames: ChannelFrames::new(Side::Server, base64), whole: Vec::new() }
+            }
+        };
+        let outputs = Outputs { maskers, masked: Vec::new() };
+        Self { tap: RemoteCommandTap::new(protocol, tty), frames, outputs, failed: false }
+    }
+
+    /// Takes what the client sent, which passes as it is, and emits what it meant.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; from then on always. Nothing of `bytes` may be passed on then.
+    pub fn client(&mut self, bytes: &[u8], emit: &mut Emit<'_>) -> Result<(), StreamError> {
+        self.tap.feed(Side::Client, bytes, emit)
+    }
+
+    /// Takes what the server sent, appends what the client gets to `out`, and emits what that means.
+    ///
+    /// # Errors
+    /// When it cannot be decoded or masked; from then on always. What came before the fault is in `out`.
+    pub fn server(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), StreamError> {
+        if self.failed {
+            return Err(portcullis_codec::Error::Poisoned.into());
+        }
+        let mut input = bytes;
+        loop {
+            let told = out.len();
+            match self.step(&mut input, out).and_then(|more| self.tell(told, out, emit).map(|()| more)) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    self.failed = true;
+                    out.truncate(told);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Whether output is held back.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.outputs.maskers.iter().any(|masker| masker.holds())
+    }
+
+    /// Appends the output that is held back to `out`: it has waited long enough.
+    ///
+    /// # Errors
+    /// As [`server`](Self::server).
+    pub fn flush(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
+        let told = out.len();
+        let way = Way::of(&self.tap);
+        for of in OUTPUTS {
+            self.outputs.release(way, of, out, |masker, masked| masker.flush(masked))?;
+        }
+        self.tell(told, out, emit)
+    }
+
+    /// Appends the output that is held back to `out`: the server has ended its side.
+    ///
+    /// # Errors
+    /// As [`server`](Self::server).
+    pub fn finish(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
+        let told = out.len();
+        self.outputs.finish_all(Way::of(&self.tap), out)?;
+        self.tell(told, out, emit)
+    }
+
+    /// Appends what is held back and then what ends the session with `status`; see [`RemoteCommandTap::ending`].
+    ///
+    /// # Errors
+    /// When what was given to the client could not be decoded again.
+    pub fn ending(
+        &mut self,
+        status: &Status,
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), StreamError> {
+        self.finish(out, emit)?;
+        out.extend_from_slice(&self.tap.ending(status)?);
+        Ok(())
+    }
+
+    /// Rewrites the next frame, or slice of one; whether there may be more in `input`.
+    fn step(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<bool, StreamError> {
+        let way = Way::of(&self.tap);
+        match &mut self.frames {
+            Frames::Spdy(frames) => {
+                let Some((frame, raw)) = frames.next(input)? else { return Ok(false) };
+                self.outputs.spdy(way, &frame, raw, out)?;
+            }
+            Frames::WebSocket { frames, whole } => {
+                let Some(message) = frames.next(input)? else { return Ok(false) };
+                self.outputs.websocket(way, whole, &message, out)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Feeds the tap with what was appended to `out` since `told`.
+    fn tell(&mut self, told: usize, out: &[u8], emit: &mut Emit<'_>) -> Result<(), StreamError> {
+        if out.len() == told { Ok(()) } else { self.tap.feed(Side::Server, &out[told..], emit) }
+    }
+}
+
+impl Outputs {
+    fn spdy(
+        &mut self,
+        way: Way<'_>,
+        frame: &Frame<'_>,
+        raw: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), StreamError> {
+        match *frame {
+            Frame::Data { stream, payload, fin } => {
+                // On a stream that is over the receiver drops what still comes, and nobody would mask it.
+                let Some(channel) = way.lane(stream)? else { return Ok(()) };
+                if let Some(masker) = masker_of(&mut self.maskers, channel) {
+                    self.masked.clear();
+                    masker.push(payload, &mut self.masked)?;
+                    if fin {
+                        masker.finish(&mut self.masked)?;
+                    }
+                    if self.masked.is_empty() && !payload.is_empty() && !fin {
+                        return Ok(());
+                    }
+                    return data(out, stream, &self.masked, fin);
+                }
+                if channel == Channel::Error {
+                    self.finish_all(way, out)?;
+                }
+                return data(out, stream, payload, fin);
+            }
+            Frame::RstStream { stream, .. }
+            | Frame::SynReply { stream, fin: true, .. }
+            | Frame::Headers { stream, fin: true, .. } => match way.lane(stream)? {
+                Some(Channel::Error) => self.finish_all(way, out)?,
+                Some(channel) => self.release(way, channel, out, |masker, masked| masker.finish(masked))?,
+                None => {}
+            },
+            Frame::GoAway { .. } => self.finish_all(way, out)?,
+            _ => {}
+        }
+        out.extend_from_slice(raw);
+        Ok(())
+    }
+
+    fn websocket(
+        &mut self,
+        way: Way<'_>,
+        whole: &mut Vec<u8>,
+        message: &ChannelMessage<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StreamError> {
+        match *message {
+            ChannelMessage::Control { raw, close } => {
+                if close {
+                    self.finish_all(way, out)?;
+                }
+                out.extend_from_slice(raw);
+            }
+            ChannelMessage::Nothing(kind) => websocket::message(out, kind, None, &[]),
+            ChannelMessage::Piece { channel, bytes, empty, last } => {
+                let of = Channel::of_number(channel)?;
+                if let Some(masker) = masker_of(&mut self.maskers, of) {
+                    self.masked.clear();
+                    masker.push(bytes, &mut self.masked)?;
+                    if !self.masked.is_empty() || empty {
+                        way.output(of, &self.masked, out)?;
+                    }
+                    return Ok(());
+                }
+                whole.extend_from_slice(bytes);
+                if whole.len() > MAX_STATUS {
+                    return Err(StreamError::ExitStatus);
+                }
+                if last {
+                    if of == Channel::Error && !empty {
+                        self.finish_all(way, out)?;
+                    }
+                    way.output(of, whole, out)?;
+                    whole.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_all(&mut self, way: Way<'_>, out: &mut Vec<u8>) -> Result<(), StreamError> {
+        OUTPUTS
+            .into_iter()
+            .try_for_each(|of| self.release(way, of, out, |masker, masked| masker.finish(masked)))
+    }
+
+    /// Appends what `of`'s masker gives when asked by `how`.
+    fn release(
+        &mut self,
+        way: Way<'_>,
+        of: Channel,
+        out: &mut Vec<u8>,
+        how: impl FnOnce(&mut dyn Masker, &mut Vec<u8>) -> Result<(), StreamError>,
+    ) -> Result<(), StreamError> {
+        let Some(masker) = masker_of(&mut self.maskers, of) else { return Ok(()) };
+        self.masked.clear();
+        how(masker, &mut self.masked)?;
+        if self.masked.is_empty() { Ok(()) } else { way.output(of, &self.masked, out) }
+    }
+}
+
+impl<'a> Way<'a> {
+    fn of(tap: &'a RemoteCommandTap) -> Self {
+        match (&tap.wire, tap.protocol) {
+            (Wire::Spdy(streams), _) => Self::Spdy(streams),
+            (_, protocol) => {
+                Self::WebSocket { base64: matches!(protocol, Protocol::WebSocket { base64: true, .. }) }
+            }
+        }
+    }
+
+    /// What a SPDY stream is for; `None` once it is over.
+    fn lane(self, stream: StreamId) -> Result<Option<Channel>, StreamError> {
+        match self {
+            Self::Spdy(streams) => streams.lane(stream),
+            Self::WebSocket { .. } => Ok(None),
+        }
+    }
+
+    /// Appends bytes on a channel; on a SPDY stream that is over they would be dropped.
+    fn output(self, of: Channel, payload: &[u8], out: &mut Vec<u8>) -> Result<(), StreamError> {
+        match self {
+            Self::WebSocket { base64 } => on_channel(out, base64, of as u8, payload, None),
+            Self::Spdy(streams) => {
+                if let Some((stream, _)) = streams.open(Side::Server).find(|(_, lane)| *lane == of) {
+                    data(out, stream, payload, false)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const OUTPUTS: [Channel; 2] = [Channel::Stdout, Channel::Stderr];
+
+fn masker_of(maskers: &mut [Box<dyn Masker>; 2], of: Channel) -> Option<&mut dyn Masker> {
+    let [stdout, stderr] = maskers;
+    match of {
+        Channel::Stdout => Some(&mut **stdout),
+        Channel::Stderr => Some(&mut **stderr),
+        Channel::Stdin | Channel::Error | Channel::Resize => None,
+    }
+}
+
+impl fmt::Debug for RemoteCommandRewriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteCommandRewriter").field("tap", &self.tap).finish_non_exhaustive()
+    }
+}
