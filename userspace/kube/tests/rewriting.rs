@@ -9,7 +9,7 @@ use portcullis_codec::spdy::{self, Encoder, Frame, Headers, StreamId};
 use portcullis_codec::websocket::{self, Kind};
 use portcullis_kube::Status;
 use portcullis_kube::stream::{
-    MessageProtocol, MessageStream, PortForwardProtocol, PortForwardRewriter, Protocol,
+    Masker, MessageProtocol, MessageStream, PortForwardProtocol, PortForwardRewriter, PortMasking, Protocol,
     RemoteCommandRewriter, RemoteCommandTap, Side, StreamError, StreamEvent, Version,
 };
 use proptest::prelude::*;
@@ -35,13 +35,53 @@ struct Rewritten {
 
 fn command(session: &Session) -> RemoteCommandRewriter {
     let protocol = Protocol::negotiated(&session.upgrade, session.subprotocol.as_deref()).unwrap();
-    RemoteCommandRewriter::new(protocol, session.tty(), [Needle::longer(), Needle::longer()])
+    RemoteCommandRewriter::new(protocol, session.tty(), maskers())
 }
 
 fn ports(session: &Session) -> PortForwardRewriter {
+    PortForwardRewriter::new(ports_protocol(session), Some(masking()))
+}
+
+fn ports_protocol(session: &Session) -> PortForwardProtocol {
     let subprotocol = session.subprotocol.as_deref();
-    let protocol = PortForwardProtocol::negotiated(&session.upgrade, subprotocol, &session.target);
-    PortForwardRewriter::new(protocol.unwrap(), Box::new(Needle::same), || KEY)
+    PortForwardProtocol::negotiated(&session.upgrade, subprotocol, &session.target).unwrap()
+}
+
+fn maskers() -> Option<[Box<dyn Masker>; 2]> {
+    Some([Needle::longer(), Needle::longer()])
+}
+
+fn masking() -> PortMasking {
+    PortMasking { make: Box::new(Needle::same), key: || KEY }
+}
+
+/// Without maskers nothing changes, however it is sliced.
+#[test]
+fn without_maskers_bytes_are_the_same() {
+    for (name, _, sessions) in fixtures() {
+        for session in sessions.iter().filter(|_| !name.contains("fragmented")) {
+            for size in [1, 7, 1 << 20] {
+                let mut outs = [Vec::new(), Vec::new()];
+                if session.is_port_forward() {
+                    let mut rewriter = PortForwardRewriter::new(ports_protocol(session), None);
+                    for (side, slice) in session.slices(size) {
+                        rewriter.feed(side, slice, &mut outs[side as usize], &mut |_| {}).unwrap();
+                    }
+                    assert_eq!(outs[0], bytes_of(session, Side::Client), "{name}");
+                } else {
+                    let protocol = Protocol::negotiated(&session.upgrade, session.subprotocol.as_deref());
+                    let mut rewriter = RemoteCommandRewriter::new(protocol.unwrap(), session.tty(), None);
+                    for (side, slice) in session.slices(size) {
+                        match side {
+                            Side::Client => rewriter.client(slice, &mut |_| {}).unwrap(),
+                            Side::Server => rewriter.server(slice, &mut outs[1], &mut |_| {}).unwrap(),
+                        }
+                    }
+                }
+                assert_eq!(outs[1], bytes_of(session, Side::Server), "{name}");
+            }
+        }
+    }
 }
 
 fn replay(session: &Session, size: usize) -> Result<Rewritten, StreamError> {
@@ -192,7 +232,7 @@ proptest! {
             rest = left;
         }
         let (opening, frames) = server_says(protocol, &said);
-        let mut rewriter = RemoteCommandRewriter::new(protocol, false, [Needle::longer(), Needle::longer()]);
+        let mut rewriter = RemoteCommandRewriter::new(protocol, false, maskers());
         rewriter.client(&opening, &mut |_| {}).unwrap();
         let (mut out, mut told) = (Vec::new(), Transcript::default());
         let (came, mut reads) = (frames.concat(), reads.iter().cycle());
@@ -216,7 +256,7 @@ proptest! {
     fn noise(noise in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..60)), 0..8)) {
         let status = Status::forbidden("x");
         for protocol in PROTOCOLS {
-            let mut rewriter = RemoteCommandRewriter::new(protocol, true, [Needle::longer(), Needle::longer()]);
+            let mut rewriter = RemoteCommandRewriter::new(protocol, true, maskers());
             let mut out = Vec::new();
             for (client, bytes) in &noise {
                 if *client {
@@ -239,7 +279,7 @@ fn held_output_comes_before_the_exit_status_and_every_end() {
         }
         let said = [(1, b"almost FAKE-hid".to_vec()), (2, b"too FAKE".to_vec()), (3, status.to_vec())];
         let (opening, frames) = server_says(protocol, &said);
-        let mut rewriter = RemoteCommandRewriter::new(protocol, false, [Needle::longer(), Needle::longer()]);
+        let mut rewriter = RemoteCommandRewriter::new(protocol, false, maskers());
         rewriter.client(&opening, &mut |_| {}).unwrap();
         let mut out = Vec::new();
         for frame in &frames {
@@ -257,7 +297,7 @@ fn held_output_comes_before_the_exit_status_and_every_end() {
 fn held_output_is_given_when_time_is_up_and_before_last_words() {
     for protocol in PROTOCOLS {
         let (opening, frames) = server_says(protocol, &[(1, b"$ FAKE".to_vec()), (1, b"-h".to_vec())]);
-        let mut rewriter = RemoteCommandRewriter::new(protocol, true, [Needle::longer(), Needle::longer()]);
+        let mut rewriter = RemoteCommandRewriter::new(protocol, true, maskers());
         rewriter.client(&opening, &mut |_| {}).unwrap();
         let (mut out, mut told) = (Vec::new(), Transcript::default());
         rewriter.server(&frames[0], &mut out, &mut |event| told.note(event)).unwrap();
@@ -279,7 +319,7 @@ fn nothing_passes_on_a_stream_that_is_over() {
     let (mut opening, frames) = server_says(protocol, &[(1, NEEDLE.to_vec())]);
     let reset = Frame::RstStream { stream: StreamId(5), status: 5 };
     Encoder::default().encode(&reset, &mut opening).unwrap();
-    let mut rewriter = RemoteCommandRewriter::new(protocol, false, [Needle::longer(), Needle::longer()]);
+    let mut rewriter = RemoteCommandRewriter::new(protocol, false, maskers());
     rewriter.client(&opening, &mut |_| {}).unwrap();
     let mut out = Vec::new();
     rewriter.server(&frames[0], &mut out, &mut |_| {}).unwrap();
@@ -290,7 +330,7 @@ fn nothing_passes_on_a_stream_that_is_over() {
 fn what_came_before_a_fault_passes_and_nothing_behind_it() {
     for protocol in PROTOCOLS {
         let (opening, frames) = server_says(protocol, &[(1, b"fine".to_vec()), (1, b"lost".to_vec())]);
-        let mut rewriter = RemoteCommandRewriter::new(protocol, false, [Needle::longer(), Needle::longer()]);
+        let mut rewriter = RemoteCommandRewriter::new(protocol, false, maskers());
         rewriter.client(&opening, &mut |_| {}).unwrap();
         let read = [&frames[0][..], b"\xff\xff\xff\xff\xff\xff\xff\xff", &frames[1]].concat();
         let mut out = Vec::new();
@@ -312,8 +352,7 @@ struct Forward {
 
 impl Forward {
     fn open() -> Self {
-        let mut rewriter =
-            PortForwardRewriter::new(PortForwardProtocol::Spdy, Box::new(Needle::same), || KEY);
+        let mut rewriter = PortForwardRewriter::new(PortForwardProtocol::Spdy, Some(masking()));
         let (mut encoder, mut opening) = (Encoder::default(), Vec::new());
         for (stream, kind) in [(1, "error"), (3, "data")] {
             let headers: Headers =

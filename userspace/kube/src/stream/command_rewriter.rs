@@ -11,15 +11,20 @@ use super::spdy::Streams;
 use super::{Channel, Masker, Protocol, RemoteCommandTap, Side, StreamError};
 use crate::Status;
 
-/// Rewrites one exec or attach. What the client sends passes as it is; of what the server sends, stdout and stderr are
+/// Decodes one exec or attach and, with maskers, rewrites it. What the client sends passes as it is; of what the server sends, stdout and stderr are
 /// masked. Their held bytes go out before the exit status, before the end of their stream and before the close frame,
 /// so that nothing a command printed comes after it. Between stdout and stderr there is no order to keep: they are two
 /// pipes.
 pub struct RemoteCommandRewriter {
     tap: RemoteCommandTap,
+    /// None: everything passes as it is.
+    masking: Option<Masking>,
+    failed: bool,
+}
+
+struct Masking {
     frames: Frames,
     outputs: Outputs,
-    failed: bool,
 }
 
 /// The server's side.
@@ -46,17 +51,20 @@ enum Way<'a> {
 }
 
 impl RemoteCommandRewriter {
-    /// A rewriter for a session that starts now, with a masker for stdout and one for stderr.
+    /// A rewriter for a session that starts now, with a masker for stdout and one for stderr. Without maskers everything
+    /// passes byte for byte.
     #[must_use]
-    pub fn new(protocol: Protocol, tty: bool, maskers: [Box<dyn Masker>; 2]) -> Self {
-        let frames = match protocol {
-            Protocol::Spdy(_) => Frames::Spdy(SpdyFrames::default()),
-            Protocol::WebSocket { base64, .. } => {
-                Frames::WebSocket { frames: ChannelFrames::new(Side::Server, base64), whole: Vec::new() }
-            }
-        };
-        let outputs = Outputs { maskers, masked: Vec::new() };
-        Self { tap: RemoteCommandTap::new(protocol, tty), frames, outputs, failed: false }
+    pub fn new(protocol: Protocol, tty: bool, maskers: Option<[Box<dyn Masker>; 2]>) -> Self {
+        let masking = maskers.map(|maskers| {
+            let frames = match protocol {
+                Protocol::Spdy(_) => Frames::Spdy(SpdyFrames::default()),
+                Protocol::WebSocket { base64, .. } => {
+                    Frames::WebSocket { frames: ChannelFrames::new(Side::Server, base64), whole: Vec::new() }
+                }
+            };
+            Masking { frames, outputs: Outputs { maskers, masked: Vec::new() } }
+        });
+        Self { tap: RemoteCommandTap::new(protocol, tty), masking, failed: false }
     }
 
     /// Takes what the client sent, which passes as it is, and emits what it meant.
@@ -80,14 +88,20 @@ impl RemoteCommandRewriter {
         if self.failed {
             return Err(portcullis_codec::Error::Poisoned.into());
         }
+        let Self { tap, masking: Some(masking), failed } = self else {
+            self.tap.feed(Side::Server, bytes, emit)?;
+            out.extend_from_slice(bytes);
+            return Ok(());
+        };
         let mut input = bytes;
         loop {
             let told = out.len();
-            match self.step(&mut input, out).and_then(|more| self.tell(told, out, emit).map(|()| more)) {
+            let step = masking.step(tap, &mut input, out);
+            match step.and_then(|more| tell(tap, told, out, emit).map(|()| more)) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(error) => {
-                    self.failed = true;
+                    *failed = true;
                     out.truncate(told);
                     return Err(error);
                 }
@@ -98,7 +112,8 @@ impl RemoteCommandRewriter {
     /// Whether output is held back.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.outputs.maskers.iter().any(|masker| masker.holds())
+        let maskers = self.masking.as_ref().map(|masking| &masking.outputs.maskers);
+        maskers.is_some_and(|maskers| maskers.iter().any(|masker| masker.holds()))
     }
 
     /// Appends the output that is held back to `out`: it has waited long enough.
@@ -106,12 +121,7 @@ impl RemoteCommandRewriter {
     /// # Errors
     /// As [`server`](Self::server).
     pub fn flush(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        let told = out.len();
-        let way = Way::of(&self.tap);
-        for of in OUTPUTS {
-            self.outputs.release(way, of, out, |masker, masked| masker.flush(masked))?;
-        }
-        self.tell(told, out, emit)
+        self.release(out, emit, |masker, masked| masker.flush(masked))
     }
 
     /// Appends the output that is held back to `out`: the server has ended its side.
@@ -119,15 +129,25 @@ impl RemoteCommandRewriter {
     /// # Errors
     /// As [`server`](Self::server).
     pub fn finish(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        let told = out.len();
-        self.outputs.finish_all(Way::of(&self.tap), out)?;
-        self.tell(told, out, emit)
+        self.release(out, emit, |masker, masked| masker.finish(masked))
+    }
+
+    /// Whether what the client gets stands between two frames; always, where something is masked.
+    #[must_use]
+    pub fn at_boundary(&self) -> bool {
+        self.tap.at_boundary(Side::Server)
+    }
+
+    /// How many bytes the server's frame under way still needs before there is a boundary, as far as is known.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.tap.remaining(Side::Server)
     }
 
     /// Appends what is held back and then what ends the session with `status`; see [`RemoteCommandTap::ending`].
     ///
     /// # Errors
-    /// When what was given to the client could not be decoded again.
+    /// [`StreamError::InsideFrame`] when nothing can be put in.
     pub fn ending(
         &mut self,
         status: &Status,
@@ -139,9 +159,28 @@ impl RemoteCommandRewriter {
         Ok(())
     }
 
+    fn release(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>, how: Release) -> Result<(), StreamError> {
+        let Self { tap, masking: Some(masking), .. } = self else { return Ok(()) };
+        let told = out.len();
+        masking.outputs.release_all(Way::of(tap), out, how)?;
+        tell(tap, told, out, emit)
+    }
+}
+
+/// Feeds the tap with what was appended to `out` since `told`.
+fn tell(tap: &mut RemoteCommandTap, told: usize, out: &[u8], emit: &mut Emit<'_>) -> Result<(), StreamError> {
+    if out.len() == told { Ok(()) } else { tap.feed(Side::Server, &out[told..], emit) }
+}
+
+impl Masking {
     /// Rewrites the next frame, or slice of one; whether there may be more in `input`.
-    fn step(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<bool, StreamError> {
-        let way = Way::of(&self.tap);
+    fn step(
+        &mut self,
+        tap: &RemoteCommandTap,
+        input: &mut &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, StreamError> {
+        let way = Way::of(tap);
         match &mut self.frames {
             Frames::Spdy(frames) => {
                 let Some((frame, raw)) = frames.next(input)? else { return Ok(false) };
@@ -153,11 +192,6 @@ impl RemoteCommandRewriter {
             }
         }
         Ok(true)
-    }
-
-    /// Feeds the tap with what was appended to `out` since `told`.
-    fn tell(&mut self, told: usize, out: &[u8], emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        if out.len() == told { Ok(()) } else { self.tap.feed(Side::Server, &out[told..], emit) }
     }
 }
 
@@ -245,9 +279,11 @@ impl Outputs {
     }
 
     fn finish_all(&mut self, way: Way<'_>, out: &mut Vec<u8>) -> Result<(), StreamError> {
-        OUTPUTS
-            .into_iter()
-            .try_for_each(|of| self.release(way, of, out, |masker, masked| masker.finish(masked)))
+        self.release_all(way, out, |masker, masked| masker.finish(masked))
+    }
+
+    fn release_all(&mut self, way: Way<'_>, out: &mut Vec<u8>, how: Release) -> Result<(), StreamError> {
+        [Channel::Stdout, Channel::Stderr].into_iter().try_for_each(|of| self.release(way, of, out, how))
     }
 
     /// Appends what `of`'s masker gives when asked by `how`.
@@ -256,7 +292,7 @@ impl Outputs {
         way: Way<'_>,
         of: Channel,
         out: &mut Vec<u8>,
-        how: impl FnOnce(&mut dyn Masker, &mut Vec<u8>) -> Result<(), StreamError>,
+        how: Release,
     ) -> Result<(), StreamError> {
         let Some(masker) = masker_of(&mut self.maskers, of) else { return Ok(()) };
         self.masked.clear();
@@ -297,7 +333,8 @@ impl<'a> Way<'a> {
     }
 }
 
-const OUTPUTS: [Channel; 2] = [Channel::Stdout, Channel::Stderr];
+/// How a masker is asked for what it holds.
+type Release = fn(&mut dyn Masker, &mut Vec<u8>) -> Result<(), StreamError>;
 
 fn masker_of(maskers: &mut [Box<dyn Masker>; 2], of: Channel) -> Option<&mut dyn Masker> {
     let [stdout, stderr] = maskers;

@@ -37,7 +37,7 @@ pub use forwarded::MakeMasker;
 pub use masker::Masker;
 pub use message_stream::{MessageProtocol, MessageStream};
 pub use port_forward::{PortEvent, PortForwardTap};
-pub use port_rewriter::PortForwardRewriter;
+pub use port_rewriter::{PortForwardRewriter, PortMasking};
 pub use protocol::{PortForwardProtocol, Protocol, Version};
 pub use remote_command::{RemoteCommandTap, StreamEvent};
 

@@ -13,15 +13,27 @@ use super::spdy::Streams;
 use super::{PortEvent, PortForwardProtocol, PortForwardTap, Side, StreamError};
 use crate::Status;
 
-/// Rewrites one port-forward. Connections that speak HTTP/1 have the text in their answers masked, and ask for it
+/// Decodes one port-forward and, with maskers, rewrites it. Connections that speak HTTP/1 have the text in their answers masked, and ask for it
 /// uncompressed; what other connections carry passes as it is.
 pub struct PortForwardRewriter {
     tap: PortForwardTap,
+    /// None: everything passes as it is.
+    masking: Option<Masking>,
+    failed: [bool; 2],
+}
+
+/// What a rewriter needs from outside.
+pub struct PortMasking {
+    /// Makes the masker of each body, which must give as many bytes as it takes.
+    pub make: Box<MakeMasker>,
+    /// Makes the keys of WebSocket messages from the client (RFC 6455, section 5.3).
+    pub key: fn() -> [u8; 4],
+}
+
+struct Masking {
     frames: [Frames; 2],
     forwards: Forwards,
-    /// Makes the key of a message from the client.
     key: fn() -> [u8; 4],
-    failed: [bool; 2],
 }
 
 /// One direction.
@@ -48,23 +60,15 @@ struct Forwards {
 }
 
 impl PortForwardRewriter {
-    /// A rewriter for a session that starts now. `make` makes the masker of each body, which must give as many bytes as
-    /// it takes; `key` makes the keys of WebSocket messages from the client (RFC 6455, section 5.3).
+    /// A rewriter for a session that starts now. Without `masking` everything passes byte for byte.
     #[must_use]
-    pub fn new(protocol: PortForwardProtocol, make: Box<MakeMasker>, key: fn() -> [u8; 4]) -> Self {
-        let frames = [Side::Client, Side::Server].map(|side| match &protocol {
-            PortForwardProtocol::Spdy => Frames::Spdy(SpdyFrames::default()),
-            PortForwardProtocol::SpdyInWebSocket => Frames::Tunnel {
-                outer: WebSocketFrames::of(side),
-                inner: SpdyFrames::default(),
-                message: Vec::new(),
-            },
-            PortForwardProtocol::Channels { base64, .. } => {
-                Frames::Channels { frames: ChannelFrames::new(side, *base64), whole: Vec::new() }
-            }
+    pub fn new(protocol: PortForwardProtocol, masking: Option<PortMasking>) -> Self {
+        let masking = masking.map(|PortMasking { make, key }| Masking {
+            frames: [Side::Client, Side::Server].map(|side| Frames::new(&protocol, side)),
+            forwards: Forwards { open: BTreeMap::new(), make, rewritten: Vec::new() },
+            key,
         });
-        let forwards = Forwards { open: BTreeMap::new(), make, rewritten: Vec::new() };
-        Self { tap: PortForwardTap::new(protocol), frames, forwards, key, failed: [false; 2] }
+        Self { tap: PortForwardTap::new(protocol), masking, failed: [false; 2] }
     }
 
     /// Takes what `side` sent, appends what the other side gets to `out`, and emits what that means.
@@ -81,7 +85,10 @@ impl PortForwardRewriter {
         if self.failed[side as usize] {
             return Err(portcullis_codec::Error::Poisoned.into());
         }
-        let outcome = self.rewrite(side, bytes, out, emit);
+        let outcome = match &mut self.masking {
+            Some(masking) => masking.rewrite(&mut self.tap, side, bytes, out, emit),
+            None => self.tap.feed(side, bytes, emit).map(|()| out.extend_from_slice(bytes)),
+        };
         self.failed[side as usize] = outcome.is_err();
         outcome
     }
@@ -89,7 +96,8 @@ impl PortForwardRewriter {
     /// Whether something of an answer is held back.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.forwards.open.values().any(Forwarded::holds)
+        let open = self.masking.iter().flat_map(|masking| masking.forwards.open.values());
+        open.into_iter().any(Forwarded::holds)
     }
 
     /// Appends what is held back of answers to `out`: it has waited long enough.
@@ -108,10 +116,23 @@ impl PortForwardRewriter {
         self.release(out, emit, Forwarded::finish)
     }
 
+    /// Whether what the client gets stands between two frames; always, where something is masked.
+    #[must_use]
+    pub fn at_boundary(&self) -> bool {
+        self.tap.at_boundary(Side::Server)
+    }
+
+    /// How many bytes the server's frame under way still needs before there is a boundary; see
+    /// [`PortForwardTap::remaining`].
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.tap.remaining(Side::Server)
+    }
+
     /// Appends what is held back and then what ends the session with `status`; see [`PortForwardTap::ending`].
     ///
     /// # Errors
-    /// When what was given to the client could not be decoded again.
+    /// [`StreamError::InsideFrame`] when nothing can be put in.
     pub fn ending(
         &mut self,
         status: &Status,
@@ -123,14 +144,39 @@ impl PortForwardRewriter {
         Ok(())
     }
 
+    /// Appends what each connection gives when asked by `how`.
+    fn release(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>, how: Release) -> Result<(), StreamError> {
+        let Self { tap, masking: Some(masking), .. } = self else { return Ok(()) };
+        masking.release(tap, out, emit, how)
+    }
+}
+
+impl Frames {
+    fn new(protocol: &PortForwardProtocol, side: Side) -> Self {
+        match protocol {
+            PortForwardProtocol::Spdy => Self::Spdy(SpdyFrames::default()),
+            PortForwardProtocol::SpdyInWebSocket => Self::Tunnel {
+                outer: WebSocketFrames::of(side),
+                inner: SpdyFrames::default(),
+                message: Vec::new(),
+            },
+            PortForwardProtocol::Channels { base64, .. } => {
+                Self::Channels { frames: ChannelFrames::new(side, *base64), whole: Vec::new() }
+            }
+        }
+    }
+}
+
+impl Masking {
     fn rewrite(
         &mut self,
+        tap: &mut PortForwardTap,
         side: Side,
         bytes: &[u8],
         out: &mut Vec<u8>,
         emit: &mut Emit<'_>,
     ) -> Result<(), StreamError> {
-        let Self { tap, frames, forwards, key, .. } = self;
+        let Self { frames, forwards, key } = self;
         let key = *key;
         let mask = || (side == Side::Client).then(key);
         match (&mut frames[side as usize], &mut tap.wire) {
@@ -176,8 +222,14 @@ impl PortForwardRewriter {
     }
 
     /// Appends what each connection gives when asked by `how`.
-    fn release(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>, how: Release) -> Result<(), StreamError> {
-        let Self { tap, forwards, .. } = self;
+    fn release(
+        &mut self,
+        tap: &mut PortForwardTap,
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+        how: Release,
+    ) -> Result<(), StreamError> {
+        let forwards = &mut self.forwards;
         let told = out.len();
         match &mut tap.wire {
             Wire::Spdy(streams) => {
