@@ -8,6 +8,7 @@
 
 mod base64_text;
 mod body;
+mod detect;
 mod error;
 mod filter;
 mod guard;
@@ -16,11 +17,16 @@ mod json;
 mod key;
 mod placeholder;
 mod rules;
+mod terminal;
+mod text;
 
 pub use body::BodyMasker;
+pub use detect::{DetectorConfig, DetectorError, Detectors, Pattern, Personal};
 pub use error::{JsonFault, MaskError};
 pub use filter::{Format, filter};
 pub use guard::{FoundPlaceholder, PlaceholderGuard};
 pub use json::JsonMasker;
 pub use key::MaskKey;
 pub use rules::{Profile, Rules};
+pub use terminal::TerminalMasker;
+pub use text::TextMasker;

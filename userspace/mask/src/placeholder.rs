@@ -15,7 +15,7 @@ use crate::MaskKey;
 /// How every placeholder begins. What says this is a mask of ours, complete or damaged.
 pub(crate) const PREFIX: &[u8; 18] = b"portcullis-masked:";
 const DIGEST_BYTES: usize = 12;
-const LENGTH: usize = PREFIX.len() + 2 * DIGEST_BYTES;
+pub(crate) const LENGTH: usize = PREFIX.len() + 2 * DIGEST_BYTES;
 /// `LENGTH` is a multiple of 3: no padding.
 const BASE64_LENGTH: usize = LENGTH / 3 * 4;
 
@@ -55,7 +55,8 @@ impl Digest {
         out.push(b'"');
     }
 
-    fn placeholder(&mut self) -> [u8; LENGTH] {
+    /// Ends the value: its placeholder as it is. The next value begins.
+    pub(crate) fn placeholder(&mut self) -> [u8; LENGTH] {
         let digest = self.0.finalize_reset().into_bytes();
         let mut placeholder = [0; LENGTH];
         let (prefix, hex) = placeholder.split_at_mut(PREFIX.len());
