@@ -10,7 +10,7 @@ use portcullis_codec::websocket::{self, Kind};
 use portcullis_kube::Status;
 use portcullis_kube::stream::{
     Masker, MessageProtocol, MessageStream, PortForwardProtocol, PortForwardRewriter, PortMasking, Protocol,
-    RemoteCommandRewriter, RemoteCommandTap, Side, StreamError, StreamEvent, Version,
+    RemoteCommandRewriter, RemoteCommandTap, Said, Session as _, Side, StreamError, StreamEvent, Version,
 };
 use proptest::prelude::*;
 use support::needle::{NEEDLE, Needle};
@@ -67,17 +67,14 @@ fn without_maskers_bytes_are_the_same() {
                     for (side, slice) in session.slices(size) {
                         rewriter.feed(side, slice, &mut outs[side as usize], &mut |_| {}).unwrap();
                     }
-                    assert_eq!(outs[0], bytes_of(session, Side::Client), "{name}");
                 } else {
                     let protocol = Protocol::negotiated(&session.upgrade, session.subprotocol.as_deref());
                     let mut rewriter = RemoteCommandRewriter::new(protocol.unwrap(), session.tty(), None);
                     for (side, slice) in session.slices(size) {
-                        match side {
-                            Side::Client => rewriter.client(slice, &mut |_| {}).unwrap(),
-                            Side::Server => rewriter.server(slice, &mut outs[1], &mut |_| {}).unwrap(),
-                        }
+                        rewriter.feed(side, slice, &mut outs[side as usize], &mut |_| {}).unwrap();
                     }
                 }
+                assert_eq!(outs[0], bytes_of(session, Side::Client), "{name}");
                 assert_eq!(outs[1], bytes_of(session, Side::Server), "{name}");
             }
         }
@@ -88,12 +85,16 @@ fn replay(session: &Session, size: usize) -> Result<Rewritten, StreamError> {
     let mut rewriter = command(session);
     let Rewritten { mut out, mut told } = Rewritten::default();
     for (side, slice) in session.slices(size) {
-        match side {
-            Side::Client => rewriter.client(slice, &mut |event| told.note(event))?,
-            Side::Server => rewriter.server(slice, &mut out, &mut |event| told.note(event))?,
-        }
+        let mut up = Vec::new();
+        let to = if side == Side::Client { &mut up } else { &mut out };
+        rewriter.feed(side, slice, to, &mut |said| told.hear(said))?;
+        assert_eq!(
+            up,
+            if side == Side::Client { slice } else { b"" },
+            "what the client sends passes as it is"
+        );
     }
-    rewriter.finish(&mut out, &mut |event| told.note(event))?;
+    rewriter.finish(&mut out, &mut |said| told.hear(said))?;
     Ok(Rewritten { out, told })
 }
 
@@ -134,7 +135,7 @@ fn captured_port_forwards_stay_what_they_are() {
                 let (mut told, mut outs) = (Forwards::default(), [Vec::new(), Vec::new()]);
                 for (side, slice) in session.slices(size) {
                     let out = &mut outs[side as usize];
-                    rewriter.feed(side, slice, out, &mut |event| told.note(event)).unwrap();
+                    rewriter.feed(side, slice, out, &mut |said| told.hear(said)).unwrap();
                 }
                 assert_eq!(told, expected, "{name} in slices of {size}");
                 // What went out can be read by itself.
@@ -233,16 +234,16 @@ proptest! {
         }
         let (opening, frames) = server_says(protocol, &said);
         let mut rewriter = RemoteCommandRewriter::new(protocol, false, maskers());
-        rewriter.client(&opening, &mut |_| {}).unwrap();
+        rewriter.feed(Side::Client, &opening, &mut Vec::new(), &mut |_| {}).unwrap();
         let (mut out, mut told) = (Vec::new(), Transcript::default());
         let (came, mut reads) = (frames.concat(), reads.iter().cycle());
         let mut rest = &came[..];
         while !rest.is_empty() {
             let (read, left) = rest.split_at((*reads.next().unwrap()).min(rest.len()));
-            rewriter.server(read, &mut out, &mut |event| told.note(event)).unwrap();
+            rewriter.feed(Side::Server, read, &mut out, &mut |said| told.hear(said)).unwrap();
             rest = left;
         }
-        rewriter.finish(&mut out, &mut |event| told.note(event)).unwrap();
+        rewriter.finish(&mut out, &mut |said| told.hear(said)).unwrap();
         let expected = text(&printed).replace(text(NEEDLE), "<<what was hidden here>>");
         prop_assert_eq!(text(&told.stdout), &expected);
         prop_assert_eq!(told.stderr.len(), said.len() / 2);
@@ -259,11 +260,8 @@ proptest! {
             let mut rewriter = RemoteCommandRewriter::new(protocol, true, maskers());
             let mut out = Vec::new();
             for (client, bytes) in &noise {
-                if *client {
-                    rewriter.client(bytes, &mut |_| {}).ok();
-                } else {
-                    rewriter.server(bytes, &mut out, &mut |_| {}).ok();
-                }
+                let side = if *client { Side::Client } else { Side::Server };
+                rewriter.feed(side, bytes, &mut out, &mut |_| {}).ok();
             }
             rewriter.ending(&status, &mut out, &mut |_| {}).ok();
         }
@@ -280,10 +278,10 @@ fn held_output_comes_before_the_exit_status_and_every_end() {
         let said = [(1, b"almost FAKE-hid".to_vec()), (2, b"too FAKE".to_vec()), (3, status.to_vec())];
         let (opening, frames) = server_says(protocol, &said);
         let mut rewriter = RemoteCommandRewriter::new(protocol, false, maskers());
-        rewriter.client(&opening, &mut |_| {}).unwrap();
+        rewriter.feed(Side::Client, &opening, &mut Vec::new(), &mut |_| {}).unwrap();
         let mut out = Vec::new();
         for frame in &frames {
-            rewriter.server(frame, &mut out, &mut |_| {}).unwrap();
+            rewriter.feed(Side::Server, frame, &mut out, &mut |_| {}).unwrap();
         }
         assert!(!rewriter.holds());
         let seen = read_by_client(protocol, &opening, &out);
@@ -298,15 +296,15 @@ fn held_output_is_given_when_time_is_up_and_before_last_words() {
     for protocol in PROTOCOLS {
         let (opening, frames) = server_says(protocol, &[(1, b"$ FAKE".to_vec()), (1, b"-h".to_vec())]);
         let mut rewriter = RemoteCommandRewriter::new(protocol, true, maskers());
-        rewriter.client(&opening, &mut |_| {}).unwrap();
+        rewriter.feed(Side::Client, &opening, &mut Vec::new(), &mut |_| {}).unwrap();
         let (mut out, mut told) = (Vec::new(), Transcript::default());
-        rewriter.server(&frames[0], &mut out, &mut |event| told.note(event)).unwrap();
+        rewriter.feed(Side::Server, &frames[0], &mut out, &mut |said| told.hear(said)).unwrap();
         assert_eq!((text(&told.stdout), rewriter.holds()), ("$ ", true), "{protocol:?}");
-        rewriter.flush(&mut out, &mut |event| told.note(event)).unwrap();
+        rewriter.flush(&mut out, &mut |said| told.hear(said)).unwrap();
         assert_eq!((text(&told.stdout), rewriter.holds()), ("$ FAKE", false), "{protocol:?}");
-        rewriter.server(&frames[1], &mut out, &mut |event| told.note(event)).unwrap();
-        rewriter.server(&frames[0], &mut out, &mut |event| told.note(event)).unwrap();
-        rewriter.ending(&Status::forbidden("over"), &mut out, &mut |event| told.note(event)).unwrap();
+        rewriter.feed(Side::Server, &frames[1], &mut out, &mut |said| told.hear(said)).unwrap();
+        rewriter.feed(Side::Server, &frames[0], &mut out, &mut |said| told.hear(said)).unwrap();
+        rewriter.ending(&Status::forbidden("over"), &mut out, &mut |said| told.hear(said)).unwrap();
         let seen = read_by_client(protocol, &opening, &out);
         assert!(seen[0].starts_with(">$ FAKE-h$ FAKE\r\nover"), "{protocol:?}: {seen:?}");
     }
@@ -320,9 +318,9 @@ fn nothing_passes_on_a_stream_that_is_over() {
     let reset = Frame::RstStream { stream: StreamId(5), status: 5 };
     Encoder::default().encode(&reset, &mut opening).unwrap();
     let mut rewriter = RemoteCommandRewriter::new(protocol, false, maskers());
-    rewriter.client(&opening, &mut |_| {}).unwrap();
+    rewriter.feed(Side::Client, &opening, &mut Vec::new(), &mut |_| {}).unwrap();
     let mut out = Vec::new();
-    rewriter.server(&frames[0], &mut out, &mut |_| {}).unwrap();
+    rewriter.feed(Side::Server, &frames[0], &mut out, &mut |_| {}).unwrap();
     assert_eq!(out, b"");
 }
 
@@ -331,12 +329,15 @@ fn what_came_before_a_fault_passes_and_nothing_behind_it() {
     for protocol in PROTOCOLS {
         let (opening, frames) = server_says(protocol, &[(1, b"fine".to_vec()), (1, b"lost".to_vec())]);
         let mut rewriter = RemoteCommandRewriter::new(protocol, false, maskers());
-        rewriter.client(&opening, &mut |_| {}).unwrap();
+        rewriter.feed(Side::Client, &opening, &mut Vec::new(), &mut |_| {}).unwrap();
         let read = [&frames[0][..], b"\xff\xff\xff\xff\xff\xff\xff\xff", &frames[1]].concat();
         let mut out = Vec::new();
-        assert!(rewriter.server(&read, &mut out, &mut |_| {}).is_err());
+        assert!(rewriter.feed(Side::Server, &read, &mut out, &mut |_| {}).is_err());
         assert_eq!(out, frames[0], "{protocol:?}");
-        assert!(rewriter.server(&frames[1], &mut out, &mut |_| {}).is_err(), "from then on always");
+        assert!(
+            rewriter.feed(Side::Server, &frames[1], &mut out, &mut |_| {}).is_err(),
+            "from then on always"
+        );
         rewriter.ending(&Status::forbidden("broken"), &mut out, &mut |_| {}).unwrap();
         let seen = read_by_client(protocol, &opening, &out);
         assert!(seen[0] == ">fine" && seen.concat().contains("broken"), "{protocol:?}: {seen:?}");
@@ -363,7 +364,7 @@ impl Forward {
             encoder.encode(&frame, &mut opening).unwrap();
         }
         let (mut client, mut told) = (Vec::new(), Forwards::default());
-        rewriter.feed(Side::Client, &opening, &mut client, &mut |event| told.note(event)).unwrap();
+        rewriter.feed(Side::Client, &opening, &mut client, &mut |said| told.hear(said)).unwrap();
         Self { rewriter, client, told }
     }
 
@@ -373,7 +374,7 @@ impl Forward {
             let mut frame = Vec::new();
             let data = Frame::Data { stream: StreamId(3), payload, fin: false };
             Encoder::default().encode(&data, &mut frame).unwrap();
-            self.rewriter.feed(side, &frame, &mut out, &mut |event| self.told.note(event)).unwrap();
+            self.rewriter.feed(side, &frame, &mut out, &mut |said| self.told.hear(said)).unwrap();
         }
         payloads(&out)
     }
@@ -513,6 +514,11 @@ fn what_is_not_http_passes_and_what_is_half_http_is_masked_as_text() {
     assert!(!Forward::open().client.is_empty());
 }
 
+fn body(said: Said<'_>) -> Vec<u8> {
+    let Said::Body(bytes) = said else { panic!("{said:?}") };
+    bytes.to_vec()
+}
+
 fn watch_event(word: &str) -> Vec<u8> {
     format!("{{\"type\":\"ADDED\",\"object\":{{\"word\":\"{word}\"}}}}\n").into_bytes()
 }
@@ -533,7 +539,7 @@ fn a_message_of_a_watch_stays_one_event() {
         let mut stream = MessageStream::new(MessageProtocol::Watch, Some(Needle::longer()));
         let (mut out, mut told) = (Vec::new(), Vec::new());
         for slice in came.chunks(size) {
-            stream.server(slice, &mut out, &mut |bytes| told.extend_from_slice(bytes)).unwrap();
+            stream.feed(Side::Server, slice, &mut out, &mut |said| told.extend(body(said))).unwrap();
         }
         assert_eq!(out, expected);
         stream.ending(&Status::forbidden("over"), &mut out, &mut |_| {}).unwrap();
@@ -543,7 +549,10 @@ fn a_message_of_a_watch_stays_one_event() {
     let mut binary = Vec::new();
     websocket::message(&mut binary, Kind::Binary, None, &[b"k8s\0"]);
     let mut stream = MessageStream::new(MessageProtocol::Watch, Some(Needle::longer()));
-    assert!(matches!(stream.server(&binary, &mut Vec::new(), &mut |_| {}), Err(StreamError::Unmaskable(_))));
+    assert!(matches!(
+        stream.feed(Side::Server, &binary, &mut Vec::new(), &mut |_| {}),
+        Err(StreamError::Unmaskable(_))
+    ));
 }
 
 #[test]
@@ -564,9 +573,9 @@ fn a_log_is_masked_across_its_messages() {
         for size in [1, 10, 1000] {
             let mut stream = MessageStream::new(MessageProtocol::Log { base64 }, Some(Needle::longer()));
             let (mut out, mut told) = (Vec::new(), Vec::new());
-            let mut emit = |bytes: &[u8]| told.extend_from_slice(bytes);
+            let mut emit = |said: Said<'_>| told.extend(body(said));
             for slice in came.chunks(size) {
-                stream.server(slice, &mut out, &mut emit).unwrap();
+                stream.feed(Side::Server, slice, &mut out, &mut emit).unwrap();
             }
             assert!(stream.holds());
             stream.flush(&mut out, &mut emit).unwrap();
@@ -577,7 +586,7 @@ fn a_log_is_masked_across_its_messages() {
         let mut stream = MessageStream::new(MessageProtocol::Log { base64 }, None);
         let (mut out, mut told) = (Vec::new(), Vec::new());
         for slice in came.chunks(3) {
-            stream.server(slice, &mut out, &mut |bytes| told.extend_from_slice(bytes)).unwrap();
+            stream.feed(Side::Server, slice, &mut out, &mut |said| told.extend(body(said))).unwrap();
             let fits = stream.ending(&Status::forbidden("over"), &mut Vec::new(), &mut |_| {}).is_ok();
             assert_eq!(fits, stream.remaining() == 0);
         }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::Detectors;
 use crate::placeholder::Form;
 
 /// Annotations that hold a copy of the whole object as JSON text.
@@ -22,6 +23,7 @@ const PACKED_COPIES: [&str; 2] = ["objectset.rio.cattle.io/applied", "banzaiclou
 #[derive(Debug, Clone)]
 pub struct Profile {
     secrets: Arc<Rules>,
+    detectors: Arc<Detectors>,
 }
 
 impl Profile {
@@ -35,11 +37,16 @@ impl Profile {
     pub fn for_unknown(&self) -> Arc<Rules> {
         Arc::clone(&self.secrets)
     }
+
+    /// What is looked for in streams and logs.
+    pub fn detectors(&self) -> Arc<Detectors> {
+        Arc::clone(&self.detectors)
+    }
 }
 
 impl Default for Profile {
     fn default() -> Self {
-        Self { secrets: Arc::new(Rules::secrets()) }
+        Self { secrets: Arc::new(Rules::secrets()), detectors: Arc::default() }
     }
 }
 

@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_access::{Allowed, Hold};
+use portcullis_access::{Allowed, Hold, MaskLevel};
 use portcullis_kube::{RequestInfo, query_values};
 use portcullis_mask::{BodyMasker, Rules};
 use portcullis_record::{Event, StreamKind};
@@ -21,8 +21,9 @@ use crate::decide::{Decided, Recorded};
 use crate::lease::Lease;
 use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
+use crate::upgrade::{self, Masking, Stream};
 use crate::upstream::Pools;
-use crate::{headers, present, upgrade};
+use crate::{headers, present};
 
 /// In the last five minutes of a grant, answers carry a warning that kubectl prints.
 const WARN_BEFORE: SignedDuration = SignedDuration::from_mins(5);
@@ -129,7 +130,8 @@ pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<Response
 impl Exchange {
     /// An answer that would carry masked objects in a form the masker does not read is withheld.
     fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
-        if self.rules.is_none() || !has_body(&response) {
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if self.rules.is_none() || switched || !has_body(&response) {
             return Ok(response);
         }
         let content_type = response.headers().get(header::CONTENT_TYPE);
@@ -150,8 +152,9 @@ impl Exchange {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let status = response.status();
         let content_type = text_of(response.headers().get(header::CONTENT_TYPE));
-        record.begun(status.as_u16(), content_type, self.rules.is_some());
-        if status == StatusCode::SWITCHING_PROTOCOLS {
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        record.begun(status.as_u16(), content_type, self.rules.is_some() || switched && self.masks());
+        if switched {
             record.tell_begun()?;
             return self.switch(response, record, client);
         }
@@ -246,6 +249,11 @@ impl Exchange {
         }
     }
 
+    /// Whether the role wants anything masked at all.
+    fn masks(&self) -> bool {
+        self.allowed.obligations.mask == MaskLevel::Default
+    }
+
     /// The server agreed to an upgrade: hand both ends to the tunnel.
     fn switch(
         self,
@@ -259,13 +267,18 @@ impl Exchange {
                 cause: "it switched protocols without being asked".to_owned(),
             });
         };
-        let tap = upgrade::Tap::new(&self.info, &self.path, response.headers())
+        let masking = self.masks().then(|| Masking {
+            detectors: self.proxy.profile.detectors(),
+            key: self.proxy.mask_key.clone(),
+            rules: self.rules.clone(),
+        });
+        let stream = Stream::new(&self.info, &self.path, response.headers(), masking)
             .map_err(|error| Refusal::Upgrade { protocol: error.to_string() })?;
-        record.event(&tap.opened(record.number()))?;
+        record.event(&stream.opened(record.number()))?;
         let server = hyper::upgrade::on(&mut response);
         let Self { person, lease, .. } = self;
         tokio::spawn(async move {
-            upgrade::tunnel(client, server, tap, record, lease).await;
+            upgrade::tunnel(client, server, stream, record, lease).await;
             drop(person);
         });
         Ok(response.map(|_| ResponseBody::whole(Bytes::new())))

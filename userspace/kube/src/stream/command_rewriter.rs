@@ -8,13 +8,15 @@ use portcullis_codec::websocket;
 use super::frames::{ChannelFrames, ChannelMessage, SpdyFrames, data, on_channel};
 use super::remote_command::{Emit, MAX_STATUS, Wire};
 use super::spdy::Streams;
-use super::{Channel, Masker, Protocol, RemoteCommandTap, Side, StreamError};
+use super::{
+    Channel, Masker, Protocol, RemoteCommandTap, Said, Session, Side, StreamError, StreamEvent, Tell,
+};
 use crate::Status;
 
-/// Decodes one exec or attach and, with maskers, rewrites it. What the client sends passes as it is; of what the server sends, stdout and stderr are
-/// masked. Their held bytes go out before the exit status, before the end of their stream and before the close frame,
-/// so that nothing a command printed comes after it. Between stdout and stderr there is no order to keep: they are two
-/// pipes.
+/// Decodes one exec or attach and, with maskers, rewrites it. What the client sends passes as it is; of what the server
+/// sends, stdout and stderr are masked. Their held bytes go out before the exit status, before the end of their stream
+/// and before the close frame, so that nothing a command printed comes after it. Between stdout and stderr there is no
+/// order to keep: they are two pipes.
 pub struct RemoteCommandRewriter {
     tap: RemoteCommandTap,
     /// None: everything passes as it is.
@@ -67,24 +69,7 @@ impl RemoteCommandRewriter {
         Self { tap: RemoteCommandTap::new(protocol, tty), masking, failed: false }
     }
 
-    /// Takes what the client sent, which passes as it is, and emits what it meant.
-    ///
-    /// # Errors
-    /// When it cannot be decoded; from then on always. Nothing of `bytes` may be passed on then.
-    pub fn client(&mut self, bytes: &[u8], emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        self.tap.feed(Side::Client, bytes, emit)
-    }
-
-    /// Takes what the server sent, appends what the client gets to `out`, and emits what that means.
-    ///
-    /// # Errors
-    /// When it cannot be decoded or masked; from then on always. What came before the fault is in `out`.
-    pub fn server(
-        &mut self,
-        bytes: &[u8],
-        out: &mut Vec<u8>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), StreamError> {
+    fn server(&mut self, bytes: &[u8], out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
         if self.failed {
             return Err(portcullis_codec::Error::Poisoned.into());
         }
@@ -109,61 +94,61 @@ impl RemoteCommandRewriter {
         }
     }
 
-    /// Whether output is held back.
-    #[must_use]
-    pub fn holds(&self) -> bool {
+    fn release(&mut self, out: &mut Vec<u8>, say: &mut Tell<'_>, how: Release) -> Result<(), StreamError> {
+        let Self { tap, masking: Some(masking), .. } = self else { return Ok(()) };
+        let told = out.len();
+        masking.outputs.release_all(Way::of(tap), out, how)?;
+        tell(tap, told, out, &mut |event| say(Said::Command(event)))
+    }
+}
+
+impl Session for RemoteCommandRewriter {
+    fn feed(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), StreamError> {
+        if side == Side::Server {
+            return self.server(bytes, out, &mut |event| tell(Said::Command(event)));
+        }
+        let Self { tap, masking, .. } = self;
+        tap.feed(side, bytes, &mut |event| {
+            if let (StreamEvent::Resize { width, .. }, Some(masking)) = (event, masking.as_mut()) {
+                masking.outputs.maskers.iter_mut().for_each(|masker| masker.resize(width));
+            }
+            tell(Said::Command(event));
+        })?;
+        out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn holds(&self) -> bool {
         let maskers = self.masking.as_ref().map(|masking| &masking.outputs.maskers);
         maskers.is_some_and(|maskers| maskers.iter().any(|masker| masker.holds()))
     }
 
-    /// Appends the output that is held back to `out`: it has waited long enough.
-    ///
-    /// # Errors
-    /// As [`server`](Self::server).
-    pub fn flush(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        self.release(out, emit, |masker, masked| masker.flush(masked))
+    fn flush(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.release(out, tell, |masker, masked| masker.flush(masked))
     }
 
-    /// Appends the output that is held back to `out`: the server has ended its side.
-    ///
-    /// # Errors
-    /// As [`server`](Self::server).
-    pub fn finish(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        self.release(out, emit, |masker, masked| masker.finish(masked))
+    fn finish(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.release(out, tell, |masker, masked| masker.finish(masked))
     }
 
-    /// Whether what the client gets stands between two frames; always, where something is masked.
-    #[must_use]
-    pub fn at_boundary(&self) -> bool {
+    fn at_boundary(&self) -> bool {
         self.tap.at_boundary(Side::Server)
     }
 
-    /// How many bytes the server's frame under way still needs before there is a boundary, as far as is known.
-    #[must_use]
-    pub fn remaining(&self) -> u64 {
+    fn remaining(&self) -> u64 {
         self.tap.remaining(Side::Server)
     }
 
-    /// Appends what is held back and then what ends the session with `status`; see [`RemoteCommandTap::ending`].
-    ///
-    /// # Errors
-    /// [`StreamError::InsideFrame`] when nothing can be put in.
-    pub fn ending(
-        &mut self,
-        status: &Status,
-        out: &mut Vec<u8>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), StreamError> {
-        self.finish(out, emit)?;
+    fn ending(&mut self, status: &Status, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.finish(out, tell)?;
         out.extend_from_slice(&self.tap.ending(status)?);
         Ok(())
-    }
-
-    fn release(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>, how: Release) -> Result<(), StreamError> {
-        let Self { tap, masking: Some(masking), .. } = self else { return Ok(()) };
-        let told = out.len();
-        masking.outputs.release_all(Way::of(tap), out, how)?;
-        tell(tap, told, out, emit)
     }
 }
 

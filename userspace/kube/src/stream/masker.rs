@@ -10,6 +10,9 @@ pub trait Masker: Send {
     /// [`StreamError::Unmaskable`] when they are not what the masker reads; nothing of them may be passed on then.
     fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), StreamError>;
 
+    /// Says how many columns the terminal has from now on.
+    fn resize(&mut self, _columns: u16) {}
+
     /// Whether bytes are held back that [`flush`](Self::flush) would give.
     fn holds(&self) -> bool;
 

@@ -6,7 +6,7 @@ use portcullis_codec::websocket::{self, Kind};
 
 use super::end::NORMAL_CLOSURE;
 use super::frames::{Message, WebSocketFrames};
-use super::{Masker, Side, StreamError, base64};
+use super::{Masker, Said, Session, Side, StreamError, Tell, base64};
 use crate::{Status, watch_error_event};
 
 /// Longest event that is masked, in bytes. The API server's own objects are at most a few MiB.
@@ -37,9 +37,6 @@ pub struct MessageStream {
     at_line_start: bool,
     failed: bool,
 }
-
-/// Where the client's bytes of the stream go, decoded.
-type Emit<'e> = dyn FnMut(&[u8]) + 'e;
 
 impl MessageProtocol {
     /// From the answer's `Upgrade` and `Sec-WebSocket-Protocol`, for a watch or else a log.
@@ -76,119 +73,19 @@ impl MessageStream {
         }
     }
 
-    /// Takes what the client sent, which passes as it is.
-    ///
-    /// # Errors
-    /// When it is no WebSocket.
-    pub fn client(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
-        let mut input = bytes;
-        while self.sides[Side::Client as usize].next(&mut input)?.is_some() {}
-        Ok(())
-    }
-
-    /// Takes what the server sent, appends what the client gets to `out`, and emits what that means.
-    ///
-    /// # Errors
-    /// When it cannot be decoded or masked; from then on always. What came before the fault is in `out`.
-    pub fn server(
-        &mut self,
-        bytes: &[u8],
-        out: &mut Vec<u8>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), StreamError> {
-        if self.failed {
-            return Err(portcullis_codec::Error::Poisoned.into());
-        }
-        let mut input = bytes;
-        let outcome = loop {
-            match self.step(&mut input, out, emit) {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        self.failed = outcome.is_err();
-        if self.masker.is_none() && outcome.is_ok() {
-            out.extend_from_slice(bytes);
-        }
-        outcome
-    }
-
-    /// Whether text is held back.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        self.masker.as_ref().is_some_and(|masker| masker.holds())
-    }
-
-    /// Appends the text that is held back to `out`: it has waited long enough.
-    ///
-    /// # Errors
-    /// As [`server`](Self::server).
-    pub fn flush(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        self.release(out, emit, |masker, masked| masker.flush(masked))
-    }
-
-    /// Appends the text that is held back to `out`: the server has ended its side.
-    ///
-    /// # Errors
-    /// As [`server`](Self::server).
-    pub fn finish(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        self.release(out, emit, |masker, masked| masker.finish(masked))
-    }
-
-    /// Whether what the client gets stands between two messages.
-    #[must_use]
-    pub fn at_boundary(&self) -> bool {
-        self.masker.is_some() || !self.failed && self.sides[Side::Server as usize].at_boundary()
-    }
-
-    /// How many bytes the server's frame under way still needs before there is a boundary, as far as is known.
-    #[must_use]
-    pub fn remaining(&self) -> u64 {
-        if self.at_boundary() { 0 } else { self.sides[Side::Server as usize].remaining() }
-    }
-
-    /// Appends what is held back and then what ends the stream with `status`: an `ERROR` event of a watch, a line of a
-    /// log.
-    ///
-    /// # Errors
-    /// [`StreamError::InsideFrame`] when nothing can be put in.
-    pub fn ending(
-        &mut self,
-        status: &Status,
-        out: &mut Vec<u8>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), StreamError> {
-        if !self.at_boundary() {
-            return Err(StreamError::InsideFrame);
-        }
-        let words = match self.protocol {
-            MessageProtocol::Watch => watch_error_event(status),
-            MessageProtocol::Log { .. } => {
-                self.finish(out, emit)?;
-                let begin = if self.at_line_start { "" } else { "\n" };
-                format!("{begin}{}\n", status.message).into_bytes()
-            }
-        };
-        self.send(&words, out);
-        emit(&words);
-        websocket::close(out, None, NORMAL_CLOSURE, &status.message);
-        Ok(())
-    }
-
     /// Takes the next frame, or slice of one; whether there may be more in `input`.
     fn step(
         &mut self,
         input: &mut &[u8],
         out: &mut Vec<u8>,
-        emit: &mut Emit<'_>,
+        tell: &mut Tell<'_>,
     ) -> Result<bool, StreamError> {
         let Some(message) = self.sides[Side::Server as usize].next(input)? else { return Ok(false) };
         let slice = match message {
             Message::Control { raw, close } => {
                 let raw = if self.masker.is_some() { raw.to_vec() } else { Vec::new() };
                 if close {
-                    self.finish(out, emit)?;
+                    self.finish(out, tell)?;
                 }
                 out.extend_from_slice(&raw);
                 return Ok(true);
@@ -208,7 +105,7 @@ impl MessageStream {
         }
         let Some(masker) = &mut self.masker else {
             self.at_line_start = self.decoded.last().map_or(self.at_line_start, |last| *last == b'\n');
-            emit(&self.decoded);
+            tell(Said::Body(&self.decoded));
             return Ok(true);
         };
         self.masked.clear();
@@ -233,29 +130,29 @@ impl MessageStream {
                 return Ok(true);
             }
         }
-        self.give(out, emit);
+        self.give(out, tell);
         Ok(true)
     }
 
     fn release(
         &mut self,
         out: &mut Vec<u8>,
-        emit: &mut Emit<'_>,
+        tell: &mut Tell<'_>,
         how: impl FnOnce(&mut dyn Masker, &mut Vec<u8>) -> Result<(), StreamError>,
     ) -> Result<(), StreamError> {
         let Some(masker) = &mut self.masker else { return Ok(()) };
         self.masked.clear();
         how(&mut **masker, &mut self.masked)?;
         if !self.masked.is_empty() {
-            self.give(out, emit);
+            self.give(out, tell);
         }
         Ok(())
     }
 
     /// Appends what is masked as a message.
-    fn give(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) {
+    fn give(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) {
         self.at_line_start = self.masked.last().map_or(self.at_line_start, |last| *last == b'\n');
-        emit(&self.masked);
+        tell(Said::Body(&self.masked));
         self.send(&self.masked, out);
     }
 
@@ -268,6 +165,77 @@ impl MessageStream {
                 websocket::message(out, Kind::Text, None, &[text.as_bytes()]);
             }
         }
+    }
+}
+
+impl Session for MessageStream {
+    fn feed(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), StreamError> {
+        let mut input = bytes;
+        if side == Side::Client {
+            while self.sides[side as usize].next(&mut input)?.is_some() {}
+            out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        if self.failed {
+            return Err(portcullis_codec::Error::Poisoned.into());
+        }
+        let outcome = loop {
+            match self.step(&mut input, out, tell) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.failed = outcome.is_err();
+        if self.masker.is_none() && outcome.is_ok() {
+            out.extend_from_slice(bytes);
+        }
+        outcome
+    }
+
+    fn holds(&self) -> bool {
+        self.masker.as_ref().is_some_and(|masker| masker.holds())
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.release(out, tell, |masker, masked| masker.flush(masked))
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.release(out, tell, |masker, masked| masker.finish(masked))
+    }
+
+    fn at_boundary(&self) -> bool {
+        self.masker.is_some() || !self.failed && self.sides[Side::Server as usize].at_boundary()
+    }
+
+    fn remaining(&self) -> u64 {
+        if self.at_boundary() { 0 } else { self.sides[Side::Server as usize].remaining() }
+    }
+
+    /// An `ERROR` event of a watch, a line of a log.
+    fn ending(&mut self, status: &Status, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        if !self.at_boundary() {
+            return Err(StreamError::InsideFrame);
+        }
+        let words = match self.protocol {
+            MessageProtocol::Watch => watch_error_event(status),
+            MessageProtocol::Log { .. } => {
+                self.finish(out, tell)?;
+                let begin = if self.at_line_start { "" } else { "\n" };
+                format!("{begin}{}\n", status.message).into_bytes()
+            }
+        };
+        self.send(&words, out);
+        tell(Said::Body(&words));
+        websocket::close(out, None, NORMAL_CLOSURE, &status.message);
+        Ok(())
     }
 }
 

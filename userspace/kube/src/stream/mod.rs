@@ -28,6 +28,7 @@ mod port_forward;
 mod port_rewriter;
 mod protocol;
 mod remote_command;
+mod session;
 mod spdy;
 
 use portcullis_codec::spdy::StreamId;
@@ -40,6 +41,7 @@ pub use port_forward::{PortEvent, PortForwardTap};
 pub use port_rewriter::{PortForwardRewriter, PortMasking};
 pub use protocol::{PortForwardProtocol, Protocol, Version};
 pub use remote_command::{RemoteCommandTap, StreamEvent};
+pub use session::{Said, Session, Tell};
 
 /// Who sent the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

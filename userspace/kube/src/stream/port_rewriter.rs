@@ -10,11 +10,11 @@ use super::forwarded::{Forwarded, MakeMasker};
 use super::frames::{ChannelFrames, ChannelMessage, Message, SpdyFrames, WebSocketFrames, data, on_channel};
 use super::port_forward::{Emit, Lane, LaneKind, Port, SpdyPorts, Wire};
 use super::spdy::Streams;
-use super::{PortEvent, PortForwardProtocol, PortForwardTap, Side, StreamError};
+use super::{PortEvent, PortForwardProtocol, PortForwardTap, Said, Session, Side, StreamError, Tell};
 use crate::Status;
 
-/// Decodes one port-forward and, with maskers, rewrites it. Connections that speak HTTP/1 have the text in their answers masked, and ask for it
-/// uncompressed; what other connections carry passes as it is.
+/// Decodes one port-forward and, with maskers, rewrites it. Connections that speak HTTP/1 have the text in their answers
+/// masked, and ask for it uncompressed; what other connections carry passes as it is.
 pub struct PortForwardRewriter {
     tap: PortForwardTap,
     /// None: everything passes as it is.
@@ -71,20 +71,25 @@ impl PortForwardRewriter {
         Self { tap: PortForwardTap::new(protocol), masking, failed: [false; 2] }
     }
 
-    /// Takes what `side` sent, appends what the other side gets to `out`, and emits what that means.
-    ///
-    /// # Errors
-    /// When it cannot be decoded or masked; from then on always, of this side. What came before the fault is in `out`.
-    pub fn feed(
+    /// Appends what each connection gives when asked by `how`.
+    fn release(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>, how: Release) -> Result<(), StreamError> {
+        let Self { tap, masking: Some(masking), .. } = self else { return Ok(()) };
+        masking.release(tap, out, &mut |event| tell(Said::Port(event)), how)
+    }
+}
+
+impl Session for PortForwardRewriter {
+    fn feed(
         &mut self,
         side: Side,
         bytes: &[u8],
         out: &mut Vec<u8>,
-        emit: &mut Emit<'_>,
+        tell: &mut Tell<'_>,
     ) -> Result<(), StreamError> {
         if self.failed[side as usize] {
             return Err(portcullis_codec::Error::Poisoned.into());
         }
+        let emit = &mut |event: PortEvent<'_>| tell(Said::Port(event));
         let outcome = match &mut self.masking {
             Some(masking) => masking.rewrite(&mut self.tap, side, bytes, out, emit),
             None => self.tap.feed(side, bytes, emit).map(|()| out.extend_from_slice(bytes)),
@@ -93,61 +98,31 @@ impl PortForwardRewriter {
         outcome
     }
 
-    /// Whether something of an answer is held back.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        let open = self.masking.iter().flat_map(|masking| masking.forwards.open.values());
-        open.into_iter().any(Forwarded::holds)
+    fn holds(&self) -> bool {
+        let mut open = self.masking.iter().flat_map(|masking| masking.forwards.open.values());
+        open.any(Forwarded::holds)
     }
 
-    /// Appends what is held back of answers to `out`: it has waited long enough.
-    ///
-    /// # Errors
-    /// As [`feed`](Self::feed).
-    pub fn flush(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        self.release(out, emit, Forwarded::flush)
+    fn flush(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.release(out, tell, Forwarded::flush)
     }
 
-    /// Appends what is held back of answers to `out`: the server has ended its side.
-    ///
-    /// # Errors
-    /// As [`feed`](Self::feed).
-    pub fn finish(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        self.release(out, emit, Forwarded::finish)
+    fn finish(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.release(out, tell, Forwarded::finish)
     }
 
-    /// Whether what the client gets stands between two frames; always, where something is masked.
-    #[must_use]
-    pub fn at_boundary(&self) -> bool {
+    fn at_boundary(&self) -> bool {
         self.tap.at_boundary(Side::Server)
     }
 
-    /// How many bytes the server's frame under way still needs before there is a boundary; see
-    /// [`PortForwardTap::remaining`].
-    #[must_use]
-    pub fn remaining(&self) -> u64 {
+    fn remaining(&self) -> u64 {
         self.tap.remaining(Side::Server)
     }
 
-    /// Appends what is held back and then what ends the session with `status`; see [`PortForwardTap::ending`].
-    ///
-    /// # Errors
-    /// [`StreamError::InsideFrame`] when nothing can be put in.
-    pub fn ending(
-        &mut self,
-        status: &Status,
-        out: &mut Vec<u8>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), StreamError> {
-        self.finish(out, emit)?;
+    fn ending(&mut self, status: &Status, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.finish(out, tell)?;
         out.extend_from_slice(&self.tap.ending(status)?);
         Ok(())
-    }
-
-    /// Appends what each connection gives when asked by `how`.
-    fn release(&mut self, out: &mut Vec<u8>, emit: &mut Emit<'_>, how: Release) -> Result<(), StreamError> {
-        let Self { tap, masking: Some(masking), .. } = self else { return Ok(()) };
-        masking.release(tap, out, emit, how)
     }
 }
 
@@ -185,23 +160,30 @@ impl Masking {
             }
             (Frames::Tunnel { outer, inner, message }, Wire::SpdyInWebSocket { streams, .. }) => {
                 let mut input = bytes;
-                let mut outcome = Ok(());
-                while outcome.is_ok()
-                    && let Some(frame) = outer.next(&mut input)?
-                {
-                    match frame {
-                        Message::Data(slice) if slice.kind == Kind::Text => {
-                            outcome = Err(StreamError::TextInTunnel);
+                let outcome = loop {
+                    let next = match outer.next(&mut input) {
+                        Ok(None) => break Ok(()),
+                        Ok(Some(Message::Data(slice))) if slice.kind == Kind::Text => {
+                            Err(StreamError::TextInTunnel)
                         }
-                        Message::Data(slice) => {
-                            outcome = forwards.spdy(inner, streams, side, slice.payload, message, emit);
+                        Ok(Some(Message::Data(slice))) => {
+                            forwards.spdy(inner, streams, side, slice.payload, message, emit)
                         }
-                        Message::Control { raw, .. } => {
+                        Ok(Some(Message::Control { raw, close })) => {
+                            let held = match close && side == Side::Server {
+                                true => forwards.release_told(streams, message, emit, Forwarded::finish),
+                                false => Ok(()),
+                            };
                             wrap(message, mask(), out);
                             out.extend_from_slice(raw);
+                            held
                         }
+                        Err(error) => Err(error),
+                    };
+                    if next.is_err() {
+                        break next;
                     }
-                }
+                };
                 wrap(message, mask(), out);
                 outcome
             }
@@ -230,20 +212,16 @@ impl Masking {
         how: Release,
     ) -> Result<(), StreamError> {
         let forwards = &mut self.forwards;
-        let told = out.len();
         match &mut tap.wire {
-            Wire::Spdy(streams) => {
-                forwards.release_all(streams, out, how)?;
-                streams.feed(Side::Server, &out[told..], &mut SpdyPorts(emit))
-            }
+            Wire::Spdy(streams) => forwards.release_told(streams, out, emit, how),
             Wire::SpdyInWebSocket { streams, .. } => {
                 let mut message = Vec::new();
-                forwards.release_all(streams, &mut message, how)?;
-                streams.feed(Side::Server, &message, &mut SpdyPorts(emit))?;
+                forwards.release_told(streams, &mut message, emit, how)?;
                 wrap(&mut message, None, out);
                 Ok(())
             }
             Wire::Channels { base64, ports, .. } => {
+                let told = out.len();
                 forwards.release_channels(ports, *base64, out, how)?;
                 tap.feed(Side::Server, &out[told..], emit)
             }
@@ -413,6 +391,19 @@ impl Forwards {
                 forwarded.server(bytes, fin, &**make, rewritten, &mut coded)
             }
         }
+    }
+
+    /// As [`release_all`](Self::release_all), and feeds `streams` with it.
+    fn release_told(
+        &mut self,
+        streams: &mut Streams<Lane>,
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+        how: Release,
+    ) -> Result<(), StreamError> {
+        let told = out.len();
+        self.release_all(streams, out, how)?;
+        streams.feed(Side::Server, &out[told..], &mut SpdyPorts(emit))
     }
 
     fn release_all(

@@ -11,8 +11,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use portcullis_kube::classify;
 use portcullis_kube::stream::{
-    Channel, PortEvent, PortForwardProtocol, PortForwardTap, Protocol, RemoteCommandTap, Side, StreamError,
-    StreamEvent,
+    Channel, PortEvent, PortForwardProtocol, PortForwardTap, Protocol, RemoteCommandTap, Said, Side,
+    StreamError, StreamEvent,
 };
 use serde::Deserialize;
 
@@ -117,6 +117,11 @@ impl Session {
 }
 
 impl Transcript {
+    pub fn hear(&mut self, said: Said<'_>) {
+        let Said::Command(event) = said else { panic!("{said:?}") };
+        self.note(event);
+    }
+
     pub fn note(&mut self, event: StreamEvent<'_>) {
         match event {
             StreamEvent::Stdin(bytes) => self.stdin.extend(bytes),
@@ -133,6 +138,11 @@ impl Transcript {
 }
 
 impl Forwards {
+    pub fn hear(&mut self, said: Said<'_>) {
+        let Said::Port(event) = said else { panic!("{said:?}") };
+        self.note(event);
+    }
+
     pub fn note(&mut self, event: PortEvent<'_>) {
         match event {
             PortEvent::Opened { port, request } => {
