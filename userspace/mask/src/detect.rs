@@ -18,6 +18,8 @@ mod url;
 mod value;
 mod view;
 
+use std::sync::{Arc, LazyLock};
+
 use assignment::{KEYWORDS, Keyword};
 use authorization::Scheme;
 use grams::Grams;
@@ -54,19 +56,10 @@ enum Detector {
 
 /// What comes next in a stretch.
 enum Next {
-    Secret {
-        secret: Secret,
-        names_key: bool,
-    },
-    Undecided {
-        anchor: usize,
-        hold: usize,
-    },
-    /// Nothing up to `resume`, where the search goes on.
-    Nothing {
-        resume: usize,
-        hold: usize,
-    },
+    /// A secret. After some, a secret key of AWS is to be looked for.
+    Secret { secret: Secret, names_key: bool },
+    /// None that can be told yet. The search goes on at `resume`, and what is from `hold` on is held back.
+    Wait { resume: usize, hold: usize },
 }
 
 const JWT: &str = "jwt";
@@ -107,6 +100,12 @@ impl Detectors {
         Ok(Self::compile(detectors, config.personal.clone(), is_on(AWS_ID) && is_on(AWS_SECRET)))
     }
 
+    /// The default set, compiled once.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<Detectors>> = LazyLock::new(Arc::default);
+        Arc::clone(&SHARED)
+    }
+
     /// The names of the built-in detectors.
     pub fn names() -> Vec<&'static str> {
         let mut names: Vec<&str> = token::KNOWN.iter().map(|known| known.0).collect();
@@ -133,22 +132,32 @@ impl Detectors {
     /// The next secret from `from` on. Up to `beside` secret keys of AWS are looked for.
     fn next(&self, view: View<'_>, from: usize, beside: usize) -> Next {
         let mut at = from;
+        // The first candidate that cannot be told yet; what comes after it may have to be held back as well.
+        let mut undecided: Option<(usize, usize)> = None;
         loop {
             let gram = self.grams.find(view.bytes, at);
             let key = if at < beside { aws::find(view, at, beside) } else { None };
             let person = if self.personal.is_empty() { None } else { personal::find(view, at) };
             let Some(anchor) = [gram, key, person].into_iter().flatten().min() else {
-                let resume = view.bytes.len().saturating_sub(grams::LENGTH - 1).max(at);
-                return Next::Nothing { resume, hold: self.hold(view, at) };
+                let hold = self.hold(view, at);
+                let incomplete = view.bytes.len().saturating_sub(grams::LENGTH - 1).max(from);
+                return match undecided {
+                    Some((anchor, first)) => {
+                        Next::Wait { resume: anchor.min(incomplete), hold: first.min(hold) }
+                    }
+                    None => Next::Wait { resume: incomplete, hold },
+                };
             };
-            match self.verify(view, anchor, gram, key, person) {
-                Ok(None) => at = anchor + 1,
-                Ok(Some((secret, names_key))) => return Next::Secret { secret, names_key },
-                Err(Hold(hold)) => {
-                    let hold = hold.min(view.bytes.len());
-                    return Next::Undecided { anchor, hold };
+            match (self.verify(view, anchor, gram, key, person), undecided) {
+                (Ok(None), _) => {}
+                (Ok(Some((secret, names_key))), None) => return Next::Secret { secret, names_key },
+                (Ok(Some((secret, _))), Some((anchor, hold))) => {
+                    return Next::Wait { resume: anchor, hold: hold.min(secret.start) };
                 }
+                (Err(Hold(hold)), None) => undecided = Some((anchor, hold.min(view.bytes.len()))),
+                (Err(Hold(hold)), Some((anchor, first))) => undecided = Some((anchor, first.min(hold))),
             }
+            at = anchor + 1;
         }
     }
 

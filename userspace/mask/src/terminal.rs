@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::{iter, mem};
 
 use crate::detect::{Scanner, Sink};
-use crate::placeholder::Digest;
+use crate::placeholder::Placeholder;
 use crate::{Detectors, MaskKey};
 use sequence::{Effect, Sequence};
 
@@ -75,7 +75,7 @@ impl TerminalMasker {
     /// A masker for one stream.
     pub fn new(detectors: Arc<Detectors>, key: &MaskKey) -> Self {
         Self {
-            scanner: Scanner::new(detectors, Digest::new(key)),
+            scanner: Scanner::new(detectors, Placeholder::new(key)),
             sequence: Sequence::default(),
             screen: Screen::default(),
             margin: Margin::default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::detect::Scanner;
-use crate::placeholder::Digest;
+use crate::placeholder::Placeholder;
 use crate::{Detectors, MaskKey};
 
 /// Masks the secrets in a stream of text. Any cut of the stream gives the same output. Bytes that are no text pass as they
@@ -13,7 +13,7 @@ pub struct TextMasker(Scanner);
 impl TextMasker {
     /// A masker for one stream.
     pub fn new(detectors: Arc<Detectors>, key: &MaskKey) -> Self {
-        Self(Scanner::new(detectors, Digest::new(key)))
+        Self(Scanner::new(detectors, Placeholder::new(key)))
     }
 
     /// Takes the next bytes and appends what can be given of them to `out`: all but what may turn out to be a secret.

@@ -125,7 +125,7 @@ impl Keyword {
         }
         let secret = match self.kind {
             _ if value.len() > VALUE_LIMIT => true,
-            _ if is_stand_in(value) => false,
+            _ if is_stand_in(value, view.may_go_on(run.end)) => false,
             Kind::Password if assigned.exactly => value.len() >= 4 && !is_path(value),
             Kind::Password => looks_chosen(value) && !is_path(value),
             Kind::Secret => looks_random(value),
@@ -177,7 +177,7 @@ fn assigned(view: View<'_>, key: usize, mut at: usize) -> Result<Option<Assigned
     let after_sign = at;
     at = spaces(view, at)?;
     let glued = !spaced && at == after_sign;
-    let quote = unit(view, at, hold)?.filter(|unit| matches!(unit.meaning, b'"' | b'\'' | b'`'));
+    let quote = unit(view, at, at)?.filter(|unit| matches!(unit.meaning, b'"' | b'\'' | b'`'));
     let quoting = quote.map_or(Quoting::None, |unit| Quoting::Quote(unit.meaning));
     at += quote.map_or(0, |unit| unit.length);
     let exactly =

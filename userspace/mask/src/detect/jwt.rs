@@ -11,7 +11,8 @@ pub(crate) const START: [u8; 3] = *b"eyJ";
 const PARTS: Alphabet = Alphabet::of(b"A-Za-z0-9_.-");
 /// Bytes of a header; one with a certificate in it is longer and not looked for.
 const HEADER_LIMIT: usize = 2048;
-const LEAST_PAYLOAD: usize = 8;
+/// Bytes after the header.
+const LEAST_REST: usize = 9;
 
 pub(crate) fn verify(view: View<'_>, start: usize) -> Verdict {
     if !view.bytes[start..].starts_with(&START) || view.inside_word(start) {
@@ -24,14 +25,13 @@ pub(crate) fn verify(view: View<'_>, start: usize) -> Verdict {
     if header.open || view.get(header.end, start)? != Some(b'.') {
         return if header.open { Err(Hold(start)) } else { Ok(None) };
     }
-    let payload = view.run(header.end + 1, BASE64_URL);
-    if payload.end - header.end <= LEAST_PAYLOAD {
-        return if payload.open { Err(Hold(start)) } else { Ok(None) };
+    let rest = view.run(header.end, PARTS);
+    if rest.end - header.end < LEAST_REST {
+        return if rest.open { Err(Hold(start)) } else { Ok(None) };
     }
     let is_header = URL_SAFE_NO_PAD.decode(&view.bytes[start..header.end]).is_ok_and(|header| {
         let text = header.trim_ascii();
         text.starts_with(b"{") && text.ends_with(b"}") && text.windows(5).any(|name| name == b"\"alg\"")
     });
-    let run = view.run(payload.end, PARTS);
-    Ok(is_header.then_some(Secret { start, end: run.end, tail: Tail::Run(PARTS) }))
+    Ok(is_header.then_some(Secret { start, end: rest.end, tail: Tail::Run(PARTS) }))
 }

@@ -4,6 +4,7 @@
 //! A block that breaks off (a log's limit, a file's head) is secret as far as it goes.
 
 use super::alphabet::BASE64;
+use super::value::unit;
 use super::view::{Hold, Secret, Tail, Verdict, View};
 
 pub(crate) const START: &[u8] = b"-----BEGIN ";
@@ -38,18 +39,21 @@ pub(crate) fn verify(view: View<'_>, start: usize) -> Verdict {
         return Ok(None);
     }
     let (mut body, from) = (Body::default(), end + 5);
-    for (at, &byte) in view.bytes.iter().enumerate().skip(from).take(PREAMBLE_LIMIT) {
-        if !body.step(byte) {
+    let mut at = from;
+    while at - from < PREAMBLE_LIMIT {
+        let Some(unit) = unit(view, at, start)? else { return Ok(None) };
+        if !body.step(unit.meaning) {
             return Ok(None);
         }
+        at += unit.length;
         if body.is_key {
-            return Ok(Some(Secret { start, end: at + 1, tail: Tail::Pem(body) }));
+            return Ok(Some(Secret { start, end: at, tail: Tail::Pem(body) }));
         }
     }
-    if view.ended || view.bytes.len() - from >= PREAMBLE_LIMIT { Ok(None) } else { Err(Hold(start)) }
+    Ok(None)
 }
 
-/// Follows the inside of a block byte by byte.
+/// Follows the inside of a block unit by unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Body {
     word: Word,
@@ -68,8 +72,6 @@ enum Word {
     /// Between words.
     #[default]
     Space,
-    /// After a backslash.
-    Escape,
     Any {
         base64: bool,
         stamp: bool,
@@ -85,26 +87,23 @@ enum Word {
 
 impl Body {
     /// How far from `at` on the block goes, and whether that is its end.
-    pub(crate) fn advance(&mut self, view: View<'_>, at: usize) -> (usize, bool) {
-        for (here, &byte) in view.bytes.iter().enumerate().skip(at) {
-            if !self.step(byte) {
-                return (here, true);
+    pub(crate) fn advance(&mut self, view: View<'_>, mut at: usize) -> (usize, bool) {
+        loop {
+            match unit(view, at, at) {
+                Err(Hold(_)) => return (at, false),
+                Ok(Some(unit)) if self.step(unit.meaning) => at += unit.length,
+                Ok(_) => return (at, true),
             }
             if self.over {
-                return (here + 1, true);
+                return (at, true);
             }
         }
-        (view.bytes.len(), view.ended)
     }
 
-    /// Takes a byte; false if it is none of the block.
+    /// Takes what a byte or an escape means; false if it is none of the block.
     fn step(&mut self, byte: u8) -> bool {
         match self.word {
             Word::Space => self.begin(byte),
-            Word::Escape => {
-                self.word = Word::Space;
-                matches!(byte, b'n' | b'r' | b't' | b'\\')
-            }
             Word::Any { base64, stamp, name } => {
                 let word = Word::Any {
                     base64: base64 && BASE64.contains(byte),
@@ -112,7 +111,8 @@ impl Body {
                     name: name && (byte.is_ascii_alphabetic() || byte == b'-'),
                 };
                 match byte {
-                    b' ' | b'\t' | b'\r' | b'\n' | b'\\' => self.end(base64, stamp) && self.begin(byte),
+                    b' ' | b'\t' | b'\r' | b'\n' => self.end(base64, stamp) && self.begin(byte),
+                    b'-' if base64 && !stamp && !name => self.end(true, false) && self.begin(byte),
                     b':' if name => {
                         self.word = Word::Header;
                         true
@@ -127,10 +127,8 @@ impl Body {
             }
             Word::Header => {
                 self.length += 1;
-                match byte {
-                    b'\n' => self.word = Word::Space,
-                    b'\\' => self.word = Word::Escape,
-                    _ => {}
+                if byte == b'\n' {
+                    self.word = Word::Space;
                 }
                 self.length < HEADER_LIMIT
             }
@@ -142,7 +140,6 @@ impl Body {
         self.length = 1;
         self.word = match byte {
             b' ' | b'\t' | b'\r' | b'\n' => Word::Space,
-            b'\\' => Word::Escape,
             b'-' => Word::Dashes { label: false },
             // After the last line only the end comes, or a time stamp before it.
             _ if self.last && !byte.is_ascii_digit() => return false,

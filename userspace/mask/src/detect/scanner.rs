@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::view::{LOOKBACK, Secret, Tail, View};
 use super::{Detectors, Next, aws};
-use crate::placeholder::Digest;
+use crate::placeholder::Placeholder;
 
 /// The input is looked at in pieces of this size.
 const PIECE: usize = 64 * 1024;
@@ -26,7 +26,9 @@ pub(crate) trait Sink {
 pub(crate) struct Scanner {
     detectors: Arc<Detectors>,
     /// Of the secret at hand.
-    digest: Digest,
+    placeholder: Placeholder,
+    /// Room for it once it is written.
+    written: Vec<u8>,
     /// What was not given yet, after what was and may still be looked at.
     window: Vec<u8>,
     /// Up to here the window was given or hidden.
@@ -48,8 +50,24 @@ struct Inside {
 }
 
 impl Scanner {
-    pub(crate) fn new(detectors: Arc<Detectors>, digest: Digest) -> Self {
-        Self { detectors, digest, window: Vec::new(), done: 0, at: 0, beside: 0, inside: None }
+    pub(crate) fn new(detectors: Arc<Detectors>, placeholder: Placeholder) -> Self {
+        Self {
+            detectors,
+            placeholder,
+            written: Vec::new(),
+            window: Vec::new(),
+            done: 0,
+            at: 0,
+            beside: 0,
+            inside: None,
+        }
+    }
+
+    /// Begins a stream as if `before` had been given just before it.
+    pub(crate) fn begin_after(&mut self, before: &[u8]) {
+        self.window.clear();
+        self.window.extend_from_slice(before);
+        self.done = before.len();
     }
 
     /// Takes the next bytes.
@@ -80,12 +98,16 @@ impl Scanner {
             }
             // It stopped where it cannot tell yet, or at the end.
             let anchor = self.at;
-            match self.detectors.next(View { bytes: &self.window, ended: true }, anchor, self.beside) {
+            match self.detectors.next(
+                View { bytes: &self.window, ended: true, paused: true },
+                anchor,
+                self.beside,
+            ) {
                 Next::Secret { secret, names_key } => {
                     resume = None;
                     self.begin(secret, names_key, sink);
                 }
-                Next::Undecided { .. } | Next::Nothing { .. } => {
+                Next::Wait { .. } => {
                     resume = Some(anchor);
                     break;
                 }
@@ -110,15 +132,15 @@ impl Scanner {
             if self.inside.is_some() && !self.hide(ended, sink) {
                 return self.done;
             }
-            match self.detectors.next(View { bytes: &self.window, ended }, self.at, self.beside) {
+            match self.detectors.next(
+                View { bytes: &self.window, ended, paused: false },
+                self.at,
+                self.beside,
+            ) {
                 Next::Secret { secret, names_key } => {
                     self.begin(secret, names_key, sink);
                 }
-                Next::Undecided { anchor, hold } => {
-                    self.at = anchor;
-                    return hold;
-                }
-                Next::Nothing { resume, hold } => {
+                Next::Wait { resume, hold } => {
                     self.at = resume;
                     return hold;
                 }
@@ -130,7 +152,7 @@ impl Scanner {
     fn begin(&mut self, secret: Secret, names_key: bool, sink: &mut impl Sink) {
         let Secret { start, end, tail } = secret;
         self.give(start, sink);
-        self.digest.update(&self.window[start..end]);
+        self.placeholder.update(&self.window[start..end]);
         let hidden = self.done < end;
         if hidden {
             sink.hide(&self.window[self.done..end]);
@@ -146,11 +168,11 @@ impl Scanner {
     /// Hides more of the secret at hand; whether its end came.
     fn hide(&mut self, ended: bool, sink: &mut impl Sink) -> bool {
         let Some(inside) = &mut self.inside else { return true };
-        let (end, over) = inside.tail.advance(View { bytes: &self.window, ended }, self.at);
+        let (end, over) = inside.tail.advance(View { bytes: &self.window, ended, paused: false }, self.at);
         let over = over || ended;
         if end > self.at {
             if !inside.told {
-                self.digest.update(&self.window[self.at..end]);
+                self.placeholder.update(&self.window[self.at..end]);
             }
             if end > self.done {
                 inside.hidden = true;
@@ -172,10 +194,11 @@ impl Scanner {
         if inside.told {
             return;
         }
-        let placeholder = self.digest.placeholder();
+        self.written.clear();
+        self.placeholder.write(&mut self.written);
         if inside.hidden {
             inside.told = true;
-            sink.stand_in(&placeholder);
+            sink.stand_in(&self.written);
         }
     }
 

@@ -35,7 +35,9 @@ pub(crate) fn verify(view: View<'_>, at: usize) -> Verdict {
         }
         at += unit.length;
     }
-    Ok(end.filter(|&end| !is_stand_in(&view.bytes[start..end])).and_then(|end| Secret::whole(start, end)))
+    Ok(end
+        .filter(|&end| !is_stand_in(&view.bytes[start..end], false))
+        .and_then(|end| Secret::whole(start, end)))
 }
 
 /// Where a password begins, if a user's name (it may be empty) and a colon stand at `from`.

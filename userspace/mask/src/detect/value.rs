@@ -4,6 +4,7 @@
 //! and `\u0026` end a value as `"` and `&` would, and no end ever falls inside an escape.
 
 use super::view::{Hold, Run, View};
+use crate::placeholder::PREFIX;
 
 /// More backslashes than this in a row are no escape.
 const BACKSLASHES: usize = 16;
@@ -38,7 +39,7 @@ pub(crate) fn unit(view: View<'_>, at: usize, hold: usize) -> Result<Option<Unit
     let itself = Unit { meaning: b'\\', length: slashes };
     let Some(escaped) = view.get(at + slashes, hold)? else { return Ok(Some(itself)) };
     let meaning = match escaped {
-        b'"' | b'\'' | b'`' => escaped,
+        b'"' | b'\'' | b'`' | b'/' => escaped,
         b'n' | b'r' | b't' => b'\n',
         b'u' => {
             let from = at + slashes + 1;
@@ -80,8 +81,9 @@ impl Quoting {
     }
 }
 
-/// Whether a value is one that stands for another (`$PASSWORD`, `{{ .Values.x }}`, `****`) or for none (`null`).
-pub(crate) fn is_stand_in(value: &[u8]) -> bool {
+/// Whether a value is one that stands for another (`$PASSWORD`, `{{ .Values.x }}`, `****`) or for none (`null`), or is
+/// `going_on` and may become one.
+pub(crate) fn is_stand_in(value: &[u8], going_on: bool) -> bool {
     const WORDS: [&str; 30] = [
         "true",
         "false",
@@ -114,11 +116,15 @@ pub(crate) fn is_stand_in(value: &[u8]) -> bool {
         "default",
         "enabled",
     ];
-    let repeated = value.iter().all(|byte| value.first() == Some(byte));
-    let referring = [&b"$"[..], b"{", b"<", b"%", b"\\u003c", b"[", b"portcullis-masked:"];
-    repeated
-        || referring.iter().any(|start| value.starts_with(start))
-        || WORDS.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes()))
+    let word = |word: &&str| {
+        let word = if going_on { word.get(..value.len()).unwrap_or(word) } else { word };
+        value.eq_ignore_ascii_case(word.as_bytes())
+    };
+    let refers = |start: &&[u8]| value.starts_with(start) || (going_on && start.starts_with(value));
+    let referring = [&b"$"[..], b"{", b"<", b"%", b"\\u003c", b"[", PREFIX];
+    value.iter().all(|byte| value.first() == Some(byte))
+        || referring.iter().any(refers)
+        || WORDS.iter().any(word)
 }
 
 /// Whether a value looks as if nobody had made it up to be read: letters and digits mixed without a break, as names are not.

@@ -12,8 +12,10 @@ pub(crate) const LOOKBACK: usize = 32;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) bytes: &'a [u8],
-    /// Nothing comes after it.
+    /// Nothing comes after it, or nothing that a verdict can wait for.
     pub(crate) ended: bool,
+    /// It only paused: what is at its end may go on.
+    pub(crate) paused: bool,
 }
 
 /// It cannot be told before more has come. Bytes from this position on may be part of a secret.
@@ -70,6 +72,11 @@ impl<'a> View<'a> {
         self.get(self.bytes.len(), hold).map(|_| false)
     }
 
+    /// Whether what ends at `end` may go on after a pause.
+    pub(crate) fn may_go_on(self, end: usize) -> bool {
+        self.paused && end == self.bytes.len()
+    }
+
     pub(crate) fn run(self, from: usize, alphabet: Alphabet) -> Run {
         let rest = &self.bytes[from..];
         let length = rest.iter().position(|&byte| !alphabet.contains(byte));
@@ -84,6 +91,9 @@ impl<'a> View<'a> {
     /// Whether `at` is in the middle of a word, or of an escape. What a letter ends that is no letter of the text does not
     /// count: `\n` and `\u0026` of JSON in a log, `%3D` of a URL, a colour of a terminal.
     pub(crate) fn inside_word(self, at: usize) -> bool {
+        if !self.bytes.get(at).is_some_and(u8::is_ascii_alphanumeric) {
+            return false;
+        }
         match self.before(at) {
             [.., b'\\'] => matches!(self.bytes.get(at), Some(b'b' | b'f' | b'n' | b'r' | b't' | b'u')),
             [.., b'\\', b'b' | b'f' | b'n' | b'r' | b't'] => false,
