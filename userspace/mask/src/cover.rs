@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::detect::{Scanner, Sink};
-use crate::placeholder::Digest;
+use crate::placeholder::Placeholder;
 use crate::{Detectors, MaskKey};
 
 /// What a byte of a secret becomes.
@@ -16,7 +16,7 @@ pub struct CoverMasker(Scanner);
 impl CoverMasker {
     /// A masker for one stream.
     pub fn new(detectors: Arc<Detectors>, key: &MaskKey) -> Self {
-        Self(Scanner::new(detectors, Digest::new(key)))
+        Self(Scanner::new(detectors, Placeholder::new(key)))
     }
 
     /// Takes the next bytes and appends what can be given of them to `out`: all but what may turn out to be a secret.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -72,7 +72,7 @@ impl Classified {
             return Err(Refusal::Impersonation);
         }
         let info = portcullis_kube::classify(method, &target)?;
-        let protocol = wanted_upgrade(request.headers(), &info)?;
+        let protocol = wanted_upgrade(request.method(), request.headers(), &info)?;
         let upgrade = protocol.map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
         let operation = operation(&info);
         let facts = facts(&person, &info, &target, request.body().is_end_stream());
@@ -102,9 +102,13 @@ fn target_of(request: &Request<Incoming>) -> String {
     }
 }
 
-/// What the client may have its connection become. Where the API server goes by the rest of the request and answers as if
-/// no upgrade had been asked for, so do we.
-fn wanted_upgrade(headers: &HeaderMap, info: &RequestInfo) -> Result<Option<HeaderValue>, Refusal> {
+/// What the client may have its connection become. A WebSocket where the API server has none to give is ignored, as it
+/// does: it answers as if it had not been asked for.
+fn wanted_upgrade(
+    method: &Method,
+    headers: &HeaderMap,
+    info: &RequestInfo,
+) -> Result<Option<HeaderValue>, Refusal> {
     let Some(protocol) = headers.get(header::UPGRADE) else { return Ok(None) };
     if info.is_session() {
         return Ok(Some(protocol.clone()));
@@ -113,17 +117,14 @@ fn wanted_upgrade(headers: &HeaderMap, info: &RequestInfo) -> Result<Option<Head
         let text = value.to_str().unwrap_or_default();
         text.split(',').any(|token| token.trim().eq_ignore_ascii_case(word))
     };
-    if info.is_upgradable() && !info.is_proxy() {
-        // A watch or a log, which go over WebSocket and nothing else.
-        let asked = headers.get_all(header::CONNECTION).iter().any(|value| is(value, "upgrade"));
-        return Ok((asked && is(protocol, "websocket")).then(|| protocol.clone()));
-    }
-    // What stands behind another subresource might take the upgrade, and nobody here could follow it.
-    if info.is_proxy() || !info.subresource.is_empty() {
+    // What stands behind a proxy or an unknown subresource might take the upgrade, and nobody here could follow it.
+    let known = info.is_upgradable() && !info.is_proxy() || info.subresource.is_empty();
+    if *method != Method::GET || !is(protocol, "websocket") || info.is_proxy() || !known {
         let protocol = String::from_utf8_lossy(protocol.as_bytes()).into_owned();
         return Err(Refusal::Upgrade { protocol });
     }
-    Ok(None)
+    let asked = headers.get_all(header::CONNECTION).iter().any(|value| is(value, "upgrade"));
+    Ok((asked && info.is_upgradable()).then(|| protocol.clone()))
 }
 
 /// What is to be decided, in the terms of roles.
@@ -173,33 +174,34 @@ mod tests {
     #[test]
     fn upgrades_are_followed_ignored_or_refused() {
         const POD: &str = "/api/v1/namespaces/demo/pods/web";
-        let wanted = |target: &str, protocol: &'static str, connection: &'static str| {
+        let wanted = |method: &str, target: &str, protocol: &'static str, connection: &'static str| {
             let headers = HeaderMap::from_iter([
                 (header::UPGRADE, HeaderValue::from_static(protocol)),
                 (header::CONNECTION, HeaderValue::from_static(connection)),
             ]);
-            let info = portcullis_kube::classify("GET", target).unwrap();
-            wanted_upgrade(&headers, &info).map(|protocol| protocol.is_some())
+            let info = portcullis_kube::classify(method, target).unwrap();
+            wanted_upgrade(&method.parse().unwrap(), &headers, &info).map(|protocol| protocol.is_some())
         };
         for followed in ["/exec", "/attach", "/portforward", "/log", "/log?follow=true"] {
-            assert!(wanted(&format!("{POD}{followed}"), "websocket", "keep-alive, Upgrade").unwrap());
+            assert!(wanted("GET", &format!("{POD}{followed}"), "websocket", "keep-alive, Upgrade").unwrap());
         }
-        assert!(wanted(&format!("{POD}/exec"), "SPDY/3.1", "Upgrade").unwrap());
+        assert!(wanted("POST", &format!("{POD}/exec"), "SPDY/3.1", "Upgrade").unwrap());
         for watch in ["/api/v1/secrets?watch=true", "/api/v1/watch/secrets"] {
-            assert!(wanted(watch, "WebSocket", "Upgrade").unwrap());
-            assert!(!wanted(watch, "SPDY/3.1", "Upgrade").unwrap());
-            assert!(!wanted(watch, "websocket", "close").unwrap());
+            assert!(wanted("GET", watch, "WebSocket", "Upgrade").unwrap());
+            assert!(!wanted("GET", watch, "websocket", "close").unwrap());
         }
         for ignored in ["/api/v1/secrets", POD, "/version", "/api"] {
-            assert!(!wanted(ignored, "websocket", "Upgrade").unwrap(), "{ignored}");
+            assert!(!wanted("GET", ignored, "websocket", "Upgrade").unwrap(), "{ignored}");
         }
-        for refused in
-            ["/api/v1/namespaces/demo/services/a/proxy", "/apis/kubevirt.io/v1/namespaces/a/vms/b/console"]
-        {
-            assert!(
-                matches!(wanted(refused, "websocket", "Upgrade"), Err(Refusal::Upgrade { .. })),
-                "{refused}"
-            );
+        for (method, target, protocol) in [
+            ("GET", "/api/v1/namespaces/demo/services/a/proxy", "websocket"),
+            ("GET", "/apis/kubevirt.io/v1/namespaces/a/vms/b/console", "websocket"),
+            ("GET", "/api/v1/secrets?watch=true", "SPDY/3.1"),
+            ("GET", "/api/v1/secrets", "h2c"),
+            ("POST", "/api/v1/namespaces/demo/configmaps", "websocket"),
+        ] {
+            let refused = wanted(method, target, protocol, "Upgrade");
+            assert!(matches!(refused, Err(Refusal::Upgrade { .. })), "{method} {target} {protocol}");
         }
     }
 
