@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::path::Path;
+
 use portcullis_codec::spdy::{self, Encoder, Frame, Headers, StreamId};
 use portcullis_codec::websocket::{self, Kind};
 use portcullis_kube::Status;
@@ -14,7 +16,7 @@ use portcullis_kube::stream::{
 };
 use proptest::prelude::*;
 use support::needle::{NEEDLE, Needle};
-use support::{Forwards, Session, Transcript, fixtures, text};
+use support::{Forwards, Session, Transcript, fixtures, fuzzed, text};
 
 const KEY: [u8; 4] = [1, 2, 3, 4];
 const PROTOCOLS: [Protocol; 6] = [
@@ -147,6 +149,22 @@ fn captured_port_forwards_stay_what_they_are() {
         }
     }
     assert_eq!(checked, 14);
+}
+
+/// The seeds of the fuzz targets, without a fuzzer.
+#[test]
+fn fuzzed_seeds() {
+    for (target, check) in
+        [("rewrite_command", fuzzed::command as fn(&[u8])), ("rewrite_ports", fuzzed::ports)]
+    {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus").join(target);
+        let seeds: Vec<_> = std::fs::read_dir(folder).unwrap().map(|seed| seed.unwrap().path()).collect();
+        assert!(seeds.len() >= 6, "{target}");
+        for seed in seeds {
+            let seed = std::fs::read(seed).unwrap();
+            (0..seed.len()).step_by(7).chain([seed.len()]).for_each(|end| check(&seed[..end]));
+        }
+    }
 }
 
 fn bytes_of(session: &Session, of: Side) -> Vec<u8> {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 #![expect(clippy::unwrap_used, reason = "a broken fixture should fail the test")]
 
+pub mod fuzzed;
 pub mod needle;
 
 use std::collections::BTreeMap;

@@ -222,7 +222,7 @@ async fn the_end_of_access_ends_every_kind_of_stream_in_its_own_words() {
     let event = r#"{"type":"ADDED","object":{"kind":"Secret","data":{"k":"RkFLRQ=="}}}"#;
     for (target, protocol, said, expected) in [
         (EXEC, "v5.channel.k8s.io", message(1, "$ AKIA"), "$ AKIA"),
-        (LOG, "binary.k8s.io", message(b'l', "ine AKIA"), "ine AKIA"),
+        (LOG, "binary.k8s.io", message(b'l', "ine one\n"), "ine one\n"),
         (WATCH, "", event_message(event), r#""kind":"Secret""#),
     ] {
         for masked in [true, false] {
