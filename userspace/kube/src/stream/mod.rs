@@ -103,7 +103,7 @@ pub enum StreamError {
     /// A WebSocket text message where SPDY bytes should be.
     #[error("text message inside a SPDY tunnel")]
     TextInTunnel,
-    /// A SPDY stream opened by the server, twice, or out of order.
+    /// A SPDY stream opened by the server, twice, out of order, or after the server has said that it takes no more.
     #[error("SPDY stream {0} must not be opened here")]
     Opening(StreamId),
     /// A SPDY frame for a stream that was never opened.

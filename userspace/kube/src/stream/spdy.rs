@@ -16,6 +16,8 @@ pub(super) struct Streams<L> {
     decoders: [Decoder; 2],
     open: BTreeMap<StreamId, Stream<L>>,
     newest: StreamId,
+    /// The server takes no more streams.
+    going_away: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ impl<L: Copy + PartialEq> Streams<L> {
             decoders: [Decoder::default(), Decoder::default()],
             open: BTreeMap::new(),
             newest: StreamId(0),
+            going_away: false,
         }
     }
 
@@ -54,7 +57,8 @@ impl<L: Copy + PartialEq> Streams<L> {
         while let Some(frame) = self.decoders[side as usize].next(&mut input)? {
             match frame {
                 Frame::SynStream { stream, fin, headers, .. } => {
-                    if side == Side::Server || stream.0.is_multiple_of(2) || stream <= self.newest {
+                    let doubtful = stream.0.is_multiple_of(2) || stream <= self.newest || self.going_away;
+                    if side == Side::Server || doubtful {
                         return Err(StreamError::Opening(stream));
                     }
                     if self.open.len() == MAX_STREAMS {
@@ -97,10 +101,8 @@ impl<L: Copy + PartialEq> Streams<L> {
                         }
                     }
                 }
-                Frame::Settings { .. }
-                | Frame::Ping { .. }
-                | Frame::GoAway { .. }
-                | Frame::WindowUpdate { .. } => {}
+                Frame::GoAway { .. } => self.going_away |= side == Side::Server,
+                Frame::Settings { .. } | Frame::Ping { .. } | Frame::WindowUpdate { .. } => {}
             }
         }
         Ok(())
