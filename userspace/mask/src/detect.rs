@@ -137,7 +137,8 @@ impl Detectors {
         loop {
             let gram = self.grams.find(view.bytes, at);
             let key = if at < beside { aws::find(view, at, beside) } else { None };
-            let person = if self.personal.is_empty() { None } else { personal::find(view, at) };
+            let person =
+                if self.personal.is_empty() { None } else { personal::find(&self.personal, view, at) };
             let Some(anchor) = [gram, key, person].into_iter().flatten().min() else {
                 let hold = self.hold(view, at);
                 let incomplete = view.bytes.len().saturating_sub(grams::LENGTH - 1).max(from);

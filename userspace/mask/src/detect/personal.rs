@@ -12,11 +12,29 @@ const DIGITS: Alphabet = Alphabet::of(b"0-9 -");
 const LOCAL_LIMIT: usize = 64;
 const DOMAIN_LIMIT: usize = 255;
 
-/// Where a word may begin that is personal data, from `from` on. What cannot be told apart yet counts.
-pub(crate) fn find(view: View<'_>, from: usize) -> Option<usize> {
-    (from..view.bytes.len()).find(|&at| {
-        LOCAL.contains(view.bytes[at]) && !view.before(at).last().is_some_and(|byte| LOCAL.contains(*byte))
-    })
+/// Where a word begins that may be personal data, from `from` on. One that may go on counts.
+pub(crate) fn find(wanted: &[Personal], view: View<'_>, from: usize) -> Option<usize> {
+    let mut start = from;
+    if view.before(from).last().is_some_and(|byte| LOCAL.contains(*byte)) {
+        start = view.run(from, LOCAL).end;
+    }
+    let (address, account) = (wanted.contains(&Personal::Email), wanted.contains(&Personal::Iban));
+    while start < view.bytes.len() {
+        let run = view.run(start, LOCAL);
+        let word = &view.bytes[start..run.end];
+        let candidate = match word {
+            [] => false,
+            _ if run.open => true,
+            [b'0'..=b'9', ..] => true,
+            [b'A'..=b'Z', b'A'..=b'Z', ..] if account => true,
+            _ => address && view.bytes.get(run.end) == Some(&b'@'),
+        };
+        if candidate {
+            return Some(start);
+        }
+        start = run.end.max(start + 1);
+    }
+    None
 }
 
 pub(crate) fn verify(wanted: &[Personal], view: View<'_>, start: usize) -> Verdict {

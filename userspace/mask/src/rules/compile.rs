@@ -33,8 +33,11 @@ pub(crate) enum What {
     Mask(Mask),
     /// It is replaced; in an object or array, each value in it is.
     MaskInside(Mask),
+    /// It is a copy of an object as JSON, masked by the same rules.
     Json,
-    Helm,
+    /// It is a Helm release, masked by rules of its own; replaced if it is none.
+    Helm(Mask),
+    /// It is a message, masked where it quotes.
     Quotes,
 }
 
@@ -180,7 +183,7 @@ impl Compiler<'_> {
             }
             Some(What::Mask(mask) | What::MaskInside(mask)) => Action::Mask(mask),
             Some(What::Json) => Action::Json,
-            Some(What::Helm) => Action::Helm,
+            Some(What::Helm(mask)) => Action::Helm(mask),
             Some(What::Quotes) => Action::Quotes,
         }
     }
@@ -244,10 +247,19 @@ impl Compiler<'_> {
             items.extend(self.start());
         }
         if let Some(base) = base {
-            let inside = matches!(self.marks[base].what, What::Keep | What::Scan | What::MaskInside(_));
-            items.retain(|(mark, _)| inside && *mark < base);
+            items.retain(|(mark, _)| *mark < base && self.goes_on(base, *mark));
         }
         self.action(State { items, base, root, unnamed: None })
+    }
+
+    /// Whether a stronger mark can still reach what is inside of a value that is marked as a whole. What should be a string,
+    /// by the API's own types, has nothing inside.
+    fn goes_on(&self, base: usize, stronger: usize) -> bool {
+        match self.marks[base].what {
+            What::Keep | What::MaskInside(_) => true,
+            What::Scan => matches!(self.marks[stronger].what, What::Keep | What::MaskInside(_)),
+            What::Mask(_) | What::Json | What::Helm(_) | What::Quotes => false,
+        }
     }
 
     /// What becomes of a value, from what is known of its place.
@@ -261,7 +273,7 @@ impl Compiler<'_> {
             Some(What::MaskInside(mask)) if mask.how == How::Drop => Action::Mask(mask),
             Some(What::MaskInside(_) | What::Scan) => Action::Enter(self.node(state)?),
             Some(What::Json) => Action::Json,
-            Some(What::Helm) => Action::Helm,
+            Some(What::Helm(mask)) => Action::Helm(mask),
             Some(What::Quotes) => Action::Quotes,
         })
     }
