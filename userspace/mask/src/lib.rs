@@ -8,6 +8,7 @@
 
 mod base64_text;
 mod body;
+mod cover;
 mod detect;
 mod error;
 mod filter;
@@ -29,6 +30,7 @@ mod terminal;
 mod text;
 
 pub use body::BodyMasker;
+pub use cover::CoverMasker;
 pub use detect::{DetectorConfig, DetectorError, Detectors, Pattern, Personal};
 pub use error::{JsonFault, MaskError, ProtobufFault};
 pub use filter::{Format, filter};

@@ -23,9 +23,10 @@ use crate::lease::Lease;
 use crate::present::{self, Masked};
 use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
+use crate::upgrade::{self, Masking, Stream};
 use crate::upstream::Pools;
+use crate::headers;
 use crate::whole::{self, Answer, Unread};
-use crate::{headers, upgrade};
 
 /// In the last five minutes of a grant, answers carry a warning that kubectl prints.
 const WARN_BEFORE: SignedDuration = SignedDuration::from_mins(5);
@@ -179,7 +180,8 @@ impl Exchange {
 
     /// An answer that would carry masked objects in a form the masker does not read is withheld.
     fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
-        if !self.is_masked() || !has_body(&response) {
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !self.is_masked() || switched || !has_body(&response) {
             return Ok(response);
         }
         let content_type = response.headers().get(header::CONTENT_TYPE);
@@ -200,8 +202,9 @@ impl Exchange {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let status = response.status();
         let content_type = text_of(response.headers().get(header::CONTENT_TYPE));
-        record.begun(status.as_u16(), content_type, self.is_masked());
-        if status == StatusCode::SWITCHING_PROTOCOLS {
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        record.begun(status.as_u16(), content_type, self.is_masked() || switched && self.masks());
+        if switched {
             record.tell_begun()?;
             return self.switch(response, record, client);
         }
@@ -323,6 +326,11 @@ impl Exchange {
         }
     }
 
+    /// Whether the role wants anything masked at all.
+    fn masks(&self) -> bool {
+        self.allowed.obligations.mask == MaskLevel::Default
+    }
+
     /// The server agreed to an upgrade: hand both ends to the tunnel.
     fn switch(
         self,
@@ -336,13 +344,18 @@ impl Exchange {
                 cause: "it switched protocols without being asked".to_owned(),
             });
         };
-        let tap = upgrade::Tap::new(&self.info, &self.path, response.headers())
+        let masking = self.masks().then(|| Masking {
+            detectors: self.proxy.profile.detectors(),
+            key: self.proxy.mask_key.clone(),
+            rules: self.rules.clone(),
+        });
+        let stream = Stream::new(&self.info, &self.path, response.headers(), masking)
             .map_err(|error| Refusal::Upgrade { protocol: error.to_string() })?;
-        record.event(&tap.opened(record.number()))?;
+        record.event(&stream.opened(record.number()))?;
         let server = hyper::upgrade::on(&mut response);
         let Self { person, lease, .. } = self;
         tokio::spawn(async move {
-            upgrade::tunnel(client, server, tap, record, lease).await;
+            upgrade::tunnel(client, server, stream, record, lease).await;
             drop(person);
         });
         Ok(response.map(|_| ResponseBody::whole(Bytes::new())))

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::refusal::Refusal;
 
 /// Headers that a client may never send upstream: credentials, identity claims of a front proxy, the audit id
-/// (the API server would use it word for word) and the fields that belong to one hop.
+/// (the API server would use it word for word), the fields that belong to one hop, and what would be agreed on over our heads.
 const NEVER: &[&str] = &[
     "authorization",
     "proxy-authorization",
@@ -30,6 +30,8 @@ const NEVER: &[&str] = &[
     "expect",
     "te",
     "http2-settings",
+    // Compressed frames could not be read.
+    "sec-websocket-extensions",
 ];
 const NEVER_PREFIXES: &[&str] = &["x-forwarded-", "x-remote-", "impersonate-"];
 

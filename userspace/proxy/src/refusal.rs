@@ -39,7 +39,7 @@ pub(crate) enum Refusal {
     )]
     NotAcceptable { accept: String },
     #[error(
-        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach and port-forward can be upgraded"
+        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach, port-forward, watches and logs can be upgraded"
     )]
     Upgrade { protocol: String },
     #[error(
