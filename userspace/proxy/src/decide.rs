@@ -89,7 +89,7 @@ impl Decided {
 pub(crate) fn masked(proxy: &Proxy, operation: &Operation) -> Option<Arc<Rules>> {
     match operation {
         Operation::Resource { api_group, resource, subresource, .. } => {
-            proxy.profile.for_request(api_group, resource, subresource)
+            proxy.profile.borrow().for_request(api_group, resource, subresource)
         }
         _ => None,
     }

@@ -325,12 +325,6 @@ impl Exchange {
             warn(format!("grant {grant} (role {}) ends in {minutes}m{seconds:02}s", self.allowed.role));
         }
     }
-
-    /// Whether the role wants anything masked at all.
-    fn masks(&self) -> bool {
-        self.allowed.obligations.mask == MaskLevel::Default
-    }
-
     /// The server agreed to an upgrade: hand both ends to the tunnel.
     fn switch(
         self,

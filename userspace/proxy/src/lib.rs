@@ -66,7 +66,7 @@ pub struct Proxy {
     /// Where evidence goes.
     pub recorder: Recorder,
     /// What is masked.
-    pub profile: Profile,
+    pub profile: watch::Receiver<Arc<Profile>>,
     /// Makes masked values comparable and nothing more.
     pub mask_key: MaskKey,
     /// What one uid may have open at once.
