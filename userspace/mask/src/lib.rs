@@ -4,7 +4,8 @@
 //!
 //! [`Profile`] says which resources are masked and by which [`Rules`]; [`BodyMasker`] masks a response body,
 //! [`JsonMasker`] the JSON inside it, [`filter()`] a whole stream; [`PlaceholderGuard`] finds placeholders that come back
-//! in a write, where they would replace the secret by its mask.
+//! in a write, where they would replace the secret by its mask. [`ListFilter`] leaves out of lists and watches what somebody
+//! may not see at all.
 
 mod base64_text;
 mod body;
@@ -16,6 +17,7 @@ mod json;
 mod key;
 mod placeholder;
 mod rules;
+mod select;
 
 pub use body::BodyMasker;
 pub use error::{JsonFault, MaskError};
@@ -24,3 +26,4 @@ pub use guard::{FoundPlaceholder, PlaceholderGuard};
 pub use json::JsonMasker;
 pub use key::MaskKey;
 pub use rules::{Profile, Rules};
+pub use select::{Covers, ListFault, ListFilter};
