@@ -9,6 +9,7 @@ mod access;
 mod approval;
 mod bits;
 mod clock;
+mod command;
 mod condition;
 mod config;
 mod decide;

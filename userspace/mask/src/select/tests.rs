@@ -221,7 +221,7 @@ proptest! {
         let (field, elements): (&str, Vec<Value>) = if as_table {
             ("rows", objects.iter().map(|object| json!({"cells": [1, "x"], "object": object})).collect())
         } else {
-            ("items", objects.clone())
+            ("items", objects)
         };
         let of = |elements: Vec<Value>, count: Value| json!({
             "kind": "X", "metadata": {"remainingItemCount": count, "resourceVersion": "1"}, field: elements
