@@ -69,6 +69,8 @@ pub struct Facts {
     pub process: Option<Arc<Caller>>,
     /// The request asks for a dry run.
     pub dry_run: bool,
+    /// Who says to manage the fields that the request writes (`kubectl-edit`, a controller); the client says so itself.
+    pub field_manager: String,
     /// The command of an exec.
     pub command: Vec<String>,
     /// The container of an exec, attach or log.
@@ -102,6 +104,7 @@ impl Facts {
     pub const NONE: &'static Self = &Self {
         process: None,
         dry_run: false,
+        field_manager: String::new(),
         command: Vec::new(),
         container: String::new(),
         tty: false,

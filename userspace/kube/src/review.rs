@@ -6,8 +6,9 @@ mod protobuf;
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::RequestInfo;
 
@@ -206,9 +207,10 @@ impl SelfReview {
 /// When the body is no such review, or asks for nothing or for two things.
 pub fn read_access_review(content_type: &str, body: &[u8]) -> Result<AccessSpec, ReviewError> {
     let spec = match read(SelfReview::Access, content_type, body)? {
-        Read::Json(spec) => {
-            serde_json::from_value(spec).map_err(|error| ReviewError::Json(error.to_string()))?
-        }
+        Read::Json(mut spec) => AccessSpec {
+            resource_attributes: object(&mut spec, "resourceAttributes")?.map(typed).transpose()?,
+            non_resource_attributes: object(&mut spec, "nonResourceAttributes")?.map(typed).transpose()?,
+        },
         Read::Protobuf(spec) => protobuf::access_spec(spec)?,
     };
     let AccessSpec { resource_attributes, non_resource_attributes } = &spec;
@@ -224,10 +226,10 @@ pub fn read_access_review(content_type: &str, body: &[u8]) -> Result<AccessSpec,
 /// When the body is no such review, or names no namespace.
 pub fn read_rules_review(content_type: &str, body: &[u8]) -> Result<String, ReviewError> {
     let namespace = match read(SelfReview::Rules, content_type, body)? {
-        Read::Json(spec) => match &spec["namespace"] {
-            Value::Null => String::new(),
-            Value::String(namespace) => namespace.clone(),
-            _ => return Err(ReviewError::Json("spec.namespace is no text".to_owned())),
+        Read::Json(mut spec) => match spec.remove("namespace") {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(namespace)) => namespace,
+            Some(_) => return Err(ReviewError::Json("spec.namespace is no text".to_owned())),
         },
         Read::Protobuf(spec) => protobuf::text(spec, 1)?,
     };
@@ -292,7 +294,7 @@ pub fn read_access_answer(body: &[u8]) -> Result<AccessStatus, ReviewError> {
 
 /// The spec of a review, in the form that it came in.
 enum Read<'a> {
-    Json(Value),
+    Json(Map<String, Value>),
     Protobuf(&'a [u8]),
 }
 
@@ -300,19 +302,14 @@ fn read<'a>(review: SelfReview, content_type: &str, body: &'a [u8]) -> Result<Re
     let (kind, spec) = match content_type.split(';').next().unwrap_or_default().trim() {
         // The API server takes a body that says nothing of itself for JSON.
         "application/json" | "" => {
-            #[derive(Deserialize)]
-            struct Envelope {
-                #[serde(default)]
-                kind: String,
-                #[serde(default)]
-                spec: Value,
-            }
-            let Envelope { kind, spec } =
+            let mut review: Map<String, Value> =
                 serde_json::from_slice(body).map_err(|error| ReviewError::Json(error.to_string()))?;
-            if !(spec.is_null() || spec.is_object()) {
-                return Err(ReviewError::Json("spec is no object".to_owned()));
-            }
-            (kind, Read::Json(if spec.is_null() { json!({}) } else { spec }))
+            let kind = match review.remove("kind") {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(kind)) => kind,
+                Some(_) => return Err(ReviewError::Json("kind is no text".to_owned())),
+            };
+            (kind, Read::Json(object(&mut review, "spec")?.unwrap_or_default()))
         }
         "application/vnd.kubernetes.protobuf" => {
             let (kind, object) = protobuf::envelope(body)?;
@@ -324,6 +321,19 @@ fn read<'a>(review: SelfReview, content_type: &str, body: &'a [u8]) -> Result<Re
         return Err(ReviewError::Kind { found: kind, expected: review.kind() });
     }
     Ok(spec)
+}
+
+/// A member that is an object: serde would take an array for one.
+fn object(of: &mut Map<String, Value>, member: &str) -> Result<Option<Map<String, Value>>, ReviewError> {
+    match of.remove(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(ReviewError::Json(format!("{member} is no object"))),
+    }
+}
+
+fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, ReviewError> {
+    serde_json::from_value(Value::Object(object)).map_err(|error| ReviewError::Json(error.to_string()))
 }
 
 fn is_false(value: &bool) -> bool {

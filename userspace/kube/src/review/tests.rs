@@ -66,7 +66,7 @@ fn what_cannot_be_read_one_way_is_refused() {
         b"[]",
         br#"{"spec":[]}"#,
         br#"{"kind":3}"#,
-        br#"{"spec":{},"spec":{}}"#,
+        br#"{"spec":{"resourceAttributes":["demo","get"]}}"#,
         br#"{"spec":{"resourceAttributes":{"verb":3}}}"#,
     ] {
         assert!(
