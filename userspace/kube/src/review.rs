@@ -201,6 +201,27 @@ impl SelfReview {
     }
 }
 
+/// Whether a resource of Kubernetes' own lies in no namespace. Of others that cannot be told from here.
+#[must_use]
+pub fn is_cluster_scoped(group: &str, resource: &str) -> bool {
+    match group {
+        "" => matches!(resource, "nodes" | "namespaces" | "persistentvolumes" | "componentstatuses"),
+        "admissionregistration.k8s.io"
+        | "apiextensions.k8s.io"
+        | "apiregistration.k8s.io"
+        | "flowcontrol.apiserver.k8s.io"
+        | "node.k8s.io"
+        | "scheduling.k8s.io"
+        | "authentication.k8s.io" => true,
+        "authorization.k8s.io" => resource != "localsubjectaccessreviews",
+        "certificates.k8s.io" => resource != "podcertificaterequests",
+        "networking.k8s.io" => matches!(resource, "ingressclasses" | "ipaddresses" | "servicecidrs"),
+        "rbac.authorization.k8s.io" => resource.starts_with("cluster"),
+        "storage.k8s.io" => resource != "csistoragecapacities",
+        _ => false,
+    }
+}
+
 /// Reads what a [`SelfReview::Access`] asks.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_access::Ended;
 use portcullis_kube::{Status, watch_error_event};
-use portcullis_mask::{BodyMasker, MaskError};
+use portcullis_mask::{BodyMasker, ListFilter, MaskError};
 use portcullis_record::{Event, RecordError};
 
 use tokio_util::sync::CancellationToken;
@@ -200,6 +200,7 @@ impl RunningAccess {
 /// An answer of the API server, passing through.
 pub(crate) struct ProxiedBody {
     inner: Incoming,
+    filter: Option<ListFilter>,
     masker: Option<BodyMasker>,
     record: RequestRecord,
     access: RunningAccess,
@@ -214,11 +215,13 @@ pub(crate) struct ProxiedBody {
 impl ProxiedBody {
     pub(crate) fn new(
         inner: Incoming,
+        filter: Option<ListFilter>,
         masker: Option<BodyMasker>,
         record: RequestRecord,
         access: RunningAccess,
     ) -> Self {
-        Self { inner, masker, record, access, at_line_start: true, first: None, trailers: None, done: false }
+        let (first, trailers) = (None, None);
+        Self { inner, filter, masker, record, access, at_line_start: true, first, trailers, done: false }
     }
 
     /// Takes what has come together with the head. Most answers are whole then: one write records them, and one that
@@ -280,8 +283,8 @@ impl ProxiedBody {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => (data, self.inner.is_end_stream()),
                     Err(frame) => {
-                        // Of a masked answer only what the masker read is passed on.
-                        self.trailers = frame.into_trailers().ok().filter(|_| self.masker.is_none());
+                        // Of a filtered or masked answer only what was read of it is passed on.
+                        self.trailers = frame.into_trailers().ok().filter(|_| self.passes_as_it_is());
                         continue;
                     }
                 },
@@ -289,6 +292,7 @@ impl ProxiedBody {
             };
             // What has ended is closed now: a client that reads exactly Content-Length bytes never polls again.
             self.done = last;
+            let data = self.filter(data)?;
             let data = self.mask(data)?;
             if !data.is_empty() {
                 self.record.sent(&data, self.done)?;
@@ -301,6 +305,21 @@ impl ProxiedBody {
             }
             // The masker may keep a chunk back until it knows more.
         }
+    }
+
+    fn passes_as_it_is(&self) -> bool {
+        self.filter.is_none() && self.masker.is_none()
+    }
+
+    fn filter(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
+        let Some(filter) = &mut self.filter else { return Ok(data) };
+        let mut out = Vec::with_capacity(data.len());
+        filter.push(&data, &mut out)?;
+        if self.done {
+            filter.finish()?;
+        }
+        self.record.left_out(filter.withheld());
+        Ok(out.into())
     }
 
     fn mask(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
@@ -355,7 +374,7 @@ impl ProxiedBody {
 
     fn size_hint(&self) -> SizeHint {
         // Last words are no part of what the server announced.
-        if self.masker.is_some() || self.access.ending != Ending::Silent {
+        if !self.passes_as_it_is() || self.access.ending != Ending::Silent {
             return SizeHint::default();
         }
         let first = self.first.as_ref().map_or(0, |first| first.len() as u64);
