@@ -13,7 +13,8 @@ use crate::pattern::Pattern;
 
 /// What stands between the commands of a script, and between a command and its words.
 const SEPARATORS: &[char] = &[
-    ' ', '\t', '\n', '\r', ';', '&', '|', '(', ')', '{', '}', '<', '>', '`', '$', '=', ',', ':', '!', '[', ']', '~',
+    ' ', '\t', '\n', '\r', ';', '&', '|', '(', ')', '{', '}', '<', '>', '`', '$', '=', ',', ':', '!', '[',
+    ']', '~',
 ];
 /// What a shell takes away from within a word: `r\m` and `r''m` are `rm`.
 const QUOTES: &[char] = &['"', '\'', '\\'];
@@ -29,7 +30,8 @@ pub(crate) struct CommandPattern {
 impl CommandPattern {
     /// Whether it is the whole of `argv`. A word that was matched by its beginning does not climb out of it with `..`.
     pub(crate) fn is(&self, argv: &[String]) -> bool {
-        let enough = if self.and_more { argv.len() >= self.words.len() } else { argv.len() == self.words.len() };
+        let enough =
+            if self.and_more { argv.len() >= self.words.len() } else { argv.len() == self.words.len() };
         let climbs = |word: &str| word.split('/').any(|part| part == "..");
         enough
             && self.words.iter().zip(argv).all(|(pattern, word)| {
@@ -41,7 +43,8 @@ impl CommandPattern {
     /// or a wrapper, with the other words somewhere behind it.
     pub(crate) fn occurs_in(&self, argv: &[String]) -> bool {
         let unquoted: Vec<String> = argv.iter().map(|word| word.replace(QUOTES, "")).collect();
-        let at_quotes = argv.iter().flat_map(|word| word.split(QUOTES)).flat_map(|word| word.split(SEPARATORS));
+        let at_quotes =
+            argv.iter().flat_map(|word| word.split(QUOTES)).flat_map(|word| word.split(SEPARATORS));
         self.stands_in(argv.iter().map(String::as_str))
             || self.stands_in(unquoted.iter().flat_map(|word| word.split(SEPARATORS)))
             || self.stands_in(at_quotes)
@@ -49,7 +52,8 @@ impl CommandPattern {
 
     fn stands_in<'a>(&self, mut words: impl Iterator<Item = &'a str>) -> bool {
         let Some((command, rest)) = self.words.split_first() else { return true };
-        words.any(|word| runs(command, word)) && rest.iter().all(|pattern| words.any(|word| pattern.matches(word)))
+        words.any(|word| runs(command, word))
+            && rest.iter().all(|pattern| words.any(|word| pattern.matches(word)))
     }
 }
 
@@ -71,7 +75,8 @@ impl TryFrom<String> for CommandPattern {
         if words.first().is_none_or(|word| *word == "*") {
             return Err(format!("{text:?} names no command; leave `command` out to mean all"));
         }
-        let words = words.into_iter().map(|word| Pattern::try_from(word.to_owned())).collect::<Result<_, _>>()?;
+        let words =
+            words.into_iter().map(|word| Pattern::try_from(word.to_owned())).collect::<Result<_, _>>()?;
         Ok(Self { words, and_more })
     }
 }

@@ -56,7 +56,12 @@ impl fmt::Display for Filter {
                 (false, true) => write!(f, "{or}in namespaces {}", namespaces.join(", "))?,
                 (true, _) => write!(f, "{or}named {}", resource_names.join(", "))?,
                 (false, false) => {
-                    write!(f, "{or}in namespaces {} named {}", namespaces.join(", "), resource_names.join(", "))?;
+                    write!(
+                        f,
+                        "{or}in namespaces {} named {}",
+                        namespaces.join(", "),
+                        resource_names.join(", ")
+                    )?;
                 }
             }
         }

@@ -61,7 +61,12 @@ pub(crate) struct Asked<'a> {
 impl<'a> Asked<'a> {
     pub(crate) fn of(operation: &'a Operation) -> Self {
         let authorised_as = Verbs::of(operation.authorised_as());
-        Self { operation, authorised_as, verbs: authorised_as.or(Verbs::of(operation.verb())) }
+        let verbs = match operation.verb() {
+            // Whoever asks whether they may do everything (`kubectl auth can-i '*' pods`).
+            "*" => Verbs::All,
+            verb => authorised_as.or(Verbs::of(verb)),
+        };
+        Self { operation, authorised_as, verbs }
     }
 }
 

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use portcullis_identity::Subject;
 
 use crate::pattern::Pattern;
-use crate::rule::Action;
-use crate::{Role, Snapshot};
+use crate::rule::{Action, Rule};
+use crate::verbs::{PATH_VERBS, RESOURCE_VERBS, Verbs};
+use crate::{Grant, Role, Snapshot};
 
 /// What somebody may do in one namespace of one target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,8 +25,7 @@ pub struct Permissions {
 /// What may be done to one resource. `*` means all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
-    /// At least one.
-    pub verbs: Vec<String>,
+    pub(crate) verbs: Verbs,
     /// Empty for the core group.
     pub api_group: String,
     /// `pods`, `pods/log`, `*/scale`.
@@ -37,12 +37,25 @@ pub struct Permission {
 /// What may be done with paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPermission {
-    /// Methods in lower case.
-    pub verbs: Vec<String>,
+    pub(crate) verbs: Verbs,
     pub(crate) paths: Vec<Pattern>,
 }
 
+impl Permission {
+    /// What may be done: at least one verb.
+    #[must_use]
+    pub fn verbs(&self) -> Vec<String> {
+        self.verbs.names(RESOURCE_VERBS)
+    }
+}
+
 impl PathPermission {
+    /// What may be done: methods in lower case.
+    #[must_use]
+    pub fn verbs(&self) -> Vec<String> {
+        self.verbs.names(PATH_VERBS)
+    }
+
     /// The paths, or `prefix*`.
     pub fn paths(&self) -> impl Iterator<Item = String> {
         self.paths.iter().map(ToString::to_string)
@@ -52,16 +65,22 @@ impl PathPermission {
 impl Snapshot {
     /// What `subject` may do in `namespace` of `target` at `now`, by the grants that are live.
     #[must_use]
-    pub fn permissions(&self, subject: &Subject, target: &str, namespace: &str, now: Timestamp) -> Permissions {
+    pub fn permissions(
+        &self,
+        subject: &Subject,
+        target: &str,
+        namespace: &str,
+        now: Timestamp,
+    ) -> Permissions {
         let mut found = Permissions::default();
         if let Some(age) = self.stale(now) {
             found.unsaid.push(format!("the grant store has not answered for {} seconds", age.as_secs()));
             return found;
         }
-        let roles = self.live_roles(subject, target, now);
-        let rules = || roles.iter().flat_map(|role| role.rules.iter().enumerate().map(move |(n, rule)| (*role, n, rule)));
+        let roles: Vec<&Role> = self.live(subject, target, now).map(|(role, _)| role).collect();
+        let rules = || roles.iter().copied().flat_map(numbered);
         if !self.open_paths.is_empty() {
-            let verbs = ["get", "head"].map(String::from).into();
+            let verbs = Verbs::of("get").or(Verbs::of("head"));
             found.paths.push(PathPermission { verbs, paths: self.open_paths.to_vec() });
         }
         for (role, number, rule) in rules().filter(|(_, _, rule)| rule.action != Action::Deny) {
@@ -90,6 +109,27 @@ impl Snapshot {
         }
         found
     }
+
+    /// The grants of `subject` on `target` that are live at `now`.
+    pub fn live_grants(
+        &self,
+        subject: &Subject,
+        target: &str,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &Grant> {
+        self.live(subject, target, now).map(|(_, grant)| grant)
+    }
+
+    fn live(&self, subject: &Subject, target: &str, now: Timestamp) -> impl Iterator<Item = (&Role, &Grant)> {
+        let target = self.target(target);
+        let held = self.dossier(subject).into_iter().flat_map(|dossier| &dossier.held);
+        held.filter(move |held| held.target.is_some() && held.target == target && held.is_live(now))
+            .filter_map(|held| Some((self.roles.at(held.role?), held.grant.as_ref())))
+    }
+}
+
+fn numbered(role: &Role) -> impl Iterator<Item = (&Role, usize, &Rule)> {
+    role.rules.iter().enumerate().map(move |(number, rule)| (role, number, rule))
 }
 
 /// `rule 2 of role pods`

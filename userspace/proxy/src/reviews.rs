@@ -244,13 +244,13 @@ fn listed(permissions: &portcullis_access::Permissions) -> RulesStatus {
         of_everybody("authentication.k8s.io", &["selfsubjectreviews"]),
     ];
     resource_rules.extend(permissions.resources.iter().map(|permission| ResourceRule {
-        verbs: permission.verbs.clone(),
+        verbs: permission.verbs(),
         api_groups: vec![permission.api_group.clone()],
         resources: vec![permission.resource.clone()],
         resource_names: permission.names.clone(),
     }));
     let non_resource_rules = permissions.paths.iter().map(|permission| NonResourceRule {
-        verbs: permission.verbs.clone(),
+        verbs: permission.verbs(),
         non_resource_urls: permission.paths().collect(),
     });
     RulesStatus {

@@ -1,8 +1,9 @@
 //! What a rule allows in one namespace, as a list; and what another takes from it, as far as a list can say so.
 
-use super::{Names, RESOURCE_VERBS, ResourcePattern, ResourceScope, Rule, Scope, matches};
+use super::{Names, ResourcePattern, ResourceScope, Rule, Scope, matches};
 use crate::pattern::Pattern;
 use crate::permissions::{PathPermission, Permission};
+use crate::verbs::{PATH_VERBS, RESOURCE_VERBS};
 
 /// How far a rule that forbids reaches into what another allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,10 +23,10 @@ impl Rule {
         let groups = scope.groups.listed();
         let of_group = |group: &String| {
             let of_resource = |resource: &ResourcePattern| Permission {
-                verbs: self.verbs.listed(),
+                verbs: self.verbs,
                 api_group: group.clone(),
                 resource: resource.to_string(),
-                names: scope.names.clone(),
+                names: scope.names.iter().map(ToString::to_string).collect(),
             };
             scope.resources.iter().map(of_resource).collect::<Vec<_>>()
         };
@@ -35,7 +36,7 @@ impl Rule {
     /// The paths that it is about.
     pub(crate) fn path_permissions(&self) -> Option<PathPermission> {
         let Scope::Paths(paths) = &self.scope else { return None };
-        Some(PathPermission { verbs: self.verbs.listed(), paths: paths.clone() })
+        Some(PathPermission { verbs: self.verbs, paths: paths.clone() })
     }
 
     /// Takes from `permissions` in `namespace` what it forbids. Whether that could be said whole.
@@ -45,14 +46,13 @@ impl Rule {
             return true;
         }
         let mut whole = true;
-        for permission in &mut *permissions {
-            let reach = scope.reach(permission).min(if self.is_conditional() { Reach::Part } else { Reach::All });
-            let left = self.verbs.without(&permission.verbs);
-            match reach {
-                _ if left == permission.verbs => {}
+        for permission in permissions.iter_mut().filter(|of| of.verbs.include_any(self.verbs)) {
+            match scope.reach(permission) {
                 Reach::None => {}
-                Reach::Part => whole = false,
-                Reach::All => permission.verbs = left,
+                Reach::All if !self.is_conditional() => {
+                    permission.verbs = permission.verbs.without(self.verbs, RESOURCE_VERBS);
+                }
+                Reach::All | Reach::Part => whole = false,
             }
         }
         permissions.retain(|permission| !permission.verbs.is_empty());
@@ -63,11 +63,8 @@ impl Rule {
     pub(crate) fn take_paths_from(&self, permissions: &mut Vec<PathPermission>) -> bool {
         let Scope::Paths(denied) = &self.scope else { return true };
         let mut whole = true;
-        for permission in &mut *permissions {
-            if !permission.verbs.iter().any(|verb| verb == "*" || self.verbs.includes(verb)) {
-                continue;
-            }
-            let every_verb = permission.verbs.iter().all(|verb| self.verbs.includes(verb));
+        for permission in permissions.iter_mut().filter(|of| of.verbs.include_any(self.verbs)) {
+            let every_verb = permission.verbs.without(self.verbs, PATH_VERBS).is_empty();
             permission.paths.retain(|path| {
                 let reach = denied.iter().map(|denied| reach_of(denied, path)).max().unwrap_or(Reach::None);
                 let taken = reach == Reach::All && every_verb && !self.is_conditional();
@@ -88,7 +85,7 @@ impl ResourceScope {
     fn reach(&self, of: &Permission) -> Reach {
         let group = match &self.groups {
             Names::All => Reach::All,
-            Names::Of(groups) if groups.contains(&of.api_group) => Reach::All,
+            Names::Of(groups) if groups.iter().any(|group| *group == of.api_group) => Reach::All,
             Names::Of(_) if of.api_group == "*" => Reach::Part,
             Names::Of(_) => Reach::None,
         };
@@ -98,7 +95,8 @@ impl ResourceScope {
         } else if of.names.is_empty() {
             Reach::Part
         } else {
-            match of.names.iter().filter(|name| self.names.contains(name)).count() {
+            let has = |name: &&String| self.names.iter().any(|one| one == *name);
+            match of.names.iter().filter(has).count() {
                 0 => Reach::None,
                 some if some == of.names.len() => Reach::All,
                 _ => Reach::Part,
@@ -141,19 +139,8 @@ impl Names {
     fn listed(&self) -> Vec<String> {
         match self {
             Names::All => vec!["*".to_owned()],
-            Names::Of(names) => names.clone(),
+            Names::Of(names) => names.iter().map(ToString::to_string).collect(),
         }
-    }
-
-    /// Those of `verbs` that are not among these.
-    fn without(&self, verbs: &[String]) -> Vec<String> {
-        let all: Vec<String> = match self {
-            Names::Of(_) if verbs.iter().any(|verb| verb == "*") => {
-                RESOURCE_VERBS.iter().map(ToString::to_string).collect()
-            }
-            _ => verbs.to_vec(),
-        };
-        all.into_iter().filter(|verb| !self.includes(verb)).collect()
     }
 }
 
@@ -161,7 +148,9 @@ fn reach_of(denied: &Pattern, path: &Pattern) -> Reach {
     match (denied, path) {
         (denied, Pattern::Exact(path)) if denied.matches(path) => Reach::All,
         (Pattern::Prefix(denied), Pattern::Prefix(path)) if path.starts_with(denied.as_str()) => Reach::All,
-        (Pattern::Exact(denied) | Pattern::Prefix(denied), path @ Pattern::Prefix(_)) if path.matches(denied) => {
+        (Pattern::Exact(denied) | Pattern::Prefix(denied), path @ Pattern::Prefix(_))
+            if path.matches(denied) =>
+        {
             Reach::Part
         }
         _ => Reach::None,
