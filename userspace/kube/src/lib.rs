@@ -14,7 +14,7 @@ pub use request::{
 };
 pub use review::{
     AccessSpec, AccessStatus, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule,
-    ReviewError, RulesStatus, SelfReview, UserInfo, access_question, is_cluster_scoped, read_access_answer, read_access_review,
-    read_rules_review, read_subject_review, review_answer,
+    ReviewError, RulesStatus, SelfReview, UserInfo, access_question, is_cluster_scoped, read_access_answer,
+    read_access_review, read_rules_review, read_subject_review, review_answer,
 };
 pub use status::{Cause, Details, Status, watch_error_event};

@@ -379,7 +379,10 @@ mod tests {
         assert!(matches!(accept_json(&mut protobuf, "x"), Err(Refusal::JsonOnly { .. })));
         let mut coded = headers(&[("Accept-Encoding", "gzip"), ("Range", "bytes=0-9")]);
         refuse_coding(&mut coded);
-        assert_eq!((coded.len(), coded.get(header::ACCEPT_ENCODING).unwrap().as_bytes()), (1, &b"identity"[..]));
+        assert_eq!(
+            (coded.len(), coded.get(header::ACCEPT_ENCODING).unwrap().as_bytes()),
+            (1, &b"identity"[..])
+        );
     }
 
     #[test]

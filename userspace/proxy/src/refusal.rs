@@ -185,7 +185,9 @@ impl Refusal {
             | Self::BareTable
             | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
             Self::NotAcceptable { .. } | Self::JsonOnly { .. } => StatusCode::NOT_ACCEPTABLE,
-            Self::BodyCoding(_) | Self::PatchType { .. } | Self::ReviewType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyCoding(_) | Self::PatchType { .. } | Self::ReviewType { .. } => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unrecorded(_) | Self::Credential { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { .. }

@@ -72,8 +72,7 @@ async fn read(proxy: &Proxy, decided: &mut Decided) -> Result<Bytes, Refusal> {
     headers::accept_json(&mut head.headers, "answers of the gate")?;
     writeback::readable(head)?;
     let Body::Streaming(streaming) = std::mem::take(body) else { return Ok(Bytes::new()) };
-    let _share =
-        proxy.limits.held_write(person.connection.attestation.uid).ok_or(Refusal::TooManyWrites)?;
+    let _share = proxy.limits.held_write(person.connection.attestation.uid).ok_or(Refusal::TooManyWrites)?;
     lease.within(writeback::whole(streaming)).await.map_err(Refusal::Ended)?
 }
 
@@ -162,7 +161,8 @@ async fn may(proxy: &Proxy, recorded: &Recorded, snapshot: &Snapshot, spec: &Acc
             AccessStatus { reason, evaluation_error, ..AccessStatus::default() }
         }
         Err(error) => {
-            let evaluation_error = format!("portcullis: {reason}, but target {target} could not be asked: {error}");
+            let evaluation_error =
+                format!("portcullis: {reason}, but target {target} could not be asked: {error}");
             AccessStatus { evaluation_error, ..AccessStatus::default() }
         }
     }
@@ -275,7 +275,8 @@ mod tests {
     use super::*;
 
     fn asked(attributes: ResourceAttributes) -> String {
-        operation(&AccessSpec { resource_attributes: Some(attributes), non_resource_attributes: None }).to_string()
+        operation(&AccessSpec { resource_attributes: Some(attributes), non_resource_attributes: None })
+            .to_string()
     }
 
     #[test]
