@@ -36,6 +36,7 @@ pub(crate) async fn dress(
     let session = person.line()?.session;
     let session = session.id().as_str();
     let grant = allowed.grant.as_ref().map(GrantId::as_str);
+    headers::set_on_behalf(&mut head.headers, &person.subject.name, grant)?;
     if target.impersonate || allowed.present_as == PresentAs::Impersonate {
         headers::set_impersonation(&mut head.headers, &person.subject, grant, session)?;
     }
