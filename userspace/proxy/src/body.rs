@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_access::Ended;
 use portcullis_kube::{Status, watch_error_event};
-use portcullis_mask::{BodyMasker, MaskError};
+use portcullis_mask::{BodyMasker, ListFilter, MaskError};
 use portcullis_record::{Event, RecordError};
 
 use tokio::time::Sleep;
@@ -204,6 +204,7 @@ impl RunningAccess {
 /// An answer of the API server, passing through.
 pub(crate) struct ProxiedBody {
     inner: Incoming,
+    filter: Option<ListFilter>,
     masker: Option<BodyMasker>,
     record: RequestRecord,
     access: RunningAccess,
@@ -238,12 +239,14 @@ impl Pause {
 impl ProxiedBody {
     pub(crate) fn new(
         inner: Incoming,
+        filter: Option<ListFilter>,
         masker: Option<BodyMasker>,
         record: RequestRecord,
         access: RunningAccess,
     ) -> Self {
         Self {
             inner,
+            filter,
             masker,
             record,
             access,
@@ -318,8 +321,8 @@ impl ProxiedBody {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => (data, self.inner.is_end_stream()),
                     Err(frame) => {
-                        // Of a masked answer only what the masker read is passed on.
-                        self.trailers = frame.into_trailers().ok().filter(|_| self.masker.is_none());
+                        // Of a filtered or masked answer only what was read of it is passed on.
+                        self.trailers = frame.into_trailers().ok().filter(|_| self.passes_as_it_is());
                         continue;
                     }
                 },
@@ -327,6 +330,7 @@ impl ProxiedBody {
             };
             // What has ended is closed now: a client that reads exactly Content-Length bytes never polls again.
             self.done = last;
+            let data = self.filter(data)?;
             let data = self.mask(data)?;
             if !data.is_empty() {
                 self.record.sent(&data, self.done)?;
@@ -353,6 +357,21 @@ impl ProxiedBody {
         self.record.sent(&held, false)?;
         self.at_line_start = held.last() == Some(&b'\n');
         Poll::Ready(Ok(Some(Frame::data(held.into()))))
+    }
+
+    fn passes_as_it_is(&self) -> bool {
+        self.filter.is_none() && self.masker.is_none()
+    }
+
+    fn filter(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
+        let Some(filter) = &mut self.filter else { return Ok(data) };
+        let mut out = Vec::with_capacity(data.len());
+        filter.push(&data, &mut out)?;
+        if self.done {
+            filter.finish()?;
+        }
+        self.record.left_out(filter.withheld());
+        Ok(out.into())
     }
 
     fn mask(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
@@ -407,7 +426,7 @@ impl ProxiedBody {
 
     fn size_hint(&self) -> SizeHint {
         // Last words are no part of what the server announced.
-        if self.masker.is_some() || self.access.ending != Ending::Silent {
+        if !self.passes_as_it_is() || self.access.ending != Ending::Silent {
             return SizeHint::default();
         }
         let first = self.first.as_ref().map_or(0, |first| first.len() as u64);

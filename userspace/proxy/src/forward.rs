@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Error as ClientError;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_access::{Allowed, Hold, MaskLevel};
 use portcullis_kube::{RequestInfo, query_values};
-use portcullis_mask::{BodyMasker, Rules};
+use portcullis_mask::{BodyMasker, Covers, ListFilter, Rules};
 use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
@@ -178,8 +178,11 @@ impl Exchange {
         }
     }
 
-    /// An answer that would carry masked objects in a form the masker does not read is withheld.
+    /// An answer that would carry masked or filtered objects in a form that is not read here is withheld.
     fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
+        if self.is_filtered(response.status()) && has_body(&response) {
+            readable_by_filter(response.headers())?;
+        }
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if !self.is_masked() || switched || !has_body(&response) {
             return Ok(response);
@@ -211,6 +214,7 @@ impl Exchange {
         headers::strip_response(response.headers_mut());
         self.warn(response.headers_mut());
 
+        let filter = self.filter(&mut response);
         let long_running = self.info.is_long_running(&self.path);
         let ending = if long_running { self.ending(&response) } else { Ending::Silent };
         if long_running && let Some(kind) = self.stream_kind() {
@@ -234,7 +238,7 @@ impl Exchange {
         };
         let bodiless = http_body::Body::is_end_stream(&body);
         let access = RunningAccess::new(self.lease, ending, self.person.connection.hang_up.clone());
-        let mut body = ProxiedBody::new(body, masker, record, access);
+        let mut body = ProxiedBody::new(body, filter, masker, record, access);
         if bodiless {
             body.finish_empty()?;
             return Ok(Response::from_parts(head, ResponseBody::Proxied(Box::new(body))));
@@ -256,6 +260,19 @@ impl Exchange {
         }
     }
 
+    /// Whether objects are left out of this answer. Errors are about none.
+    fn is_filtered(&self, status: StatusCode) -> bool {
+        self.allowed.filter.is_some() && status.is_success()
+    }
+
+    fn filter(&self, response: &mut Response<Answer>) -> Option<ListFilter> {
+        let filter = self.allowed.filter.clone().filter(|_| self.is_filtered(response.status()))?;
+        // They would tell how much there is that is left out.
+        withhold_size(response.headers_mut());
+        let covers: Covers = Box::new(move |namespace, name| filter.covers(namespace, name));
+        Some(if self.info.verb == "watch" { ListFilter::watch(covers) } else { ListFilter::list(covers) })
+    }
+
     fn masker(&self, response: &mut Response<Incoming>) -> Result<Option<BodyMasker>, Refusal> {
         if !has_body(response) {
             return Ok(None);
@@ -271,9 +288,7 @@ impl Exchange {
             None => return Ok(None),
         };
         // Masking changes the length, and a digest or range of the original would give the original away.
-        for name in [header::CONTENT_LENGTH, header::ETAG, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
-            response.headers_mut().remove(name);
-        }
+        withhold_size(response.headers_mut());
         Ok(Some(masker))
     }
 
@@ -317,6 +332,9 @@ impl Exchange {
             let by: Vec<String> = hold.approvals.iter().map(|word| word.by.to_string()).collect();
             let by = by.join(", ").replace(['"', '\\'], "");
             warn(format!("held as {} until {by} agreed", hold.id));
+        }
+        if let Some(filter) = &self.allowed.filter {
+            warn(format!("role {} shows only objects {filter}; others are left out", self.allowed.role));
         }
         let (Some(grant), Some(expires)) = (&self.allowed.grant, self.allowed.expires) else { return };
         let left = expires.duration_since(self.now);
@@ -368,6 +386,26 @@ fn is_bodiless(method: &Method, body: &Body) -> bool {
 
 fn has_body(response: &Response<Incoming>) -> bool {
     !http_body::Body::is_end_stream(response.body())
+}
+
+/// What says how long an answer is, or what it is, as the API server sent it.
+fn withhold_size(headers: &mut http::HeaderMap) {
+    for name in [header::CONTENT_LENGTH, header::ETAG, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
+        headers.remove(name);
+    }
+}
+
+fn readable_by_filter(headers: &http::HeaderMap) -> Result<(), Refusal> {
+    let of = |name| text_of(headers.get(name)).unwrap_or_default();
+    let (content_type, coding) = (of(header::CONTENT_TYPE), of(header::CONTENT_ENCODING));
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::Unfilterable(format!("it came as {content_type:?}")));
+    }
+    match coding.as_str() {
+        "" | "identity" => Ok(()),
+        coding => Err(Refusal::Unfilterable(format!("it came in content coding {coding:?}"))),
+    }
 }
 
 fn text_of(value: Option<&HeaderValue>) -> Option<String> {

@@ -275,6 +275,35 @@ fn is_excluded(clause: &str) -> bool {
     weight.and_then(|weight| weight.trim().parse().ok()) == Some(0.0)
 }
 
+/// As [`narrow_accept`], of `what` the gate writes or filters itself: JSON alone.
+///
+/// # Errors
+/// [`Refusal::JsonOnly`] when the client accepts none.
+pub(crate) fn accept_json(headers: &mut HeaderMap, what: &'static str) -> Result<(), Refusal> {
+    let asked: Vec<&str> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let asked = asked.join(",");
+    let json: Vec<&str> = clauses(&asked)
+        .filter_map(|clause| match essence(clause).as_str() {
+            JSON => Some(clause),
+            "*/*" | "application/*" => Some(JSON),
+            _ => None,
+        })
+        .collect();
+    let json = if clauses(&asked).next().is_none() { JSON.to_owned() } else { json.join(",") };
+    if json.is_empty() {
+        return Err(Refusal::JsonOnly { what, accept: asked });
+    }
+    headers.insert(header::ACCEPT, value(&json)?);
+    Ok(())
+}
+
+/// Asks for what can be read as it comes.
+pub(crate) fn refuse_coding(headers: &mut HeaderMap) {
+    headers.remove(header::RANGE);
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
 /// Keeps of `Accept-Encoding` only gzip, the one coding the masker opens.
 pub(crate) fn narrow_accept_encoding(headers: &mut HeaderMap) {
     let gzip = headers
@@ -443,6 +472,29 @@ mod tests {
         for accept in [PROTOBUF, JSON, "application/vnd.kubernetes.protobuf,application/json; q=0.0"] {
             assert_eq!(instead(accept), None, "{accept}");
         }
+    }
+
+    #[test]
+    fn what_the_gate_writes_is_json() {
+        const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        for (asked, json) in [
+            ("", "application/json"),
+            ("application/vnd.kubernetes.protobuf,application/json", "application/json"),
+            ("application/json, */*", "application/json,application/json"),
+            (TABLE, TABLE),
+        ] {
+            let mut map = headers(&[("Accept", asked)]);
+            accept_json(&mut map, "x").unwrap();
+            assert_eq!(map.get(header::ACCEPT).unwrap(), json);
+        }
+        let mut protobuf = headers(&[("Accept", "application/vnd.kubernetes.protobuf")]);
+        assert!(matches!(accept_json(&mut protobuf, "x"), Err(Refusal::JsonOnly { .. })));
+        let mut coded = headers(&[("Accept-Encoding", "gzip"), ("Range", "bytes=0-9")]);
+        refuse_coding(&mut coded);
+        assert_eq!(
+            (coded.len(), coded.get(header::ACCEPT_ENCODING).unwrap().as_bytes()),
+            (1, &b"identity"[..])
+        );
     }
 
     #[test]

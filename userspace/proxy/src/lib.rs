@@ -21,6 +21,7 @@ mod present;
 mod preview;
 mod record;
 mod refusal;
+mod reviews;
 mod target;
 mod terminate;
 mod upgrade;
