@@ -7,6 +7,7 @@ use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
 
 use crate::mcp::{self, McpItem};
+use crate::verbs::Verbs;
 
 /// One request in the terms of roles. The strings are those of the API server's RequestInfo; what is absent
 /// is empty.
@@ -48,6 +49,27 @@ pub enum Operation {
     },
 }
 
+/// An operation whose verbs were looked up, which is done once a decision.
+pub(crate) struct Asked<'a> {
+    pub(crate) operation: &'a Operation,
+    /// The verb that authorises it.
+    pub(crate) authorised_as: Verbs,
+    /// That and the verb as it stands in the request.
+    pub(crate) verbs: Verbs,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of(operation: &'a Operation) -> Self {
+        let authorised_as = Verbs::of(operation.authorised_as());
+        let verbs = match operation.verb() {
+            // Whoever asks whether they may do everything (`kubectl auth can-i '*' pods`).
+            "*" => Verbs::All,
+            verb => authorised_as.or(Verbs::of(verb)),
+        };
+        Self { operation, authorised_as, verbs }
+    }
+}
+
 /// A request and who makes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
@@ -69,6 +91,8 @@ pub struct Facts {
     pub process: Option<Arc<Caller>>,
     /// The request asks for a dry run.
     pub dry_run: bool,
+    /// Who says to manage the fields that the request writes (`kubectl-edit`, a controller); the client says so itself.
+    pub field_manager: String,
     /// The command of an exec.
     pub command: Vec<String>,
     /// The container of an exec, attach or log.
@@ -102,6 +126,7 @@ impl Facts {
     pub const NONE: &'static Self = &Self {
         process: None,
         dry_run: false,
+        field_manager: String::new(),
         command: Vec::new(),
         container: String::new(),
         tty: false,

@@ -4,6 +4,7 @@ use portcullis_identity::Subject;
 use proptest::prelude::*;
 
 use super::*;
+use crate::operation::Asked;
 use crate::rule::{Fit, Rule};
 use crate::testing::*;
 use crate::{
@@ -126,13 +127,26 @@ fn discovery_is_open_to_all_but_not_against_a_deny() {
         let discovery = allowed(ask(&snapshot, &bob, &format!("get {path}"), start()));
         assert_eq!((discovery.role.as_str(), discovery.grant), (crate::DISCOVERY_ROLE, None));
     }
+    for question in [
+        "create selfsubjectreviews.authentication.k8s.io",
+        "create selfsubjectaccessreviews.authorization.k8s.io",
+        "create selfsubjectrulesreviews.authorization.k8s.io",
+    ] {
+        let answered = allowed(ask(&snapshot, &bob, question, start()));
+        assert_eq!((answered.role.as_str(), answered.grant), (crate::DISCOVERY_ROLE, None));
+    }
     for closed in [
         "get /metrics",
         "get /",
         "post /version",
         "get /apiserver",
         "list pods",
-        "create selfsubjectreviews.authentication.k8s.io",
+        "create selfsubjectreviews.example.com",
+        "create selfsubjectreviews.authentication.k8s.io/status",
+        "create selfsubjectreviews.authentication.k8s.io -n demo",
+        "list selfsubjectreviews.authentication.k8s.io",
+        "create subjectaccessreviews.authorization.k8s.io",
+        "create tokenreviews.authentication.k8s.io",
     ] {
         denied(ask(&snapshot, &bob, closed, start()));
     }
@@ -322,12 +336,11 @@ fn naive(set: &RoleSet, grants: &[Grant], query: &Query<'_>, now: Timestamp) -> 
     });
     let roles = live.filter_map(|grant| set.get(&grant.role).filter(|role| role.covers_target(query.target)));
     let rules: Vec<&Rule> = roles.flat_map(|role| &role.rules).collect();
-    let any = |action: Action, meets: fn(&Rule, &Operation) -> bool| {
-        rules
-            .iter()
-            .any(|rule| rule.action == action && meets(rule, query.operation) && counts(rule, query, now))
+    let asked = Asked::of(query.operation);
+    let any = |action: Action, meets: fn(&Rule, &Asked<'_>) -> bool| {
+        rules.iter().any(|rule| rule.action == action && meets(rule, &asked) && counts(rule, query, now))
     };
-    let covers = |rule: &Rule, operation: &Operation| rule.fit(operation) == Fit::Yes;
+    let covers = |rule: &Rule, asked: &Asked<'_>| rule.fit(asked) == Fit::Yes;
 
     if any(Action::Deny, Rule::touches) {
         Meaning::Denied
