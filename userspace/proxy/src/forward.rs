@@ -19,13 +19,13 @@ use crate::body::{BodyError, Ending, ProxiedBody, RequestBody, ResponseBody, Run
 use crate::caller::Person;
 use crate::classify::{Body, Classified, Upgrade};
 use crate::decide::{Decided, Recorded};
+use crate::headers;
 use crate::lease::Lease;
 use crate::present::{self, Masked};
 use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
 use crate::upgrade::{self, Masking, Stream};
 use crate::upstream::Pools;
-use crate::headers;
 use crate::whole::{self, Answer, Unread};
 
 /// In the last five minutes of a grant, answers carry a warning that kubectl prints.
@@ -283,7 +283,7 @@ impl Exchange {
         let masker = match &self.rules {
             Some(rules) => BodyMasker::new(&content_type, &coding, Arc::clone(rules), key)?,
             None if self.is_log() => {
-                BodyMasker::for_log(&content_type, &coding, self.proxy.profile.for_unknown(), key)?
+                BodyMasker::for_log(&content_type, &coding, self.proxy.profile.borrow().for_unknown(), key)?
             }
             None => return Ok(None),
         };
@@ -343,6 +343,7 @@ impl Exchange {
             warn(format!("grant {grant} (role {}) ends in {minutes}m{seconds:02}s", self.allowed.role));
         }
     }
+
     /// The server agreed to an upgrade: hand both ends to the tunnel.
     fn switch(
         self,
@@ -357,7 +358,7 @@ impl Exchange {
             });
         };
         let masking = self.masks().then(|| Masking {
-            detectors: self.proxy.profile.detectors(),
+            detectors: self.proxy.profile.borrow().detectors(),
             key: self.proxy.mask_key.clone(),
             rules: self.rules.clone(),
         });
