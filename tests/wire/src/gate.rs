@@ -27,7 +27,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -94,7 +94,7 @@ impl Gate {
                 min_free_bytes: 0,
                 ..RecordConfig::new(dir.path().join("recordings"))
             })?,
-            profile: Profile::default(),
+            profile: watch::channel(Arc::new(Profile::default())).1,
             mask_key: MaskKey::generate()?,
             limits: Limits::new(1000),
             remembered: Arc::default(),
