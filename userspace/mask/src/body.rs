@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::gzip::GzipMasker;
-use crate::{JsonMasker, MaskError, MaskKey, ProtobufMasker, Rules};
+use crate::{JsonMasker, MaskError, MaskKey, ProtobufMasker, Rules, TextMasker};
 
 /// Masks the body of one response; what came compressed leaves compressed. Memory is bounded, and every push gives all
 /// that can be given, so that the events of a watch are not kept waiting.
@@ -21,6 +21,14 @@ pub(crate) trait Masker: Send {
     /// How many bytes are held until more is known.
     fn held(&self) -> usize {
         0
+    }
+    /// Whether something is held that can be given once nothing more has come for a while.
+    fn holds(&self) -> bool {
+        false
+    }
+    /// Gives what is so held.
+    fn flush(&mut self, _out: &mut Vec<u8>) -> Result<(), MaskError> {
+        Ok(())
     }
 }
 
@@ -50,17 +58,43 @@ impl BodyMasker {
             Type::Protobuf => Box::new(ProtobufMasker::object(rules, key)),
             Type::ProtobufWatch => Box::new(ProtobufMasker::watch(rules, key)),
         };
+        Self::coded(masker, coding, format == Type::Protobuf)
+    }
+
+    /// A masker for the body of a request for a log: in text the detectors of `rules` mask, in anything else (an error)
+    /// `rules` do.
+    ///
+    /// # Errors
+    /// As [`BodyMasker::new`].
+    pub fn for_log(
+        content_type: &str,
+        coding: &str,
+        rules: Arc<Rules>,
+        key: &MaskKey,
+    ) -> Result<Self, MaskError> {
+        if !is_text(content_type) {
+            return Self::new(content_type, coding, rules, key);
+        }
+        Self::coded(Box::new(TextMasker::new(Arc::clone(rules.detectors()), key)), coding, false)
+    }
+
+    fn coded(masker: Box<dyn Masker>, coding: &str, whole: bool) -> Result<Self, MaskError> {
         let masker = match coding.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => masker,
             "gzip" | "x-gzip" => Box::new(GzipMasker::new(masker)),
             _ => return Err(MaskError::Coding(coding.to_owned())),
         };
-        Ok(Self { masker, whole: format == Type::Protobuf })
+        Ok(Self { masker, whole })
     }
 
     /// Whether a body of this `Content-Type` can be masked.
     pub fn reads(content_type: &str) -> bool {
         Type::of(content_type).is_some()
+    }
+
+    /// Whether a log's body of this `Content-Type` can be masked.
+    pub fn reads_log(content_type: &str) -> bool {
+        is_text(content_type) || Self::reads(content_type)
     }
 
     /// Whether nothing is given before the body has ended.
@@ -71,6 +105,19 @@ impl BodyMasker {
     /// How many bytes are held until more is known.
     pub fn held(&self) -> usize {
         self.masker.held()
+    }
+
+    /// Whether something is held that [`flush`](Self::flush) gives: do that when nothing more has come for a while.
+    pub fn holds(&self) -> bool {
+        self.masker.holds()
+    }
+
+    /// Gives what is held although more may come; see [`TextMasker::flush`].
+    ///
+    /// # Errors
+    /// When the body was over, or was not what it should be.
+    pub fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), MaskError> {
+        self.masker.flush(out)
     }
 
     /// Takes the next bytes of the body and appends what can be given to the client to `out`.
@@ -114,17 +161,49 @@ impl Masker for ProtobufMasker {
     }
 }
 
+impl Masker for TextMasker {
+    fn push(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), MaskError> {
+        self.push(body, out);
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), MaskError> {
+        self.finish(out);
+        Ok(())
+    }
+
+    fn holds(&self) -> bool {
+        self.holds()
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), MaskError> {
+        self.flush(out);
+        Ok(())
+    }
+}
+
+fn is_text(content_type: &str) -> bool {
+    essence(content_type).eq_ignore_ascii_case("text/plain")
+}
+
+fn essence(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
 impl Type {
     fn of(content_type: &str) -> Option<Self> {
-        let mut parts = content_type.split(';').map(str::trim);
-        let essence = parts.next()?;
+        let essence = essence(content_type);
         if essence.eq_ignore_ascii_case("application/json") {
             return Some(Self::Json);
         }
         if !essence.eq_ignore_ascii_case("application/vnd.kubernetes.protobuf") {
             return None;
         }
-        let watch = parts.any(|parameter| parameter.eq_ignore_ascii_case("stream=watch"));
+        let watch = content_type
+            .split(';')
+            .skip(1)
+            .map(str::trim)
+            .any(|parameter| parameter.eq_ignore_ascii_case("stream=watch"));
         Some(if watch { Self::ProtobufWatch } else { Self::Protobuf })
     }
 }

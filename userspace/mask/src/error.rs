@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::ListFault;
+
 /// A body that cannot be masked, or a key that cannot be used. After an error the masker gives nothing more: cut the
 /// stream.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,9 @@ pub enum MaskError {
         /// The most that is masked at once.
         limit: usize,
     },
+    /// The body is no list and no watch whose objects can be told apart.
+    #[error("the answer cannot be filtered: {0}")]
+    List(#[from] ListFault),
     /// The body is not gzip as RFC 1952 has it.
     #[error("not valid gzip near byte {offset}: {source}")]
     Gzip {
@@ -49,7 +54,7 @@ pub enum MaskError {
     #[error("content coding {0:?} cannot be masked; identity and gzip can")]
     Coding(String),
     /// A format that [`filter`](crate::filter()) does not have.
-    #[error("format {0:?} cannot be masked; json, table, watch, protobuf and watch-protobuf can")]
+    #[error("format {0:?} cannot be masked; json, table, watch, protobuf, watch-protobuf and text can")]
     Format(String),
     /// What [`filter`](crate::filter()) reads from failed.
     #[error("reading what is to be masked: {0}")]

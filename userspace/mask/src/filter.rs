@@ -20,11 +20,13 @@ pub enum Format {
     Protobuf,
     /// The events of a watch in Kubernetes' protobuf.
     WatchProtobuf,
+    /// Text of any kind: a log.
+    Text,
 }
 
 impl Format {
     /// The names that [`Format::from_str`] knows.
-    pub const NAMES: [&str; 5] = ["json", "table", "watch", "protobuf", "watch-protobuf"];
+    pub const NAMES: [&str; 6] = ["json", "table", "watch", "protobuf", "watch-protobuf", "text"];
 
     /// As the API server names it.
     fn content_type(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Format {
             Self::Json | Self::Table | Self::Watch => "application/json",
             Self::Protobuf => "application/vnd.kubernetes.protobuf",
             Self::WatchProtobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            Self::Text => "text/plain",
         }
     }
 }
@@ -46,6 +49,7 @@ impl FromStr for Format {
             "watch" => Ok(Self::Watch),
             "protobuf" => Ok(Self::Protobuf),
             "watch-protobuf" => Ok(Self::WatchProtobuf),
+            "text" => Ok(Self::Text),
             _ => Err(MaskError::Format(name.to_owned())),
         }
     }
@@ -63,7 +67,7 @@ pub fn filter(
     profile: &Profile,
     key: &MaskKey,
 ) -> Result<(), MaskError> {
-    let mut masker = BodyMasker::new(format.content_type(), "", profile.for_unknown(), key)?;
+    let mut masker = BodyMasker::for_log(format.content_type(), "", profile.for_unknown(), key)?;
     let mut chunk = vec![0; CHUNK];
     let mut masked = Vec::with_capacity(CHUNK);
     loop {

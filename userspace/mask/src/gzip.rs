@@ -66,6 +66,19 @@ impl Masker for GzipMasker {
     fn held(&self) -> usize {
         self.decoder.get_ref().masker.held()
     }
+
+    fn holds(&self) -> bool {
+        !self.over && self.decoder.get_ref().masker.holds()
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), MaskError> {
+        self.guarded(|decoder| {
+            decoder.get_mut().give_held()?;
+            decoder.flush()
+        })?;
+        out.append(self.decoder.get_mut().packer.get_mut());
+        Ok(())
+    }
 }
 
 /// Takes what was packed, keeps it masked and packed again.
@@ -82,6 +95,11 @@ impl Repacker {
         self.masker.finish(&mut self.masked).map_err(io::Error::other)?;
         self.pack()?;
         self.packer.try_finish()
+    }
+
+    fn give_held(&mut self) -> io::Result<()> {
+        self.masker.flush(&mut self.masked).map_err(io::Error::other)?;
+        self.pack()
     }
 
     fn pack(&mut self) -> io::Result<()> {

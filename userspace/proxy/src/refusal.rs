@@ -38,8 +38,23 @@ pub(crate) enum Refusal {
         resource = "these objects"
     )]
     NotAcceptable { accept: String },
+    #[error("portcullis: refused: {what} can be sent as JSON only; the request accepts {accept:?}")]
+    JsonOnly { what: &'static str, accept: String },
     #[error(
-        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach and port-forward can be upgraded"
+        "portcullis: refused: a Table without objects (includeObject=None) cannot be filtered; leave includeObject out"
+    )]
+    BareTable,
+    #[error("portcullis: refused: an answer that is filtered cannot be upgraded to {protocol:?}")]
+    FilteredUpgrade { protocol: String },
+    #[error("portcullis: withheld: the answer cannot be filtered: {0}")]
+    Unfilterable(String),
+    #[error(
+        "portcullis: refused: a question of type {content_type:?} is not read here; application/json and \
+         application/vnd.kubernetes.protobuf are"
+    )]
+    ReviewType { content_type: String },
+    #[error(
+        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach, port-forward, watches and logs can be upgraded"
     )]
     Upgrade { protocol: String },
     #[error(
@@ -108,7 +123,10 @@ impl From<RecordError> for Refusal {
 
 impl From<MaskError> for Refusal {
     fn from(error: MaskError) -> Self {
-        Self::Unmaskable(Box::new(error))
+        match error {
+            MaskError::List(fault) => Self::Unfilterable(fault.to_string()),
+            error => Self::Unmaskable(Box::new(error)),
+        }
     }
 }
 
@@ -162,6 +180,7 @@ impl Refusal {
             | Self::Probe { .. }
             | Self::Impersonation
             | Self::Upgrade { .. }
+            | Self::FilteredUpgrade { .. }
             | Self::ReservedName { .. }
             | Self::UnspeakableName { .. }
             | Self::WriteBack(_) => StatusCode::FORBIDDEN,
@@ -169,17 +188,21 @@ impl Refusal {
             | Self::Framing(_)
             | Self::Repeated(_)
             | Self::Unclassified(_)
+            | Self::BareTable
             | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
-            Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::NotAcceptable { .. } | Self::JsonOnly { .. } => StatusCode::NOT_ACCEPTABLE,
             Self::Unmaskable(error) if matches!(**error, MaskError::TooLarge { .. }) => {
                 StatusCode::NOT_ACCEPTABLE
             }
-            Self::BodyCoding(_) | Self::PatchType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyCoding(_) | Self::PatchType { .. } | Self::ReviewType { .. } => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unrecorded(_) | Self::Credential { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Upstream { .. } | Self::Unmaskable(_) | Self::UnmaskableType { .. } => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Upstream { .. }
+            | Self::Unmaskable(_)
+            | Self::UnmaskableType { .. }
+            | Self::Unfilterable(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
