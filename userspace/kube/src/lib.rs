@@ -11,4 +11,4 @@ pub mod stream;
 pub use request::{
     Ambiguity, ClassifyError, RequestInfo, ambiguity, classify, classify_line, query_flag, query_values,
 };
-pub use status::{Cause, Details, Status, watch_error_event};
+pub use status::{Cause, Details, Status, watch_error_event, watch_error_frame};

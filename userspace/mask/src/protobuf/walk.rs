@@ -119,7 +119,7 @@ impl<'a> Walk<'a> {
                     *place = self.routes.rules().named(*place, name);
                 }
                 (action, kind) if known.map => grown += self.map(&field, kind, action)?,
-                (action, kind) => grown += self.value(&field, kind, action)?,
+                (action, kind) => grown += self.value(&field, kind, action, known.name.as_bytes())?,
             }
             if *place != before {
                 route = self.routes.of(message, *place);
@@ -147,20 +147,27 @@ impl<'a> Walk<'a> {
             if key.len() > KEY_LIMIT { rules.under_long_key(place) } else { rules.under_key(place, key) };
         match action {
             Action::Mask(Mask { how: How::Drop, .. }) => self.edits.remove(field),
-            action => self.nested(field, |walk, _| walk.value(&value, kind, action)),
+            action => self.nested(field, |walk, _| walk.value(&value, kind, action, key)),
         }
     }
 
-    /// Masks one value, or one element of a list.
-    fn value(&mut self, field: &Field, kind: Kind, action: Action) -> Result<isize, MaskError> {
+    /// Masks one value, or one element of a list. What it is called is a part of what it says.
+    fn value(
+        &mut self,
+        field: &Field,
+        kind: Kind,
+        action: Action,
+        called: &[u8],
+    ) -> Result<isize, MaskError> {
         let action = match (action, kind) {
             (Action::Enter(_), Kind::Message(_) | Kind::Raw) => action,
             (Action::Enter(place), _) => self.routes.rules().for_scalar(place),
             _ => action,
         };
         match (action, kind) {
-            (Action::Scan, Kind::String) => self.scanned(field),
-            (Action::Scan, Kind::Strings) => self.nested(field, |walk, span| walk.strings(span, action)),
+            (Action::Scan, Kind::String) => self.scanned(field, called),
+            (Action::Scan, Kind::Strings) => self
+                .nested(field, |walk, span| walk.strings(span, &mut |walk, item| walk.scanned(item, called))),
             (Action::Keep | Action::Scan | Action::Name, _) => Ok(0),
             (Action::Mask(Mask { how: How::Drop, .. }), _) | (_, Kind::Number | Kind::Scalar) => {
                 self.edits.remove(field)
@@ -171,7 +178,9 @@ impl<'a> Walk<'a> {
             (Action::Enter(place), Kind::Raw) => self.nested(field, |walk, span| walk.extension(span, place)),
             (_, Kind::Raw) => self.nested(field, |walk, span| walk.hidden_extension(span, action)),
             (_, Kind::Message(_)) => self.edits.replace(field, |_| {}),
-            (_, Kind::Strings) => self.nested(field, |walk, span| walk.strings(span, action)),
+            (_, Kind::Strings) => self.nested(field, |walk, span| {
+                walk.strings(span, &mut |walk, item| walk.text(item, Kind::String, action))
+            }),
             (_, Kind::String | Kind::Bytes) => self.text(field, kind, action),
         }
     }
@@ -210,31 +219,36 @@ impl<'a> Walk<'a> {
     }
 
     /// Masks a list of strings in a message of its own.
-    fn strings(&mut self, span: Range<usize>, action: Action) -> Result<isize, MaskError> {
+    fn strings(
+        &mut self,
+        span: Range<usize>,
+        item: &mut dyn FnMut(&mut Self, &Field) -> Result<isize, MaskError>,
+    ) -> Result<isize, MaskError> {
         let mut fields = Fields::new(self.body, span);
         let mut grown = 0;
         while let Some(field) = fields.next()? {
             if field.number != 1 {
                 return Err(fault(field.start, ProtobufFault::UnknownField));
             }
-            grown += match action {
-                Action::Scan => self.scanned(&field)?,
-                _ => self.text(&field, Kind::String, action)?,
-            };
+            grown += item(self, &field)?;
         }
         Ok(grown)
     }
 
-    /// Masks what detectors find in text.
-    fn scanned(&mut self, field: &Field) -> Result<isize, MaskError> {
-        let text = &self.body[self.bytes_of(field)?];
+    /// Masks what detectors find in a text.
+    fn scanned(&mut self, field: &Field, called: &[u8]) -> Result<isize, MaskError> {
+        let value = &self.body[self.bytes_of(field)?];
         let detectors = self.routes.rules().detectors();
-        if !detectors.may_find(text) {
+        let name_counts = detectors.may_find(called);
+        if value.is_empty() || !name_counts && !detectors.may_find(value) {
             return Ok(0);
         }
-        let mut masked = Vec::with_capacity(text.len());
         let mut scanner = Scanner::new(Arc::clone(detectors), self.placeholder.clone());
-        scanner.push(text, &mut masked);
+        if name_counts {
+            scanner.begin_after(&[b"\"", called, b"\":\""].concat());
+        }
+        let mut masked = Vec::new();
+        scanner.push(value, &mut masked);
         scanner.finish(&mut masked);
         self.replaced(field, &masked)
     }

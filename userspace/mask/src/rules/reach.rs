@@ -18,18 +18,20 @@ impl Rules {
         let passing = self.passing();
         actions.into_iter().all(|action| match action {
             // It would change what becomes of the fields beside it.
-            Action::Name => number,
-            Action::Enter(node) if number => passes(passing, self.for_scalar(node)),
+            Action::Name | Action::Scan => number,
+            Action::Enter(node) if number => {
+                self.for_scalar(node) == Action::Scan || passes(passing, self.for_scalar(node))
+            }
             action => passes(passing, action),
         })
     }
 
-    /// Whether nothing at this place, and nothing in it, is ever masked.
+    /// Whether nothing at this place, and nothing in it, is ever masked or scanned.
     pub(crate) fn passes(&self, node: NodeId) -> bool {
         self.passing()[node as usize]
     }
 
-    /// Of each node, whether nothing there is ever masked.
+    /// Of each node, whether nothing there is ever masked or scanned.
     fn passing(&self) -> &[bool] {
         self.passing.get_or_init(|| {
             let actions: Vec<Vec<Action>> = self.nodes.iter().map(Node::actions).collect();
@@ -52,9 +54,9 @@ impl Rules {
 /// Whether what an action is for passes, as far as is known which nodes do.
 fn passes(passing: &[bool], action: Action) -> bool {
     match action {
-        Action::Keep | Action::Scan | Action::Name => true,
+        Action::Keep | Action::Name => true,
         Action::Enter(node) => passing[node as usize],
-        Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => false,
+        Action::Scan | Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => false,
     }
 }
 
