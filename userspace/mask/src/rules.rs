@@ -9,8 +9,9 @@
 //! the string under an [`Action::Name`] the object that it is in stands at [`Rules::named`].
 
 mod compile;
+mod reach;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use compile::RulesError;
 pub(crate) use compile::{Mark, What};
@@ -29,6 +30,8 @@ pub struct Rules {
     release: Option<Arc<Rules>>,
     /// What look at the text that is scanned.
     detectors: Arc<Detectors>,
+    /// Of each node, whether nothing there is ever masked; known once it is asked for.
+    passing: OnceLock<Box<[bool]>>,
 }
 
 /// A kind of place in a document.

@@ -36,8 +36,9 @@ struct Margin {
     width: Option<u16>,
     /// Characters of the line before the cursor, if that is known.
     column: Option<u16>,
-    /// The first of two characters that break a line there.
-    pending: Option<u8>,
+    last: u8,
+    /// What came at the edge and may break the line there: a byte of text, and the control sequence after it.
+    pending: Vec<u8>,
 }
 
 /// What is between the text that the scanner sees and the bytes of the stream.
@@ -106,7 +107,7 @@ impl TerminalMasker {
     /// Whether something is held back. [`flush`](Self::flush) it when nothing more has come for 50 ms, so that nobody waits
     /// for it.
     pub fn holds(&self) -> bool {
-        self.scanner.holds() || self.margin.pending.is_some() || !self.screen.marks.is_empty()
+        self.scanner.holds() || !self.margin.pending.is_empty() || !self.screen.marks.is_empty()
     }
 
     /// Gives what is held back. What is known to be a secret stays hidden, and so does what comes after if it turns out to
@@ -129,20 +130,20 @@ impl TerminalMasker {
         let Some(width) = self.margin.width else { return self.scan(text, out) };
         let mut from = 0;
         for (at, &byte) in text.iter().enumerate() {
-            if let Some(first) = self.margin.pending {
-                if matches!((first, byte), (b'\r', b'\n') | (b' ', b'\r')) {
-                    self.margin.pending = None;
+            if let &[first] = self.margin.pending.as_slice() {
+                // As programs write a line on, readline and less among them.
+                if matches!((first, byte), (b'\r', b'\n') | (b' ', b'\r' | 0x08)) {
                     self.margin.column = Some(0);
-                    self.raw(first, out);
-                    self.raw(byte, out);
+                    self.margin.pending.push(byte);
+                    self.give_pending(out);
                     from = at + 1;
                     continue;
                 }
                 self.end_pending(out);
             }
-            if self.margin.column == Some(width) && (byte == b'\r' || byte == b' ') {
+            if self.margin.may_break(byte, width) {
                 self.scan(&text[from..at], out);
-                self.margin.pending = Some(byte);
+                self.margin.pending.push(byte);
                 from = at + 1;
                 continue;
             }
@@ -151,11 +152,23 @@ impl TerminalMasker {
         self.scan(&text[from..], out);
     }
 
-    /// What could have been the start of a line's break is none.
+    /// What broke a line at the edge is no text.
+    fn give_pending(&mut self, out: &mut Vec<u8>) {
+        for byte in mem::take(&mut self.margin.pending) {
+            self.raw(byte, out);
+        }
+    }
+
+    /// What could have broken a line did not.
     fn end_pending(&mut self, out: &mut Vec<u8>) {
-        if let (Some(byte), Some(width)) = (self.margin.pending.take(), self.margin.width) {
-            self.margin.take(byte, width);
-            self.scan(&[byte], out);
+        let pending = mem::take(&mut self.margin.pending);
+        let (Some((&byte, sequence)), Some(width)) = (pending.split_first(), self.margin.width) else {
+            return;
+        };
+        self.margin.take(byte, width);
+        self.scan(&[byte], out);
+        for &byte in sequence {
+            self.raw(byte, out);
         }
     }
 
@@ -166,12 +179,25 @@ impl TerminalMasker {
 
     /// Takes a byte of a control sequence.
     fn control(&mut self, byte: u8, out: &mut Vec<u8>) {
-        self.end_pending(out);
-        self.raw(byte, out);
-        let at_margin = self.margin.width.is_some() && self.margin.column == self.margin.width;
-        match self.sequence.step(byte) {
+        let effect = self.sequence.step(byte);
+        if !self.margin.pending.is_empty() {
+            self.margin.pending.push(byte);
+            if self.sequence.is_open() {
+                return;
+            }
+            // vim writes the last character twice and goes back, so that terminals know that the line goes on.
+            if effect == Effect::Column(Some(0)) {
+                self.margin.column = Some(0);
+                return self.give_pending(out);
+            }
+            self.end_pending(out);
+        } else {
+            self.raw(byte, out);
+        }
+        let at_edge = self.margin.width.is_some() && self.margin.column == self.margin.width;
+        match effect {
             Effect::None => {}
-            Effect::Column(column) if column == Some(0) && at_margin => self.margin.column = column,
+            Effect::Column(Some(0)) if at_edge => self.margin.column = Some(0),
             Effect::Column(column) => {
                 self.margin.column = column;
                 self.moved(b'\n', out);
@@ -206,7 +232,13 @@ impl TerminalMasker {
 }
 
 impl Margin {
+    /// Whether `byte` comes at the edge and may be the first of what breaks a line there.
+    fn may_break(&self, byte: u8, width: u16) -> bool {
+        self.column == Some(width) && (byte == b'\r' || byte == b' ' || byte == self.last)
+    }
+
     fn take(&mut self, byte: u8, width: u16) {
+        self.last = byte;
         self.column = match (byte, self.column) {
             (b'\r', _) => Some(0),
             (b'\n', column) => column,

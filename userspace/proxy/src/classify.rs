@@ -150,6 +150,7 @@ fn facts(person: &Person, info: &RequestInfo, target: &str, bodiless: bool) -> F
     if target.contains('?') {
         let first = |key| query_values(target, key).into_iter().next();
         facts.dry_run = is_dry_run(info, target, bodiless);
+        facts.field_manager = first("fieldManager").unwrap_or_default();
         if matches!(info.subresource.as_str(), "exec" | "attach" | "log") {
             facts.command = query_values(target, "command");
             facts.container = first("container").unwrap_or_default();

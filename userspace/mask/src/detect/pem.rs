@@ -156,7 +156,8 @@ impl Body {
     fn end(&mut self, base64: bool, stamp: bool) -> bool {
         if base64 && self.length >= LINE {
             self.is_key = true;
-        } else if base64 {
+        } else if base64 && !stamp {
+            // A number may be one of a line.
             self.last = true;
         }
         base64 || stamp

@@ -15,7 +15,7 @@ use crate::rules::{Action, NodeId, ROOT};
 use crate::{MaskError, MaskKey, Rules};
 
 /// The names of annotations have up to 317 characters (an RFC 1123 subdomain, `/`, 63 more), those of other fields fewer.
-const KEY_LIMIT: usize = 512;
+pub(crate) const KEY_LIMIT: usize = 512;
 
 /// Masks JSON as it streams by: one document or several (a watch), in chunks cut anywhere. Byte for byte the same
 /// outside of masked values. Takes strict JSON only (RFC 8259) and needs constant memory, whatever the size of the
@@ -56,6 +56,14 @@ impl JsonMasker {
         self.guarded(|reader, masking| reader.finish(&mut Pass::new(masking, &[], out)))?;
         self.over = true;
         Ok(())
+    }
+
+    /// A masker for a document that stands at `place` in another, which is not JSON.
+    pub(crate) fn at(rules: Arc<Rules>, placeholder: Placeholder, place: NodeId) -> Self {
+        let mut masker = Self::inside(rules, placeholder, 0);
+        masker.masking.places.push(Place { node: place, drops: false, given: true });
+        masker.masking.next = Action::Enter(place);
+        masker
     }
 
     /// A masker for a document that is in a string of another, and so on, `depth` times.
