@@ -40,6 +40,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod testing;
+mod unmask;
 mod verbs;
 
 pub use access::{Access, Decided, GrantFilter, NewRequest, RequestFilter, Selection, Wakes};
@@ -65,3 +66,4 @@ pub use role::{Eligible, MaskLevel, Obligations, PresentAs, RecordLevel, ReviewT
 pub use rule::{Action, Rule};
 pub use snapshot::Snapshot;
 pub use store::{Applied, Change, Event, EventAction, Live, PostgresStore, SqliteStore, Store, Token};
+pub use unmask::Unmask;

@@ -73,7 +73,7 @@ impl Credentialed {
         record: &RequestRecord,
         audit_id: &str,
     ) -> Result<(Request<RequestBody>, Arc<Pools>, Exchange, Option<OnUpgrade>), Refusal> {
-        let Decided { classified, allowed, review: _, rules, lease } = decided;
+        let Decided { classified, allowed, rules, lease, .. } = decided;
         let Classified { person, head, body, info, target: path, upgrade, .. } = classified;
         let dressing = present::dress(&person, &allowed, head, rules.is_some());
         let (mut head, pools) = lease.within(dressing).await.map_err(Refusal::Ended)??;
