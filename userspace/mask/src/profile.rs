@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::policy::{MaskPolicy, PolicyError, PolicyRule};
 use crate::rules::{Mark, What};
-use crate::{FieldPath, Rules, RulesError};
+use crate::{Detectors, FieldPath, Rules, RulesError};
 
 /// Requests whose answers are no objects: streams, and what a pod or node behind the API server says.
 const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
@@ -93,6 +93,11 @@ impl Profile {
     /// The rules for a document of which nothing is known: as if it were a Secret, and with all that is masked anywhere.
     pub fn for_unknown(&self) -> Arc<Rules> {
         Arc::clone(&self.unknown)
+    }
+
+    /// What is looked for in streams and logs.
+    pub fn detectors(&self) -> Arc<Detectors> {
+        Arc::clone(self.unknown.detectors())
     }
 
     /// The profile for documents that are known to be of one resource, or none where nothing of it is masked.

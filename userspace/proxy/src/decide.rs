@@ -6,6 +6,7 @@ use std::sync::Arc;
 use portcullis_access::{
     Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, RuleRef, decide,
 };
+use portcullis_kube::query_values;
 use portcullis_mask::{FieldPath, Rules};
 use portcullis_record::{Action, Event, redact_query};
 
@@ -65,6 +66,9 @@ impl Decided {
                 })));
             }
         };
+        if allowed.filter.is_some() {
+            filterable(&classified)?;
+        }
         let rules = match (allowed.obligations.mask, &classified.operation) {
             (MaskLevel::Default, operation) => masked(proxy, operation),
             _ => None,
@@ -106,6 +110,18 @@ impl Decided {
             Some((other, _)) if other != *terms => Err(Refusal::OtherTerms),
             _ => Ok(anew),
         }
+    }
+}
+
+/// Passes a request whose answer will tell whose each object is.
+fn filterable(classified: &Classified) -> Result<(), Refusal> {
+    if let Some(upgrade) = &classified.upgrade {
+        let protocol = String::from_utf8_lossy(upgrade.protocol.as_bytes()).into_owned();
+        return Err(Refusal::FilteredUpgrade { protocol });
+    }
+    match query_values(&classified.target, "includeObject").iter().any(|policy| policy == "None") {
+        true => Err(Refusal::BareTable),
+        false => Ok(()),
     }
 }
 
@@ -191,7 +207,7 @@ impl fmt::Display for Denial {
 
 /// What is asked for, as the event that says how it was decided: denied, until a grant says otherwise.
 fn described(classified: &Classified) -> Event {
-    let Classified { head, info, target, operation, .. } = classified;
+    let Classified { head, info, target, operation, facts, .. } = classified;
     Event::RequestDecided {
         request: 0,
         connection: 0,
@@ -204,6 +220,7 @@ fn described(classified: &Classified) -> Event {
         subresource: info.subresource.clone(),
         namespace: info.namespace.clone(),
         name: info.name.clone(),
+        command: facts.command.clone(),
         decision: Action::Deny,
         role: None,
         rule: None,

@@ -1,13 +1,13 @@
 //! From marked paths to the automaton: the subset construction, over paths that read the same name.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Action, Choice, Node, NodeId, Rules, length_bit};
-use crate::FieldPath;
 use crate::names::Names;
 use crate::path::Step;
 use crate::placeholder::{Form, How, Mask};
+use crate::{Detectors, FieldPath};
 
 /// Nodes and tests of names that an automaton may have: far more than any policy written by hand asks for.
 const LIMIT: usize = 50_000;
@@ -92,7 +92,7 @@ impl Rules {
             spent: 0,
         }
         .nodes()?;
-        Ok(Self { nodes, marks, release })
+        Ok(Self { nodes, marks, release, detectors: Detectors::shared(), passing: OnceLock::new() })
     }
 }
 

@@ -15,6 +15,9 @@ pub(crate) fn run(args: &MaskArgs) -> Result<()> {
         MaskFormat::Json => Format::Json,
         MaskFormat::Table => Format::Table,
         MaskFormat::Watch => Format::Watch,
+        MaskFormat::Protobuf => Format::Protobuf,
+        MaskFormat::WatchProtobuf => Format::WatchProtobuf,
+        MaskFormat::Text => Format::Text,
     };
     let mut profile = args.policy.as_deref().map_or_else(|| Ok(Profile::default()), mask_profile)?;
     if let Some(resource) = &args.resource {
