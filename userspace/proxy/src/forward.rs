@@ -79,7 +79,7 @@ impl Credentialed {
         record: &RequestRecord,
         audit_id: &str,
     ) -> Result<(Request<RequestBody>, Arc<Pools>, Exchange, Option<OnUpgrade>), Refusal> {
-        let Decided { classified, allowed, review: _, rules, lease } = decided;
+        let Decided { classified, allowed, rules, lease, .. } = decided;
         let Classified { person, head, body, info, target: path, upgrade, .. } = classified;
         let repeatable = matches!(info.verb.as_str(), "get" | "list") && is_bodiless(&head.method, &body);
         let masked = match rules {
