@@ -336,6 +336,12 @@ pub(crate) struct MaskArgs {
     /// What comes in
     #[arg(long, value_enum)]
     pub(crate) format: MaskFormat,
+    /// A mask policy [default: what is masked without one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// What it is: secrets, deployments.apps, serviceaccounts/token [default: it may be anything, Secrets too]
+    #[arg(long, value_name = "RESOURCE")]
+    pub(crate) resource: Option<String>,
     /// The key for digests [default: one made for this run, so that digests of two runs differ]
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
@@ -349,6 +355,12 @@ pub(crate) enum MaskFormat {
     Table,
     /// Watch events, one after the other
     Watch,
+    /// An object or a list in Kubernetes' protobuf
+    Protobuf,
+    /// Watch events in Kubernetes' protobuf
+    WatchProtobuf,
+    /// Text of any kind, a log
+    Text,
 }
 
 fn moment(text: &str) -> Result<jiff::Timestamp, String> {

@@ -104,7 +104,9 @@ fn filterable(classified: &Classified) -> Result<(), Refusal> {
 /// What is masked of the objects that `operation` is about, unless a role unmasks it.
 pub(crate) fn masked(proxy: &Proxy, operation: &Operation) -> Option<Arc<Rules>> {
     match operation {
-        Operation::Resource { api_group, resource, .. } => proxy.profile.for_resource(api_group, resource),
+        Operation::Resource { api_group, resource, subresource, .. } => {
+            proxy.profile.borrow().for_request(api_group, resource, subresource)
+        }
         _ => None,
     }
 }

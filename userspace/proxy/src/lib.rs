@@ -26,6 +26,7 @@ mod target;
 mod terminate;
 mod upgrade;
 mod upstream;
+mod whole;
 mod wide;
 mod wire;
 mod worker;
@@ -66,7 +67,7 @@ pub struct Proxy {
     /// Where evidence goes.
     pub recorder: Recorder,
     /// What is masked.
-    pub profile: Profile,
+    pub profile: watch::Receiver<Arc<Profile>>,
     /// Makes masked values comparable and nothing more.
     pub mask_key: MaskKey,
     /// What one uid may have open at once.

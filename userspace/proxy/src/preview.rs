@@ -17,7 +17,7 @@ use crate::Proxy;
 use crate::body::RequestBody;
 use crate::classify::Classified;
 use crate::decide::{Decided, masked};
-use crate::present;
+use crate::present::{self, Masked};
 
 /// How long looking may take; the request waits without a diff then.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,8 +117,9 @@ async fn ask(
     let uri: Uri = target.parse().map_err(|error| because(&error))?;
     let head = head(&decided.classified.head, method, uri);
     let person = &decided.classified.person;
-    let (head, pools) =
-        present::dress(person, &decided.allowed, head, true).await.map_err(|error| because(&error))?;
+    let (head, pools) = present::dress(person, &decided.allowed, head, Masked::Once)
+        .await
+        .map_err(|error| because(&error))?;
     let request = Request::from_parts(head, RequestBody::whole(body, Arc::default()));
     let response = pools.send(request).await.map_err(|error| because(&error))?;
     let (head, mut body) = response.into_parts();
@@ -167,7 +168,7 @@ fn mask(
     body: &[u8],
 ) -> Result<Vec<u8>, portcullis_mask::MaskError> {
     let Some(rules) = rules else { return Ok(body.to_vec()) };
-    let mut masker = BodyMasker::new(coding, rules, &proxy.mask_key)?;
+    let mut masker = BodyMasker::new("application/json", coding, rules, &proxy.mask_key)?;
     let mut shown = Vec::with_capacity(body.len());
     masker.push(body, &mut shown)?;
     masker.finish(&mut shown)?;

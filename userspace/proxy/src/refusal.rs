@@ -34,7 +34,7 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Denied(Box<Denial>),
     #[error(
-        "portcullis: refused: {resource} are masked here and can be sent as JSON only; the request accepts {accept:?}",
+        "portcullis: refused: {resource} are masked here and can be sent as JSON or protobuf only; the request accepts {accept:?}",
         resource = "these objects"
     )]
     NotAcceptable { accept: String },
@@ -54,7 +54,7 @@ pub(crate) enum Refusal {
     )]
     ReviewType { content_type: String },
     #[error(
-        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach and port-forward can be upgraded"
+        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach, port-forward, watches and logs can be upgraded"
     )]
     Upgrade { protocol: String },
     #[error(
@@ -65,6 +65,10 @@ pub(crate) enum Refusal {
     TooLarge { limit: usize },
     #[error("portcullis: refused: too many writes to masked resources are under way at once")]
     TooManyWrites,
+    #[error(
+        "portcullis: withheld: too many large answers in protobuf are being masked at once; ask for JSON, or for less (limit)"
+    )]
+    TooManyAnswers,
     #[error(
         "portcullis: refused: a JSON patch with {operation} could show or probe a masked value; use add, replace and remove"
     )]
@@ -161,7 +165,9 @@ impl Refusal {
     /// told to by `Retry-After`, which is never sent.
     pub(crate) fn code(&self) -> StatusCode {
         match self {
-            Self::Stranger(Stranger::OverLimit { .. }) | Self::TooManyWrites => StatusCode::TOO_MANY_REQUESTS,
+            Self::Stranger(Stranger::OverLimit { .. }) | Self::TooManyWrites | Self::TooManyAnswers => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Stranger(Stranger::Unidentified(_))
             | Self::Denied(_)
             | Self::Held(_)
@@ -185,6 +191,9 @@ impl Refusal {
             | Self::BareTable
             | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
             Self::NotAcceptable { .. } | Self::JsonOnly { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::Unmaskable(error) if matches!(**error, MaskError::TooLarge { .. }) => {
+                StatusCode::NOT_ACCEPTABLE
+            }
             Self::BodyCoding(_) | Self::PatchType { .. } | Self::ReviewType { .. } => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }

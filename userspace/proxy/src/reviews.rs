@@ -24,8 +24,9 @@ use crate::Proxy;
 use crate::body::{RequestBody, ResponseBody};
 use crate::classify::{Body, Classified};
 use crate::decide::{Decided, Recorded};
+use crate::present::{self, Masked};
 use crate::refusal::{Refusal, Refused};
-use crate::{headers, present, writeback};
+use crate::{headers, writeback};
 
 /// How long the API server may take to say whether it would allow something.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -187,7 +188,7 @@ async fn ask(recorded: &Recorded, allowed: &Allowed, spec: &AccessSpec) -> Resul
     head.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let (mut head, pools) =
-        present::dress(person, allowed, head, true).await.map_err(|error| error.to_string())?;
+        present::dress(person, allowed, head, Masked::Once).await.map_err(|error| error.to_string())?;
     headers::set_audit_id(&mut head.headers, &recorded.audit_id).map_err(|error| error.to_string())?;
     let body = RequestBody::whole(access_question(spec).into(), Arc::default());
     let response = pools.send(Request::from_parts(head, body)).await.map_err(|error| error.to_string())?;

@@ -1,0 +1,189 @@
+//! Which resources are masked, and by which rules: what a policy says, and behind that what is masked by default.
+
+mod defaults;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::policy::{MaskPolicy, PolicyError, PolicyRule};
+use crate::rules::{Mark, What};
+use crate::{Detectors, Rules, RulesError};
+
+/// Requests whose answers are no objects: streams, and what a pod or node behind the API server says.
+const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+
+/// For every group, or every resource.
+const ANY: &str = "*";
+
+/// Which resources are masked, and how.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// By group and resource, each as some entry names it or [`ANY`].
+    rules: HashMap<String, HashMap<String, Option<Arc<Rules>>>>,
+    unknown: Arc<Rules>,
+}
+
+/// What becomes of the objects of some resources.
+struct Entry {
+    groups: Vec<String>,
+    /// With a subresource, if it is about that alone.
+    resources: Vec<String>,
+    /// Resources that it is not about although `resources` says so.
+    but: &'static [&'static str],
+    marks: Vec<Mark>,
+}
+
+impl Profile {
+    /// The profile of a policy.
+    ///
+    /// # Errors
+    /// When rules of it do not go together, or do nothing.
+    pub fn new(policy: &MaskPolicy) -> Result<Self, PolicyError> {
+        let mut entries = Vec::new();
+        for (number, rule) in policy.rules.iter().enumerate() {
+            if rule.mask.is_empty() && rule.keep.is_empty() {
+                return Err(PolicyError::Idle(number));
+            }
+            entries.push(Entry::of(rule));
+        }
+        entries.extend(defaults::entries(&policy.defaults));
+        let release = defaults::release(&policy.defaults).map(Arc::new);
+        Self::compile(&entries, release)
+    }
+
+    /// The rules for responses about a resource (`resource` in plural and lower case and `subresource`, if there is one, as
+    /// in the request's path), or none where nothing of it is masked.
+    pub fn for_request(&self, group: &str, resource: &str, subresource: &str) -> Option<Arc<Rules>> {
+        if STREAMS.contains(&subresource) {
+            return None;
+        }
+        let resources = self.rules.get(group).or_else(|| self.rules.get(ANY))?;
+        let whole = (!subresource.is_empty()).then(|| resources.get(&format!("{resource}/{subresource}")));
+        let found = whole.flatten().or_else(|| resources.get(resource)).or_else(|| resources.get(ANY));
+        found?.clone()
+    }
+
+    /// The rules for a document of which nothing is known: as if it were a Secret, and with all that is masked anywhere.
+    pub fn for_unknown(&self) -> Arc<Rules> {
+        Arc::clone(&self.unknown)
+    }
+
+    /// What is looked for in streams and logs.
+    pub fn detectors(&self) -> Arc<Detectors> {
+        Arc::clone(self.unknown.detectors())
+    }
+
+    /// The profile for documents that are known to be of one resource, or none where nothing of it is masked.
+    pub fn about(&self, group: &str, resource: &str, subresource: &str) -> Option<Self> {
+        let unknown = self.for_request(group, resource, subresource)?;
+        Some(Self { unknown, ..self.clone() })
+    }
+
+    fn compile(entries: &[Entry], release: Option<Arc<Rules>>) -> Result<Self, PolicyError> {
+        let groups = entries.iter().flat_map(|entry| &entry.groups).map(String::as_str);
+        let groups: BTreeSet<&str> = groups.chain([ANY]).collect();
+        let resources = entries.iter().flat_map(|entry| &entry.resources).map(String::as_str);
+        let but = entries.iter().flat_map(|entry| entry.but).copied();
+        let resources: BTreeSet<&str> = resources.chain(but).chain([ANY]).collect();
+        // Most places are alike: they have the rules for everything.
+        let mut known = HashMap::new();
+        let mut rules: HashMap<String, HashMap<String, _>> = HashMap::new();
+        for group in groups {
+            for &resource in &resources {
+                let about =
+                    |(number, entry): (usize, &Entry)| entry.is_about(group, resource).then_some(number);
+                let alike: Vec<usize> = entries.iter().enumerate().filter_map(about).collect();
+                if !known.contains_key(&alike) {
+                    let marks = alike.iter().flat_map(|entry| &entries[*entry].marks).cloned().collect();
+                    let compiled = compiled(marks, release.clone()).map_err(|source| PolicyError::Rules {
+                        resource: format!("{resource} of group {group:?}"),
+                        source,
+                    })?;
+                    known.insert(alike.clone(), compiled);
+                }
+                rules.entry(group.to_owned()).or_default().insert(resource.to_owned(), known[&alike].clone());
+            }
+        }
+        let unknown = unknown(entries);
+        let unknown = Rules::new(unknown, release)
+            .map_err(|source| PolicyError::Rules { resource: "all resources together".to_owned(), source })?;
+        Ok(Self { rules, unknown: Arc::new(unknown) })
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self::new(&MaskPolicy::default()).expect("a test makes the default profile")
+    }
+}
+
+impl Entry {
+    fn of(rule: &PolicyRule) -> Self {
+        let keep = rule.keep.iter().map(|path| Mark { path: path.clone(), what: What::Keep });
+        let what = What::MaskInside(rule.how);
+        let mask = rule.mask.iter().map(|path| Mark { path: path.clone(), what });
+        Self {
+            groups: rule.groups.clone(),
+            resources: rule.resources.iter().map(|resource| resource.0.clone()).collect(),
+            but: &[],
+            marks: keep.chain(mask).collect(),
+        }
+    }
+
+    /// Whether it is about a resource. An entry about a resource is about its subresources too.
+    fn is_about(&self, group: &str, resource: &str) -> bool {
+        let whole = resource.split('/').next().unwrap_or(resource);
+        let is = |names: &[String], name: &str| names.iter().any(|known| known == ANY || known == name);
+        let named = is(&self.resources, resource) || is(&self.resources, whole);
+        is(&self.groups, group) && named && !self.but.contains(&whole)
+    }
+}
+
+fn compiled(marks: Vec<Mark>, release: Option<Arc<Rules>>) -> Result<Option<Arc<Rules>>, RulesError> {
+    let nothing = marks.iter().all(|mark| matches!(mark.what, What::Keep | What::Bytes));
+    if nothing { Ok(None) } else { Ok(Some(Arc::new(Rules::new(marks, release)?))) }
+}
+
+/// The marks for a document that may be any object. What is kept in anything but Secrets might be secret in them.
+fn unknown(entries: &[Entry]) -> Vec<Mark> {
+    let counts = |entry: &Entry, mark: &Mark| mark.what != What::Keep || entry.is_about("", "secrets");
+    let of =
+        |entry: &Entry| entry.marks.iter().filter(|mark| counts(entry, mark)).cloned().collect::<Vec<_>>();
+    let mut marks: Vec<Mark> = entries.iter().flat_map(of).collect();
+    // What is only scanned in one resource may be masked in another.
+    marks.sort_by_key(|mark| mark.what == What::Scan);
+    marks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_no_objects() {
+        let profile = Profile::default();
+        for (resource, subresource) in [("pods", "log"), ("pods", "exec"), ("services", "proxy")] {
+            assert!(profile.for_request("", resource, subresource).is_none(), "{resource}/{subresource}");
+        }
+        for (group, resource, subresource) in [
+            ("", "secrets", ""),
+            ("", "pods", "status"),
+            ("apps", "deployments", "scale"),
+            ("example.test", "widgets", ""),
+        ] {
+            assert!(profile.for_request(group, resource, subresource).is_some(), "{group}/{resource}");
+        }
+    }
+
+    #[test]
+    fn what_is_alike_is_compiled_once() {
+        let profile = Profile::default();
+        let pods = profile.for_request("", "pods", "").unwrap();
+        let widgets = profile.for_request("example.test", "widgets", "status").unwrap();
+        assert!(Arc::ptr_eq(&pods, &widgets));
+        let secrets = profile.for_request("", "secrets", "").unwrap();
+        assert!(!Arc::ptr_eq(&pods, &secrets));
+        let foreign = profile.for_request("example.test", "secrets", "").unwrap();
+        assert!(Arc::ptr_eq(&pods, &foreign), "only the core group's are Secrets");
+    }
+}
