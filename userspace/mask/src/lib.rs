@@ -15,6 +15,7 @@ mod gzip;
 mod json;
 mod key;
 mod placeholder;
+mod restore;
 mod rules;
 
 pub use body::BodyMasker;
@@ -23,4 +24,5 @@ pub use filter::{Format, filter};
 pub use guard::{FoundPlaceholder, PlaceholderGuard};
 pub use json::JsonMasker;
 pub use key::MaskKey;
+pub use restore::{RestoreError, Restored, Why, Write, restore};
 pub use rules::{Profile, Rules};

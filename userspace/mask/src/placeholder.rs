@@ -67,6 +67,38 @@ impl Digest {
     }
 }
 
+/// How much of a placeholder a text is that has the start of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// It is one, plain or in base64.
+    Whole,
+    /// There is more to it.
+    Within,
+    /// There is none that is complete.
+    Damaged,
+}
+
+impl Shape {
+    pub(crate) fn of(text: &str) -> Self {
+        let decoded = STANDARD.decode(text.trim_ascii()).unwrap_or_default();
+        if is_whole(text.as_bytes()) || is_whole(&decoded) {
+            Self::Whole
+        } else if text.len() > BASE64_LENGTH || text.as_bytes().windows(LENGTH).any(is_whole) {
+            Self::Within
+        } else {
+            Self::Damaged
+        }
+    }
+}
+
+fn is_whole(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(PREFIX);
+    digits.is_some_and(|digits| {
+        digits.len() == 2 * DIGEST_BYTES
+            && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
 fn base64_of(placeholder: &[u8; LENGTH]) -> [u8; BASE64_LENGTH] {
     let mut encoded = [0; BASE64_LENGTH];
     let written = STANDARD.encode_slice(placeholder, &mut encoded);

@@ -2,7 +2,7 @@
 //! masker did not touch comes out as the very same bytes.
 
 /// Appends `text` (UTF-8, cut between characters) to the inside of a JSON string.
-pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|&byte| IS_SPECIAL[usize::from(byte)]) {
         out.extend_from_slice(&rest[..at]);

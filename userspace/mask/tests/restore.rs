@@ -1,0 +1,564 @@
+//! Masks that come back are restored where they stood, byte for byte, and nowhere else.
+
+mod support;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use portcullis_mask::{Profile, RestoreError, Restored, Why, Write, restore};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use support::{key, masked, placeholder, placeholder_base64};
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+const ALL: [Write; 5] =
+    [Write::Update, Write::MergePatch, Write::StrategicPatch, Write::JsonPatch, Write::Apply];
+
+fn try_restore(write: Write, body: &str, live: &str) -> Result<Option<Restored>, RestoreError> {
+    restore(write, body.as_bytes(), live.as_bytes(), &Profile::default().for_unknown(), &key())
+}
+
+/// The restored body and the fields restored in it.
+fn restored(write: Write, body: &str, live: &str) -> (String, Vec<String>) {
+    let restored = try_restore(write, body, live).unwrap_or_else(|error| panic!("{write:?} {body}: {error}"));
+    let restored = restored.unwrap_or_else(|| panic!("{write:?} {body}: nothing restored"));
+    (String::from_utf8(restored.body).unwrap(), restored.paths)
+}
+
+/// The field that cannot be restored, and why.
+fn refused(write: Write, body: &str, live: &str) -> (String, Why) {
+    match try_restore(write, body, live) {
+        Err(RestoreError::Field { path, why }) => (path, why),
+        Err(other) => panic!("{write:?} {body}: {other}"),
+        Ok(restored) => {
+            let body = restored.map(|restored| String::from_utf8(restored.body).unwrap());
+            panic!("{write:?}: restored {body:?}")
+        }
+    }
+}
+
+fn live() -> String {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": "db", "namespace": "demo", "resourceVersion": "41", "labels": {"app": "db"},
+            "annotations": {"note": "plain"},
+        },
+        "data": {"a/b": "c2xhc2g=", "password": "aHVudGVyMg==", "username": "YWRtaW4="},
+        "type": "Opaque",
+    })
+    .to_string()
+}
+
+/// The object of [`live`] with another member in its annotations.
+fn annotated(annotation: &str, text: &str) -> String {
+    let mut object: Value = serde_json::from_str(&live()).unwrap();
+    object["metadata"]["annotations"][annotation] = json!(text);
+    object.to_string()
+}
+
+#[test]
+fn an_update_is_the_object_with_the_change() {
+    let shown = masked(&live());
+    let changed = |text: &str| text.replacen(r#""app":"db""#, r#""app": "db2""#, 1);
+    let (body, paths) = restored(Write::Update, &changed(&shown), &live());
+    assert_eq!(body, changed(&live()));
+    assert_eq!(paths, ["data[a/b]", "data.password", "data.username"]);
+}
+
+#[test]
+fn one_key_is_changed_and_the_others_stay() {
+    let mut object: Value = serde_json::from_str(&masked(&live())).unwrap();
+    object["data"]["password"] = json!("bmV3");
+    let (body, paths) = restored(Write::Update, &object.to_string(), &live());
+    let mut expected: Value = serde_json::from_str(&live()).unwrap();
+    expected["data"]["password"] = json!("bmV3");
+    assert_eq!(body, expected.to_string());
+    assert_eq!(paths, ["data[a/b]", "data.username"]);
+}
+
+#[test]
+fn patches_say_which_version_they_are_for() {
+    let mask = placeholder_base64(b"hunter2");
+    let fields = format!(r#"{{"data":{{"new":"bmV3","password":"{mask}"}}}}"#);
+    for write in [Write::MergePatch, Write::StrategicPatch, Write::Apply] {
+        let (body, paths) = restored(write, &fields, &live());
+        assert_eq!(
+            body,
+            r#"{"metadata":{"resourceVersion":"41"},"data":{"new":"bmV3","password":"aHVudGVyMg=="}}"#
+        );
+        assert_eq!(paths, ["data.password"]);
+        for (before, after) in [
+            ("{}", r#"{"resourceVersion":"41"}"#),
+            (r#"{"name":"db"}"#, r#"{"resourceVersion":"41","name":"db"}"#),
+            (r#"{"resourceVersion":null}"#, r#"{"resourceVersion":"41"}"#),
+            (r#"{"resourceVersion":""}"#, r#"{"resourceVersion":"41"}"#),
+            (r#"{"resourceVersion":"0"}"#, r#"{"resourceVersion":"41"}"#),
+            (r#"{ "resourceVersion" : "41" }"#, r#"{ "resourceVersion" : "41" }"#),
+        ] {
+            let body = |metadata: &str, password: &str| {
+                format!(r#"{{"data":{{"password":"{password}"}},"metadata":{metadata}}}"#)
+            };
+            assert_eq!(
+                restored(write, &body(before, &mask), &live()).0,
+                body(after, "aHVudGVyMg=="),
+                "{write:?}"
+            );
+        }
+    }
+    let body = |value: &str, end: &str| {
+        format!(r#"[{{"op":"replace","path":"/data/password","value":"{value}"}}{end}]"#)
+    };
+    assert_eq!(
+        restored(Write::JsonPatch, &body(&mask, ""), &live()).0,
+        body("aHVudGVyMg==", r#",{"op":"replace","path":"/metadata/resourceVersion","value":"41"}"#)
+    );
+}
+
+#[test]
+fn a_write_for_another_version_is_a_conflict() {
+    // The mask is one of an older value: the conflict is what its author needs to hear.
+    let mask = placeholder_base64(b"older");
+    let body = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "resourceVersion": "40"},
+        "data": {"password": mask},
+    });
+    for write in [Write::Update, Write::MergePatch, Write::StrategicPatch, Write::Apply] {
+        let error = try_restore(write, &body.to_string(), &live()).err();
+        let stale = RestoreError::Stale { sent: "40".to_owned(), live: "41".to_owned() };
+        assert_eq!(error, Some(stale), "{write:?}");
+    }
+}
+
+#[test]
+fn where_no_version_can_be_said_nothing_is_restored() {
+    let mask = placeholder_base64(b"hunter2");
+    for (metadata, path) in [
+        ("null", "metadata"),
+        ("[]", "metadata"),
+        (r#"{"resourceVersion":41}"#, "metadata.resourceVersion"),
+        (r#"{"$patch":"replace"}"#, "metadata[$patch]"),
+        (r#"{"$retainKeys":["name"]}"#, "metadata[$retainKeys]"),
+    ] {
+        let body = format!(r#"{{"data":{{"password":"{mask}"}},"metadata":{metadata}}}"#);
+        let expected = (path.to_owned(), Why::NoRoomForVersion);
+        assert_eq!(refused(Write::StrategicPatch, &body, &live()), expected);
+    }
+    let body = format!(r#"{{"$patch":"replace","data":{{"password":"{mask}"}}}}"#);
+    assert_eq!(refused(Write::StrategicPatch, &body, &live()).1, Why::NoRoomForVersion);
+    let unversioned = live().replacen(r#""resourceVersion":"41""#, r#""uid":"41""#, 1);
+    let body = format!(r#"{{"data":{{"password":"{mask}"}}}}"#);
+    assert!(matches!(try_restore(Write::MergePatch, &body, &unversioned), Err(RestoreError::Live(_))));
+}
+
+#[test]
+fn a_mask_elsewhere_is_refused_with_its_place() {
+    let (mask, plain) = (placeholder_base64(b"hunter2"), placeholder(b"hunter2"));
+    let other = placeholder_base64(b"of another object");
+    let admin = placeholder_base64(b"admin");
+    let longer = STANDARD.encode(format!("{plain}\n"));
+    let shifted = STANDARD.encode(format!("x{plain}"));
+    for (body, path, why) in [
+        (json!({"data": {"new": mask}}), "data.new", Why::NothingThere),
+        (json!({"data": {"username": mask}}), "data.username", Why::AnotherValue),
+        (json!({"data": {"username": mask, "password": admin}}), "data.username", Why::AnotherValue),
+        (json!({"data": {"password": other}}), "data.password", Why::AnotherValue),
+        (json!({"Data": {"password": mask}}), "Data.password", Why::NothingThere),
+        (json!({"data": {"Password": mask}}), "data.Password", Why::NothingThere),
+        (json!({"data": {"password": plain}}), "data.password", Why::AnotherValue),
+        (json!({"data": mask}), "data", Why::NotMasked),
+        (json!({"metadata": {"labels": {"app": plain}}}), "metadata.labels.app", Why::NotMasked),
+        (json!({"metadata": {"labels": {"new": plain}}}), "metadata.labels.new", Why::NothingThere),
+        (json!({"metadata": {"annotations": {"note": mask}}}), "metadata.annotations.note", Why::NotMasked),
+        (json!({"stringData": {"username": plain}}), "stringData.username", Why::AnotherValue),
+        (json!({"stringData": {"new": plain}}), "stringData.new", Why::NothingThere),
+        (json!({"stringData": {"password": mask}}), "stringData.password", Why::AnotherValue),
+        (json!({"data": {"password": longer}}), "data.password", Why::WithinText),
+        (json!({"data": {"password": shifted}}), "data.password", Why::WithinText),
+        (json!({"data": {"password": format!("{mask}{mask}")}}), "data.password", Why::WithinText),
+        (
+            json!({"stringData": {"password": format!("password={plain}")}}),
+            "stringData.password",
+            Why::WithinText,
+        ),
+        (json!({"data": {"password": mask[..40]}}), "data.password", Why::Damaged),
+        (
+            json!({"stringData": {"password": plain.to_uppercase().replace("PORTCULLIS-MASKED", "portcullis-masked")}}),
+            "stringData.password",
+            Why::Damaged,
+        ),
+        (json!({"data": {mask.as_str(): "eA=="}}), &format!("data.{mask}"), Why::InKey),
+        (json!({"data": {"password": {"x": mask}}}), "data.password.x", Why::NothingThere),
+        (json!({"data": {"password": [mask]}}), "data.password[0]", Why::NothingThere),
+        (json!({"$setElementOrder/data": [plain]}), "[$setElementOrder/data][0]", Why::NothingThere),
+    ] {
+        for write in [Write::MergePatch, Write::StrategicPatch, Write::Apply] {
+            let expected = (path.to_owned(), why.clone());
+            assert_eq!(refused(write, &body.to_string(), &live()), expected, "{write:?} {body}");
+        }
+        let mut whole: Value = serde_json::from_str(&masked(&live())).unwrap();
+        let whole = whole.as_object_mut().unwrap();
+        whole.extend(body.as_object().unwrap().clone());
+        assert_eq!(refused(Write::Update, &json!(whole).to_string(), &live()).0, path, "{body}");
+    }
+}
+
+#[test]
+fn escapes_in_a_mask_change_nothing() {
+    let mask = placeholder_base64(b"hunter2");
+    let escaped: String = mask.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+    let body = format!(r#"{{"metadata":{{"resourceVersion":"41"}},"d\u0061ta":{{"password":"{escaped}"}}}}"#);
+    assert_eq!(
+        restored(Write::MergePatch, &body, &live()).0,
+        r#"{"metadata":{"resourceVersion":"41"},"d\u0061ta":{"password":"aHVudGVyMg=="}}"#
+    );
+}
+
+#[test]
+fn a_key_twice_is_refused_once_a_mask_is_involved() {
+    let mask = placeholder_base64(b"hunter2");
+    for (body, path) in [
+        (format!(r#"{{"data":{{"password":"{mask}","password":"{mask}"}}}}"#), "data.password"),
+        (format!(r#"{{"data":{{"x":"","x":"","password":"{mask}"}}}}"#), "data.x"),
+        (format!(r#"{{"data":{{"password":"{mask}"}},"d\u0061ta":{{}}}}"#), "data"),
+        (
+            format!(r#"{{"metadata":{{"labels":{{"a":1,"a":2}}}},"data":{{"password":"{mask}"}}}}"#),
+            "metadata.labels.a",
+        ),
+    ] {
+        assert_eq!(refused(Write::MergePatch, &body, &live()), (path.to_owned(), Why::Duplicate));
+    }
+    let copy = format!(r#"{{"data":{{"x":"","x":"","password":"{mask}"}}}}"#);
+    let body = json!({"metadata": {"annotations": {LAST_APPLIED: copy}}}).to_string();
+    let expected = (format!("metadata.annotations[{LAST_APPLIED}].data.x"), Why::Duplicate);
+    assert_eq!(refused(Write::MergePatch, &body, &live()), expected);
+    let patch = format!(r#"[{{"op":"add","path":"/data/password","value":"{mask}","value":"{mask}"}}]"#);
+    assert_eq!(refused(Write::JsonPatch, &patch, &live()), ("[0].value".to_owned(), Why::Duplicate));
+    assert!(try_restore(Write::MergePatch, r#"{"a":1,"a":2}"#, &live()).unwrap().is_none());
+}
+
+#[test]
+fn string_data_is_data_by_another_name() {
+    let body = format!(r#"{{"stringData":{{"password":"{}"}}}}"#, placeholder(b"hunter2"));
+    let (body, paths) = restored(Write::StrategicPatch, &body, &live());
+    assert_eq!(body, r#"{"metadata":{"resourceVersion":"41"},"stringData":{"password":"hunter2"}}"#);
+    assert_eq!(paths, ["stringData.password"]);
+    let binary = live().replacen("aHVudGVyMg==", "/////w==", 1);
+    let body = format!(r#"{{"stringData":{{"password":"{}"}}}}"#, placeholder(&[255; 4]));
+    assert_eq!(refused(Write::StrategicPatch, &body, &binary).1, Why::AnotherValue, "it is no text");
+    let other = live().replacen("Secret", "Sesame", 1);
+    let body = format!(r#"{{"stringData":{{"password":"{}"}}}}"#, placeholder(b"hunter2"));
+    assert_eq!(refused(Write::StrategicPatch, &body, &other).1, Why::NothingThere, "only Secrets have it");
+}
+
+#[test]
+fn an_embedded_copy_is_restored_inside() {
+    let applied = json!({"data": {"password": "aHVudGVyMg=="}, "stringData": {"q": "a\"<\\\n"}}).to_string();
+    let live = annotated(LAST_APPLIED, &applied);
+    let mut object: Value = serde_json::from_str(&masked(&live)).unwrap();
+    let annotation = &mut object["metadata"]["annotations"][LAST_APPLIED];
+    // Untouched, it is restored as a whole; with a change, inside.
+    for change in ["", " "] {
+        *annotation = json!(format!("{change}{}", annotation.as_str().unwrap()));
+        let (body, _) = restored(
+            Write::MergePatch,
+            &json!({"metadata": {"annotations": {LAST_APPLIED: annotation}}}).to_string(),
+            &live,
+        );
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let restored = body["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap();
+        assert_eq!(restored, format!("{change}{applied}"));
+    }
+}
+
+#[test]
+fn a_new_copy_is_restored_from_the_object_itself() {
+    // What client-side apply of a file saved from `get -o yaml` sends.
+    for older in [live(), annotated(LAST_APPLIED, r#"{"data":{"password":"b2xkZXI="}}"#)] {
+        let copy =
+            json!({"data": {"new": "bmV3", "password": placeholder_base64(b"hunter2")}}).to_string() + "\n";
+        let body =
+            json!({"data": {"new": "bmV3"}, "metadata": {"annotations": {LAST_APPLIED: copy}}}).to_string();
+        let (body, paths) = restored(Write::StrategicPatch, &body, &older);
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            body["metadata"]["annotations"][LAST_APPLIED],
+            "{\"data\":{\"new\":\"bmV3\",\"password\":\"aHVudGVyMg==\"}}\n"
+        );
+        assert_eq!(paths, [format!("metadata.annotations[{LAST_APPLIED}].data.password")]);
+    }
+}
+
+#[test]
+fn nothing_is_restored_where_it_could_be_read() {
+    let copy = json!({"data": {"password": placeholder_base64(b"hunter2")}}).to_string();
+    let body = |key: &str| json!({"metadata": {"annotations": {key: copy}}}).to_string();
+    let expected = ("metadata.annotations[example.com/copy].data.password".to_owned(), Why::WouldShow);
+    for write in [Write::MergePatch, Write::StrategicPatch, Write::Apply] {
+        assert_eq!(refused(write, &body("example.com/copy"), &live()), expected);
+    }
+    let patch = json!([{"op": "add", "path": "/metadata/annotations/example.com~1copy", "value": copy}]);
+    assert_eq!(refused(Write::JsonPatch, &patch.to_string(), &live()), expected);
+    // Only the object's own annotations hold copies of it.
+    let body = json!({"spec": {"copy": body(LAST_APPLIED)}}).to_string();
+    assert_eq!(refused(Write::MergePatch, &body, &live()), ("spec.copy".to_owned(), Why::WithinText));
+}
+
+#[test]
+fn a_json_patch_is_followed_by_its_pointers() {
+    let mask = placeholder_base64(b"hunter2");
+    let slash = placeholder_base64(b"slash");
+    for (op, path, value, field) in [
+        ("replace", "/data/a~1b", json!(slash), "data[a/b]"),
+        ("add", "/data/password", json!(mask), "data.password"),
+        ("add", "/data", json!({"password": mask, "new": "bmV3"}), "data.password"),
+        ("add", "/stringData", json!({"password": placeholder(b"hunter2")}), "stringData.password"),
+        ("add", "/stringData/password", json!(placeholder(b"hunter2")), "stringData.password"),
+        (
+            "add",
+            &format!("/metadata/annotations/{}", LAST_APPLIED.replace('/', "~1")),
+            json!(json!({"data": {"password": mask}}).to_string()),
+            &format!("metadata.annotations[{LAST_APPLIED}].data.password"),
+        ),
+    ] {
+        let patch = json!([{"op": op, "path": path, "value": value}]).to_string();
+        assert_eq!(restored(Write::JsonPatch, &patch, &live()).1, [field], "{patch}");
+    }
+    for (op, path, value, why) in [
+        ("replace", "/data/a~1b", json!(mask), Why::AnotherValue),
+        ("replace", "/data/a/b", json!(slash), Why::NothingThere),
+        ("add", "/metadata/labels/app", json!(mask), Why::NotMasked),
+        ("add", "/data/-", json!(mask), Why::NothingThere),
+        ("test", "/data/password", json!(mask), Why::NothingThere),
+        ("copy", "/data/password", json!(mask), Why::NothingThere),
+    ] {
+        let patch = json!([{"op": op, "path": path, "value": value}]).to_string();
+        assert_eq!(refused(Write::JsonPatch, &patch, &live()).1, why, "{patch}");
+    }
+    for patch in [
+        json!([{"op": "add", "path": "data/password", "value": mask}]),
+        json!([{"op": "add", "path": "/data/a~2", "value": mask}]),
+        json!([{"op": "add", "value": mask}]),
+        json!({"op": "add", "path": "/data/password", "value": mask}),
+        json!([mask]),
+    ] {
+        assert!(
+            matches!(refused(Write::JsonPatch, &patch.to_string(), &live()).1, Why::NotJson(_)),
+            "{patch}"
+        );
+    }
+    let patch = json!([{"op": "remove", "path": format!("/data/{mask}")}]).to_string();
+    assert_eq!(refused(Write::JsonPatch, &patch, &live()), ("[0].path".to_owned(), Why::NoField));
+}
+
+/// An object with lists of what is masked: named, unnamed, and texts.
+fn lists() -> String {
+    json!({
+        "metadata": {"resourceVersion": "41"},
+        "named": [{"name": "a", "data": {"k": "YQ=="}}, {"name": "b", "data": {"k": "Yg=="}}],
+        "unnamed": [{"data": {"k": "YQ=="}}, {"data": {"k": "Yg=="}}],
+        "twice": [{"name": "t", "data": {"k": "YQ=="}}, {"name": "t", "data": {"k": "Yg=="}}],
+    })
+    .to_string()
+}
+
+#[test]
+fn an_element_is_known_by_its_name() {
+    let (a, b) = (placeholder_base64(b"a"), placeholder_base64(b"b"));
+    let element = |name: &str, mask: &str| json!({"name": name, "data": {"k": mask}});
+    let body = |list: &str, elements: &[Value]| json!({list: elements}).to_string();
+    for write in ALL.into_iter().filter(|write| *write != Write::JsonPatch) {
+        for elements in [
+            vec![element("a", &a), element("b", &b)],
+            vec![element("b", &b), element("a", &a)],
+            vec![element("new", "bmV3"), element("b", &b)],
+        ] {
+            restored(write, &body("named", &elements), &lists());
+        }
+        for elements in [
+            vec![element("a", &b), element("b", &a)],
+            vec![element("c", &a)],
+            vec![json!({"data": {"k": a}})],
+            vec![element("a", &a), element("a", &a)],
+        ] {
+            if write == Write::Update && elements.len() == 2 && elements[1]["name"] == "a" {
+                // The first of two is at its place; the second is not.
+                assert_eq!(refused(write, &body("named", &elements), &lists()).0, "named[1].data.k");
+            }
+            refused(write, &body("named", &elements), &lists());
+        }
+    }
+}
+
+#[test]
+fn an_element_without_a_name_is_known_by_its_index_where_lists_are_replaced() {
+    let (a, b) = (placeholder_base64(b"a"), placeholder_base64(b"b"));
+    let body = |list: &str, first: &Value, second: &Value| json!({list: [first, second]}).to_string();
+    let unnamed = |mask: &str| json!({"data": {"k": mask}});
+    let twice = |mask: &str| json!({"name": "t", "data": {"k": mask}});
+    restored(Write::MergePatch, &body("unnamed", &unnamed(&a), &unnamed(&b)), &lists());
+    restored(Write::MergePatch, &body("twice", &twice(&a), &twice(&b)), &lists());
+    for write in [Write::StrategicPatch, Write::Apply] {
+        refused(write, &body("unnamed", &unnamed(&a), &unnamed(&b)), &lists());
+        refused(write, &body("twice", &twice(&a), &twice(&b)), &lists());
+    }
+    refused(Write::MergePatch, &body("unnamed", &unnamed(&b), &unnamed(&a)), &lists());
+    refused(
+        Write::MergePatch,
+        &body("unnamed", &json!({"name": "x", "data": {"k": a}}), &unnamed(&b)),
+        &lists(),
+    );
+}
+
+#[test]
+fn a_json_patch_reaches_elements_that_stay_where_they_are() {
+    let a = placeholder_base64(b"a");
+    let set = |path: &str| json!({"op": "replace", "path": path, "value": a});
+    let patch = |operations: &[Value]| json!(operations).to_string();
+    restored(Write::JsonPatch, &patch(&[set("/named/0/data/k")]), &lists());
+    let other = json!({"op": "add", "path": "/metadata/labels", "value": {}});
+    restored(Write::JsonPatch, &patch(&[other, set("/named/0/data/k")]), &lists());
+    let whole =
+        |name: &str| json!({"op": "replace", "path": "/named/0", "value": {"name": name, "data": {"k": a}}});
+    restored(Write::JsonPatch, &patch(&[whole("a")]), &lists());
+    refused(Write::JsonPatch, &patch(&[whole("c")]), &lists());
+    for path in
+        ["/named/1/data/k", "/named/-1/data/k", "/named/00/data/k", "/named/-/data/k", "/named/a/data/k"]
+    {
+        refused(Write::JsonPatch, &patch(&[set(path)]), &lists());
+    }
+    let added = json!({"op": "add", "path": "/named/0", "value": {"name": "a", "data": {"k": a}}});
+    assert_eq!(refused(Write::JsonPatch, &patch(&[added]), &lists()).1, Why::NewElement);
+    for other in [
+        json!({"op": "remove", "path": "/named/0"}),
+        json!({"op": "add", "path": "/named", "value": []}),
+        json!({"op": "replace", "path": "", "value": {}}),
+        json!({"op": "replace", "path": "/named/0/name", "value": "b"}),
+    ] {
+        for operations in [[other.clone(), set("/named/0/data/k")], [set("/named/0/data/k"), other.clone()]] {
+            assert_eq!(
+                refused(Write::JsonPatch, &patch(&operations), &lists()).1,
+                Why::Moved,
+                "{operations:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_object_of_another_kind_is_refused() {
+    let body = |kind: &Value| json!({"apiVersion": "v1", "kind": kind, "data": {"password": placeholder_base64(b"hunter2")}});
+    for kind in [json!("Config"), json!(1), json!(null), json!("")] {
+        for write in [Write::Update, Write::Apply, Write::MergePatch] {
+            let (path, why) = refused(write, &body(&kind).to_string(), &live());
+            assert_eq!(path, "kind", "{why}");
+        }
+    }
+    let mut nameless = body(&json!("Secret"));
+    nameless.as_object_mut().unwrap().remove("apiVersion");
+    assert_eq!(refused(Write::Update, &nameless.to_string(), &live()).0, "apiVersion");
+}
+
+#[test]
+fn other_formats_are_refused() {
+    let yaml = format!("data:\n  password: {}\n", placeholder_base64(b"hunter2"));
+    for write in ALL {
+        assert!(matches!(refused(write, &yaml, &live()).1, Why::NotJson(_)));
+    }
+}
+
+#[test]
+fn a_value_that_is_no_text_is_restored_as_what_it_is() {
+    let live = live().replacen(r#""aHVudGVyMg==""#, r#"{"a": 1}"#, 1);
+    let (body, _) = restored(Write::Update, &masked(&live), &live);
+    assert_eq!(body, live);
+}
+
+#[test]
+fn an_answer_that_quotes_a_restored_value_is_known() {
+    let value = "p<w\"d=s3cr\nEt!";
+    let live = live().replacen("aHVudGVyMg==", &STANDARD.encode(value), 1);
+    let body = json!({"data": {"password": placeholder_base64(value.as_bytes())}}).to_string();
+    let restored = try_restore(Write::MergePatch, &body, &live).unwrap().unwrap();
+    let base64 = STANDARD.encode(value);
+    let status = |message: &str| json!({"kind": "Status", "message": message, "code": 422}).to_string();
+    for message in [
+        format!("Invalid value: {base64:?}"),
+        format!("Invalid value: {:?}", json!({"data": {"password": base64}}).to_string()),
+        format!("cut ({{\"data\":{{\"password\":\"{} ...)", &base64[..4]),
+        format!("ends with {}", &base64[base64.len() - 4..]),
+        format!("decoded: {value:?}"),
+        "only s3cr of it".to_owned(),
+        base64.bytes().map(|byte| format!("{byte:02x}")).collect(),
+    ] {
+        assert!(restored.is_quoted_in(status(&message).as_bytes()), "{message}");
+        assert!(restored.is_quoted_in(message.as_bytes()), "{message}");
+    }
+    for message in ["data[x y]: Invalid value: \"x y\": a valid config key must consist of …", ""] {
+        assert!(!restored.is_quoted_in(status(message).as_bytes()), "{message}");
+    }
+}
+
+/// Texts as they are found in Secrets: with quotes, lines, characters that Go escapes, and bytes that are no text.
+fn secret() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        "[a-z0-9]{1,12}".prop_map(String::into_bytes),
+        any::<String>().prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..40),
+    ]
+}
+
+fn data() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
+    prop::collection::btree_map("[a-zA-Z0-9._-]{1,12}", secret(), 1..6)
+        .prop_map(|data| data.into_iter().collect())
+}
+
+proptest! {
+    #[test]
+    fn what_was_shown_comes_back_as_it_was(data in data(), change in "[a-z]{1,8}", applied in any::<bool>()) {
+        let encoded: Value = data.iter().map(|(key, value)| (key.clone(), json!(STANDARD.encode(value)))).collect();
+        let mut object = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "resourceVersion": "7", "labels": {"l": "LABEL"}},
+            "data": encoded,
+        });
+        if applied {
+            object["metadata"]["annotations"] = json!({LAST_APPLIED: json!({"data": encoded}).to_string()});
+        }
+        let live = object.to_string();
+        let changed = |text: &str| text.replacen("\"LABEL\"", &format!("\"{change}\""), 1);
+        let shown = changed(&masked(&live));
+        match try_restore(Write::Update, &shown, &live).unwrap() {
+            Some(restored) => prop_assert_eq!(String::from_utf8(restored.body).unwrap(), changed(&live)),
+            None => prop_assert!(data.iter().all(|(_, value)| value.is_empty())),
+        }
+    }
+
+    #[test]
+    fn a_mask_under_another_key_is_never_restored(data in data(), from in any::<prop::sample::Index>(), to in "[a-z]{1,12}") {
+        let encoded: Value = data.iter().map(|(key, value)| (key.clone(), json!(STANDARD.encode(value)))).collect();
+        let live = json!({"metadata": {"resourceVersion": "7"}, "data": encoded}).to_string();
+        let (_, value) = from.get(&data);
+        prop_assume!(!value.is_empty());
+        prop_assume!(data.iter().all(|(key, other)| *key != to || other != value));
+        let body = json!({"data": {to: placeholder_base64(value)}}).to_string();
+        for write in [Write::MergePatch, Write::StrategicPatch, Write::Apply] {
+            prop_assert!(try_restore(write, &body, &live).is_err());
+        }
+    }
+
+    #[test]
+    fn any_body_is_refused_or_keeps_no_mask(body in prop::collection::vec(prop::sample::select(vec![
+        "{", "}", "[", "]", ":", ",", "\"data\"", "\"password\"", "\"metadata\"", "MASK", "\"x\"", "1",
+        "\"op\":\"add\"", "\"path\":\"/data/password\"", "\"value\":",
+    ]), 0..16), wrap in any::<bool>()) {
+        let mask = format!("\"{}\"", placeholder_base64(b"hunter2"));
+        let body = body.concat().replace("MASK", &mask);
+        let body = if wrap { format!("{{\"data\":{{\"password\":{mask}}},\"x\":{body}}}") } else { body };
+        for write in ALL {
+            if let Ok(Some(restored)) = try_restore(write, &body, &live()) {
+                prop_assert!(portcullis_mask::PlaceholderGuard::find(&restored.body).is_none());
+            }
+        }
+    }
+}
