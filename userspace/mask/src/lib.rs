@@ -24,5 +24,5 @@ pub use filter::{Format, filter};
 pub use guard::{FoundPlaceholder, PlaceholderGuard};
 pub use json::JsonMasker;
 pub use key::MaskKey;
-pub use restore::{RestoreError, Restored, Why, Write, restore};
+pub use restore::{RestoreError, Restored, RestoredValues, Why, Write, restore};
 pub use rules::{Profile, Rules};

@@ -16,9 +16,8 @@ mod walk;
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::{JsonMasker, MaskError, MaskKey, PlaceholderGuard, Rules};
+pub use echo::RestoredValues;
 use place::{Pair, Path};
 use tree::Document;
 use verify::Verify;
@@ -46,7 +45,7 @@ pub struct Restored {
     /// The fields that were restored.
     pub paths: Vec<String>,
     /// The texts that were put in.
-    values: Vec<Zeroizing<Vec<u8>>>,
+    pub values: RestoredValues,
 }
 
 /// Why a body cannot be restored. Carries nothing of a value.
@@ -172,7 +171,7 @@ pub fn restore(
     no_duplicates(&sent.root, Path::Root)?;
     let Walk { mut edits, paths, .. } = walked?;
     nowhere_else(body, &edits)?;
-    let values = echo::values(&edits);
+    let values = RestoredValues::of(&edits);
     edits.extend(pin);
     edits.sort_by_key(|edit| edit.span.start);
     Ok(Some(Restored { body: splice(body, 0..body.len(), &edits), paths, values }))

@@ -22,7 +22,7 @@ fn try_restore(write: Write, body: &str, live: &str) -> Result<Option<Restored>,
 fn restored(write: Write, body: &str, live: &str) -> (String, Vec<String>) {
     let restored = try_restore(write, body, live).unwrap_or_else(|error| panic!("{write:?} {body}: {error}"));
     let restored = restored.unwrap_or_else(|| panic!("{write:?} {body}: nothing restored"));
-    (String::from_utf8(restored.body).unwrap(), restored.paths)
+    (String::from_utf8_lossy(&restored.body).into_owned(), restored.paths)
 }
 
 /// The field that cannot be restored, and why.
@@ -30,32 +30,26 @@ fn refused(write: Write, body: &str, live: &str) -> (String, Why) {
     match try_restore(write, body, live) {
         Err(RestoreError::Field { path, why }) => (path, why),
         Err(other) => panic!("{write:?} {body}: {other}"),
-        Ok(restored) => {
-            let body = restored.map(|restored| String::from_utf8(restored.body).unwrap());
-            panic!("{write:?}: restored {body:?}")
-        }
+        Ok(_) => panic!("{write:?} {body}: not refused"),
     }
 }
 
 fn live() -> String {
+    live_with(&json!({"note": "plain"}))
+}
+
+fn live_with(annotations: &Value) -> String {
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
             "name": "db", "namespace": "demo", "resourceVersion": "41", "labels": {"app": "db"},
-            "annotations": {"note": "plain"},
+            "annotations": annotations,
         },
         "data": {"a/b": "c2xhc2g=", "password": "aHVudGVyMg==", "username": "YWRtaW4="},
         "type": "Opaque",
     })
     .to_string()
-}
-
-/// The object of [`live`] with another member in its annotations.
-fn annotated(annotation: &str, text: &str) -> String {
-    let mut object: Value = serde_json::from_str(&live()).unwrap();
-    object["metadata"]["annotations"][annotation] = json!(text);
-    object.to_string()
 }
 
 #[test]
@@ -255,7 +249,7 @@ fn string_data_is_data_by_another_name() {
 #[test]
 fn an_embedded_copy_is_restored_inside() {
     let applied = json!({"data": {"password": "aHVudGVyMg=="}, "stringData": {"q": "a\"<\\\n"}}).to_string();
-    let live = annotated(LAST_APPLIED, &applied);
+    let live = live_with(&json!({LAST_APPLIED: applied}));
     let mut object: Value = serde_json::from_str(&masked(&live)).unwrap();
     let annotation = &mut object["metadata"]["annotations"][LAST_APPLIED];
     // Untouched, it is restored as a whole; with a change, inside.
@@ -275,12 +269,13 @@ fn an_embedded_copy_is_restored_inside() {
 #[test]
 fn a_new_copy_is_restored_from_the_object_itself() {
     // What client-side apply of a file saved from `get -o yaml` sends.
-    for older in [live(), annotated(LAST_APPLIED, r#"{"data":{"password":"b2xkZXI="}}"#)] {
+    let older = json!({"data": {"password": "b2xkZXI="}}).to_string();
+    for live in [live(), live_with(&json!({LAST_APPLIED: older}))] {
         let copy =
             json!({"data": {"new": "bmV3", "password": placeholder_base64(b"hunter2")}}).to_string() + "\n";
         let body =
             json!({"data": {"new": "bmV3"}, "metadata": {"annotations": {LAST_APPLIED: copy}}}).to_string();
-        let (body, paths) = restored(Write::StrategicPatch, &body, &older);
+        let (body, paths) = restored(Write::StrategicPatch, &body, &live);
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(
             body["metadata"]["annotations"][LAST_APPLIED],
@@ -492,11 +487,11 @@ fn an_answer_that_quotes_a_restored_value_is_known() {
         "only s3cr of it".to_owned(),
         base64.bytes().map(|byte| format!("{byte:02x}")).collect(),
     ] {
-        assert!(restored.is_quoted_in(status(&message).as_bytes()), "{message}");
-        assert!(restored.is_quoted_in(message.as_bytes()), "{message}");
+        assert!(restored.values.are_quoted_in(status(&message).as_bytes()), "{message}");
+        assert!(restored.values.are_quoted_in(message.as_bytes()), "{message}");
     }
     for message in ["data[x y]: Invalid value: \"x y\": a valid config key must consist of …", ""] {
-        assert!(!restored.is_quoted_in(status(message).as_bytes()), "{message}");
+        assert!(!restored.values.are_quoted_in(status(message).as_bytes()), "{message}");
     }
 }
 

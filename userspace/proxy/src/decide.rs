@@ -114,6 +114,9 @@ impl Recorded {
             *grant = allowed.grant.as_ref().map(ToString::to_string);
         }
         let record = RequestRecord::open(line.session, number, allowed.obligations.record, &event)?;
+        if let Some(restored) = classified.body.restored() {
+            record.event(&restored.event(number))?;
+        }
         Ok(Self { decided, hold, record, audit_id })
     }
 }

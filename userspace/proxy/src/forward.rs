@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_access::{Allowed, Hold};
-use portcullis_kube::{RequestInfo, query_values};
-use portcullis_mask::{BodyMasker, Rules};
+use portcullis_kube::{RequestInfo, Status, query_values};
+use portcullis_mask::{BodyMasker, RestoredValues, Rules};
 use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
@@ -26,6 +27,9 @@ use crate::{headers, present, upgrade};
 
 /// In the last five minutes of a grant, answers carry a warning that kubectl prints.
 const WARN_BEFORE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The longest answer that is looked through for what was restored in the request.
+const WORDS: usize = 256 * 1024;
 
 /// A recorded request, dressed with the gate's own credential.
 pub(crate) struct Credentialed {
@@ -48,6 +52,8 @@ struct Exchange {
     allowed: Allowed,
     hold: Option<Hold>,
     rules: Option<Arc<Rules>>,
+    /// What was put back in the body; an error must not quote it.
+    restored: Option<RestoredValues>,
     lease: Lease,
     proxy: Arc<Proxy>,
     now: Timestamp,
@@ -82,10 +88,14 @@ impl Credentialed {
             headers::set_upgrade(&mut head.headers, protocol);
             client
         });
-        let body = match body {
-            Body::Empty => RequestBody::whole(Bytes::new(), record.received()),
-            Body::Streaming(body) => RequestBody::stream(body, record.received()),
-            Body::Whole { bytes, .. } => RequestBody::whole(bytes, record.received()),
+        let (body, restored) = match body {
+            Body::Empty => (RequestBody::whole(Bytes::new(), record.received()), None),
+            Body::Streaming(body) => (RequestBody::stream(body, record.received()), None),
+            Body::Whole { bytes, restored: None, .. } => (RequestBody::whole(bytes, record.received()), None),
+            Body::Whole { restored: Some(restored), .. } => {
+                head.headers.remove(header::CONTENT_LENGTH);
+                (RequestBody::whole(restored.body, record.received()), Some(restored.values))
+            }
         };
         let exchange = Exchange {
             target: person.connection.route.target.name.clone(),
@@ -95,6 +105,7 @@ impl Credentialed {
             allowed,
             hold,
             rules,
+            restored,
             lease,
             proxy: Arc::clone(proxy),
             now: proxy.clock.now(),
@@ -107,6 +118,10 @@ impl Credentialed {
 pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<ResponseBody>, Refused> {
     let Credentialed { request, pools, mut record, exchange, client } = credentialed;
     let answered = match exchange.lease.within(pools.send(request)).await {
+        Ok(Ok(response)) if exchange.may_quote(&response) => {
+            let number = record.number();
+            return exchange.deliver_words(response, record).await.map_err(|refusal| refusal.of(number));
+        }
         Ok(Ok(response)) => exchange.check(response),
         Ok(Err(error)) if is_the_clients(&error) => Err(Refusal::BodyUnreadable(root_cause(&error))),
         Ok(Err(error)) => {
@@ -128,7 +143,7 @@ pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<Response
 
 impl Exchange {
     /// An answer that would carry masked objects in a form the masker does not read is withheld.
-    fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
+    fn check<B: http_body::Body>(&self, response: Response<B>) -> Result<Response<B>, Refusal> {
         if self.rules.is_none() || !has_body(&response) {
             return Ok(response);
         }
@@ -188,6 +203,58 @@ impl Exchange {
         }
     }
 
+    /// Whether an answer may quote what was restored in the request.
+    fn may_quote(&self, response: &Response<Incoming>) -> bool {
+        self.restored.is_some() && !response.status().is_success()
+    }
+
+    /// Delivers an answer that may quote what was restored: read whole, and withheld if it does.
+    async fn deliver_words(
+        self,
+        response: Response<Incoming>,
+        mut record: RequestRecord,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        match self.lease.within(self.words(response)).await.map_err(Refusal::Ended).and_then(|words| words) {
+            Ok(words) => {
+                let content_type = text_of(words.headers().get(header::CONTENT_TYPE));
+                record.begun(words.status().as_u16(), content_type, self.rules.is_some());
+                record.sent(words.body(), true)?;
+                Ok(words.map(ResponseBody::whole))
+            }
+            Err(refusal) => {
+                record.end(Some(refusal.to_string()))?;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn words(&self, response: Response<Incoming>) -> Result<Response<Bytes>, Refusal> {
+        let (head, body) = response.into_parts();
+        let code = head.status;
+        let quoted = |said: &Bytes| self.restored.as_ref().is_none_or(|values| values.are_quoted_in(said));
+        let said = match Limited::new(body, WORDS).collect().await {
+            Ok(said) => said.to_bytes(),
+            Err(_) => return Err(Refusal::Quoted { code, reason: String::new(), fields: Vec::new() }),
+        };
+        if head.headers.contains_key(header::CONTENT_ENCODING) || quoted(&said) {
+            let status: Option<Status> = serde_json::from_slice(&said).ok();
+            let told = |word: &String| !word.is_empty() && !quoted(&Bytes::copy_from_slice(word.as_bytes()));
+            let reason = status.as_ref().map(|status| status.reason.clone()).filter(told).unwrap_or_default();
+            let causes =
+                status.and_then(|status| status.details).map_or(Vec::new(), |details| details.causes);
+            let fields = causes.into_iter().map(|cause| cause.field).filter(told).collect();
+            return Err(Refusal::Quoted { code, reason, fields });
+        }
+        let mut response = self.check(Response::from_parts(head, Full::new(said.clone())))?;
+        headers::strip_response(response.headers_mut());
+        self.warn(response.headers_mut());
+        let Some(mut masker) = self.masker(&mut response)? else { return Ok(response.map(|_| said)) };
+        let mut shown = Vec::with_capacity(said.len());
+        masker.push(&said, &mut shown)?;
+        masker.finish(&mut shown)?;
+        Ok(response.map(|_| shown.into()))
+    }
+
     /// What kind of stream an endless answer is.
     fn stream_kind(&self) -> Option<StreamKind> {
         match (self.info.verb.as_str(), self.info.subresource.as_str()) {
@@ -197,7 +264,7 @@ impl Exchange {
         }
     }
 
-    fn masker(&self, response: &mut Response<Incoming>) -> Result<Option<BodyMasker>, Refusal> {
+    fn masker<B: http_body::Body>(&self, response: &mut Response<B>) -> Result<Option<BodyMasker>, Refusal> {
         let Some(rules) = &self.rules else { return Ok(None) };
         if !has_body(response) {
             return Ok(None);
@@ -272,7 +339,7 @@ impl Exchange {
     }
 }
 
-fn has_body(response: &Response<Incoming>) -> bool {
+fn has_body<B: http_body::Body>(response: &Response<B>) -> bool {
     !http_body::Body::is_end_stream(response.body())
 }
 

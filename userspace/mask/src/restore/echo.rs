@@ -7,21 +7,36 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::Restored;
 use super::tree::{Document, Kind, Value};
 use super::walk::Edit;
 
 /// That many characters of a value in a row are a quotation.
 const WINDOW: usize = 4;
 
-impl Restored {
-    /// Whether `answer` quotes a restored value, or a part of one that is longer than three characters: as it was sent,
+/// The values that were put back in a body.
+#[derive(Default)]
+pub struct RestoredValues(Vec<Zeroizing<Vec<u8>>>);
+
+impl RestoredValues {
+    /// The texts that `edits` put in.
+    pub(super) fn of(edits: &[Edit]) -> Self {
+        fn texts(edits: &[Edit]) -> Vec<Zeroizing<Vec<u8>>> {
+            let of = |edit: &Edit| match &edit.inside {
+                Some(edits) => texts(edits),
+                None => vec![Zeroizing::new(said(&edit.bytes))],
+            };
+            edits.iter().flat_map(of).collect()
+        }
+        Self(texts(edits))
+    }
+
+    /// Whether `answer` quotes one of them, or a part of one that is longer than three characters: as it was sent,
     /// decoded, or in hex; with or without the escapes of JSON and Go.
     #[must_use]
-    pub fn is_quoted_in(&self, answer: &[u8]) -> bool {
+    pub fn are_quoted_in(&self, answer: &[u8]) -> bool {
         let said = bare(&said(answer));
         let windows: HashSet<&[u8]> = said.windows(WINDOW).collect();
-        self.values.iter().flat_map(|value| forms(value)).any(|form| {
+        self.0.iter().flat_map(|value| forms(value)).any(|form| {
             let form = Zeroizing::new(bare(&form));
             match form.len() {
                 0 => false,
@@ -30,15 +45,6 @@ impl Restored {
             }
         })
     }
-}
-
-/// The texts that `edits` put in.
-pub(super) fn values(edits: &[Edit]) -> Vec<Zeroizing<Vec<u8>>> {
-    let of = |edit: &Edit| match &edit.inside {
-        Some(edits) => values(edits),
-        None => vec![Zeroizing::new(said(&edit.bytes))],
-    };
-    edits.iter().flat_map(of).collect()
 }
 
 /// What a JSON document says in its keys and strings, or the text itself if it is none.
