@@ -1,14 +1,14 @@
-//! The digest of what a base64 text stands for, taken while the text comes in pieces.
+//! What a base64 text stands for, on its way into a placeholder while the text comes in pieces.
 //!
 //! Read as Go's `base64.StdEncoding` reads the `[]byte` fields of an object: padding is required, line breaks are
-//! skipped, unused bits of the last character do not matter. A text that is not base64 is digested as what it is: from
+//! skipped, unused bits of the last character do not matter. A text that is not base64 counts as what it is: from
 //! the first four characters that do not decode on, its characters stand for themselves.
 
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, DecodeSliceError, Engine};
 
-use crate::placeholder::Digest;
+use crate::placeholder::Placeholder;
 
 const GO: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -20,7 +20,7 @@ const GO: GeneralPurpose = GeneralPurpose::new(
 /// Characters decoded at a time.
 const PIECE: usize = 1024;
 
-/// A base64 text on its way into a [`Digest`].
+/// A base64 text on its way into a [`Placeholder`].
 #[derive(Default)]
 pub(crate) struct Base64Text {
     /// Characters of a quantum not yet complete.
@@ -39,27 +39,27 @@ enum Reading {
 }
 
 impl Base64Text {
-    pub(crate) fn push(&mut self, mut text: &[u8], digest: &mut Digest) {
+    pub(crate) fn push(&mut self, mut text: &[u8], placeholder: &mut Placeholder) {
         while !text.is_empty() {
             if self.reading == Reading::Raw {
-                return digest.update(text);
+                return placeholder.update(text);
             }
             if self.filled == 0 && self.reading == Reading::Quanta {
-                text = quanta(text, digest);
+                text = quanta(text, placeholder);
             }
             let Some((&character, rest)) = text.split_first() else { return };
             text = rest;
             if character != b'\n' && character != b'\r' {
-                self.character(character, digest);
+                self.character(character, placeholder);
             }
         }
     }
 
-    pub(crate) fn finish(&self, digest: &mut Digest) {
-        digest.update(&self.quantum[..self.filled]);
+    pub(crate) fn finish(&self, placeholder: &mut Placeholder) {
+        placeholder.update(&self.quantum[..self.filled]);
     }
 
-    fn character(&mut self, character: u8, digest: &mut Digest) {
+    fn character(&mut self, character: u8, placeholder: &mut Placeholder) {
         self.quantum[self.filled] = character;
         self.filled += 1;
         if self.reading == Reading::Quanta && self.filled < 4 {
@@ -68,13 +68,13 @@ impl Base64Text {
         let mut decoded = [0; 3];
         match GO.decode_slice(&self.quantum[..self.filled], &mut decoded) {
             Ok(length) => {
-                digest.update(&decoded[..length]);
+                placeholder.update(&decoded[..length]);
                 if length < 3 {
                     self.reading = Reading::Padded;
                 }
             }
             Err(_) => {
-                digest.update(&self.quantum[..self.filled]);
+                placeholder.update(&self.quantum[..self.filled]);
                 self.reading = Reading::Raw;
             }
         }
@@ -83,7 +83,7 @@ impl Base64Text {
 }
 
 /// Takes whole quanta from the start of `text` for as long as they decode; returns what is left.
-fn quanta<'t>(mut text: &'t [u8], digest: &mut Digest) -> &'t [u8] {
+fn quanta<'t>(mut text: &'t [u8], placeholder: &mut Placeholder) -> &'t [u8] {
     let mut decoded = [0; PIECE / 4 * 3];
     loop {
         let mut quanta = whole_quanta(text, text.len().min(PIECE));
@@ -93,7 +93,7 @@ fn quanta<'t>(mut text: &'t [u8], digest: &mut Digest) -> &'t [u8] {
             outcome = GO.decode_slice(quanta, &mut decoded);
         }
         match outcome {
-            Ok(bytes) if bytes > 0 => digest.update(&decoded[..bytes]),
+            Ok(bytes) if bytes > 0 => placeholder.update(&decoded[..bytes]),
             _ => return text,
         }
         text = &text[quanta.len()..];
@@ -119,24 +119,24 @@ mod tests {
     use crate::placeholder::Form;
 
     fn of_text(pieces: &[&[u8]]) -> Vec<u8> {
-        let mut digest = Digest::new(&MaskKey::from_bytes([1; 32]));
+        let mut placeholder = Placeholder::new(&MaskKey::from_bytes([1; 32]));
         let mut text = Base64Text::default();
         for piece in pieces {
-            text.push(piece, &mut digest);
+            text.push(piece, &mut placeholder);
         }
-        text.finish(&mut digest);
-        written(digest)
+        text.finish(&mut placeholder);
+        written(placeholder)
     }
 
     fn of_bytes(bytes: &[u8]) -> Vec<u8> {
-        let mut digest = Digest::new(&MaskKey::from_bytes([1; 32]));
-        digest.update(bytes);
-        written(digest)
+        let mut placeholder = Placeholder::new(&MaskKey::from_bytes([1; 32]));
+        placeholder.update(bytes);
+        written(placeholder)
     }
 
-    fn written(mut digest: Digest) -> Vec<u8> {
+    fn written(mut placeholder: Placeholder) -> Vec<u8> {
         let mut out = Vec::new();
-        digest.write_json(Form::Plain, &mut out);
+        placeholder.write_json(Form::Plain, &mut out);
         out
     }
 

@@ -1,7 +1,7 @@
 //! JSON as it streams by: [`reader`] is the strict grammar over chunks, [`scan`] its wide scans, [`text`] the strings,
 //! [`masker`] what is done with it.
 
-mod escape;
+pub(crate) mod escape;
 mod masker;
 pub(crate) mod reader;
 mod scan;
@@ -9,3 +9,4 @@ mod text;
 
 pub(crate) use escape::escape;
 pub use masker::JsonMasker;
+pub(crate) use masker::is_json_object;

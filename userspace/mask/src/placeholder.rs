@@ -1,8 +1,11 @@
-//! What stands in place of a secret: `portcullis-masked:` and 24 hex digits of a keyed digest of the value.
+//! What stands in place of a value: `portcullis-masked:` and something that depends on [`How`]; by default 24 hex digits of
+//! a keyed digest of the value.
 //!
-//! Equal values give equal placeholders under one key, so that people can still see that two secrets are the same or
+//! Equal values give equal digests under one key, so that people can still see that two secrets are the same or
 //! that one changed. 96 bits keep unequal values apart (an accidental pair is to be expected after some 10^14 values).
 //! The 18 bytes before the digest encode to whole base64 quanta, so the base64 form has a fixed start as well.
+
+use std::str;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,60 +14,163 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::MaskKey;
+use crate::json::escape::escape;
 
-/// How every placeholder begins. What says this is a mask of ours, complete or damaged.
+/// How every placeholder begins, but for short ones that keep a length. What says this is a mask of ours, complete or
+/// damaged.
 pub(crate) const PREFIX: &[u8; 18] = b"portcullis-masked:";
+/// What follows where nothing is to be told of the value. With the prefix a multiple of 3: no padding in base64.
+const NOTHING: &[u8; 6] = b"hidden";
 const DIGEST_BYTES: usize = 12;
-const LENGTH: usize = PREFIX.len() + 2 * DIGEST_BYTES;
-/// `LENGTH` is a multiple of 3: no padding.
-const BASE64_LENGTH: usize = LENGTH / 3 * 4;
+/// Characters that [`How::Partial`] shows, and how long a value must be for that.
+const SHOWN: usize = 4;
+const LONG_ENOUGH: u64 = 12;
+/// A placeholder is at most this long, whatever the length of the value: memory is constant.
+const LONGEST: u64 = 64 * 1024;
+
+/// How a value is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mask {
+    pub(crate) form: Form,
+    pub(crate) how: How,
+}
 
 /// How a placeholder is written where the value stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// As base64, for `[]byte` fields: clients decode them before they show them.
+    /// As base64, for `[]byte` fields in JSON: clients decode them before they show them.
     Base64,
     /// As it is.
     Plain,
 }
 
-/// The keyed digest of one value after another. A value itself is not kept: its bytes are taken as they come.
-#[derive(Clone)]
-pub(crate) struct Digest(HmacReset<Sha256>);
+/// What a placeholder tells of the value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum How {
+    /// A keyed digest: whether it is the same as another.
+    #[default]
+    Digest,
+    /// Nothing.
+    Fixed,
+    /// Its last four characters, if it has at least twelve.
+    Partial,
+    /// How many characters it has (bytes, if it is no text), up to 65,536.
+    Length,
+    /// That it is there: the field goes.
+    Drop,
+}
 
-impl Digest {
+/// The placeholders of one value after another. A value itself is not kept: its bytes are taken as they come.
+#[derive(Clone)]
+pub(crate) struct Placeholder {
+    how: How,
+    digest: HmacReset<Sha256>,
+    characters: u64,
+    /// The end of the value, as much of it as may be shown.
+    tail: [u8; 4 * SHOWN],
+    /// Room for a placeholder that is still to be spelled.
+    plain: Vec<u8>,
+}
+
+impl Placeholder {
     pub(crate) fn new(key: &MaskKey) -> Self {
         // HMAC itself pads a short key with zeros to the block of its hash (RFC 2104, section 2).
         let mut block = Zeroizing::new([0; 64]);
         block[..key.bytes().len()].copy_from_slice(key.bytes());
-        Self(HmacReset::new((&*block).into()))
+        Self {
+            how: How::Digest,
+            digest: HmacReset::new((&*block).into()),
+            characters: 0,
+            tail: [0; _],
+            plain: Vec::new(),
+        }
     }
 
+    /// Begins a value. Without this the next is replaced as [`How::Digest`] says.
+    pub(crate) fn begin(&mut self, how: How) {
+        self.how = how;
+    }
+
+    /// Takes the next bytes of the value.
+    #[inline]
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        match self.how {
+            How::Digest => self.digest.update(bytes),
+            How::Fixed | How::Drop => {}
+            How::Partial | How::Length => self.measure(bytes),
+        }
     }
 
-    /// Ends the value: writes its placeholder as a JSON string (it needs no escapes in any form). The next value begins.
+    /// Ends the value: appends its placeholder to `out`, as it is. The next value begins.
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>) {
+        match self.how {
+            How::Digest => {
+                out.extend_from_slice(PREFIX);
+                let digest = self.digest.finalize_reset().into_bytes();
+                let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+                out.extend(digest[..DIGEST_BYTES].iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]));
+            }
+            How::Fixed | How::Drop => {
+                out.extend_from_slice(PREFIX);
+                out.extend_from_slice(NOTHING);
+            }
+            How::Partial => {
+                out.extend_from_slice(PREFIX);
+                out.extend_from_slice(self.shown().unwrap_or(NOTHING));
+            }
+            How::Length => {
+                let length = self.characters.min(LONGEST) as usize;
+                // A shorter one would not show for what it is.
+                let prefix: &[u8] = if length > PREFIX.len() { PREFIX } else { b"" };
+                out.extend_from_slice(prefix);
+                out.resize(out.len() + length - prefix.len(), b'*');
+            }
+        }
+        (self.how, self.characters, self.tail) = (How::Digest, 0, [0; _]);
+    }
+
+    /// Ends the value: appends its placeholder to `out` as a JSON string.
     pub(crate) fn write_json(&mut self, form: Form, out: &mut Vec<u8>) {
-        let placeholder = self.placeholder();
+        let mut plain = std::mem::take(&mut self.plain);
+        self.write(&mut plain);
         out.push(b'"');
         match form {
-            Form::Plain => out.extend_from_slice(&placeholder),
-            Form::Base64 => out.extend_from_slice(&base64_of(&placeholder)),
+            Form::Plain => escape(&plain, out),
+            Form::Base64 => encode(&plain, out),
         }
         out.push(b'"');
+        plain.clear();
+        self.plain = plain;
     }
 
-    fn placeholder(&mut self) -> [u8; LENGTH] {
-        let digest = self.0.finalize_reset().into_bytes();
-        let mut placeholder = [0; LENGTH];
-        let (prefix, hex) = placeholder.split_at_mut(PREFIX.len());
-        prefix.copy_from_slice(PREFIX);
-        for (digits, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
-            *digits = [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
-        }
-        placeholder
+    /// Counts, and keeps the end.
+    fn measure(&mut self, bytes: &[u8]) {
+        // Bytes that begin a character of UTF-8, or are none.
+        self.characters += bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64;
+        let kept = bytes.len().min(self.tail.len());
+        self.tail.rotate_left(kept);
+        let at = self.tail.len() - kept;
+        self.tail[at..].copy_from_slice(&bytes[bytes.len() - kept..]);
     }
+
+    /// The last characters of the value, if it is long enough to have secrets left, and its end is text.
+    fn shown(&self) -> Option<&[u8]> {
+        if self.characters < LONG_ENOUGH {
+            return None;
+        }
+        let is_start = |byte: &u8| *byte & 0xc0 != 0x80;
+        let (from, _) =
+            self.tail.iter().enumerate().rev().filter(|(_, byte)| is_start(byte)).nth(SHOWN - 1)?;
+        let shown = str::from_utf8(&self.tail[from..]).ok()?;
+        (!shown.contains(char::is_control)).then_some(shown.as_bytes())
+    }
+}
+
+fn encode(plain: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + plain.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(plain, &mut out[start..]);
+    debug_assert_eq!(written, Ok(out.len() - start));
 }
 
 /// How much of a placeholder a text is that has the start of one.
@@ -74,75 +180,97 @@ pub(crate) enum Shape {
     Whole,
     /// There is more to it.
     Within,
-    /// There is none that is complete.
+    /// It is too short or was changed.
     Damaged,
 }
 
 impl Shape {
     pub(crate) fn of(text: &str) -> Self {
         let decoded = STANDARD.decode(text.trim_ascii()).unwrap_or_default();
-        if is_whole(text.as_bytes()) || is_whole(&decoded) {
-            Self::Whole
-        } else if text.len() > BASE64_LENGTH || text.as_bytes().windows(LENGTH).any(is_whole) {
-            Self::Within
-        } else {
-            Self::Damaged
+        let decoded = String::from_utf8_lossy(&decoded);
+        let told = [text, &decoded].into_iter().find_map(|text| text.as_bytes().strip_prefix(PREFIX));
+        match told.map(str::from_utf8) {
+            Some(Ok(told)) if is_told(told) => Self::Whole,
+            Some(told) if told.map_or(0, str::len) <= 2 * DIGEST_BYTES => Self::Damaged,
+            Some(_) => Self::Within,
+            None if text.len() > (PREFIX.len() + 2 * DIGEST_BYTES) / 3 * 4 => Self::Within,
+            None if text.as_bytes().windows(PREFIX.len()).any(|part| part == PREFIX) => Self::Within,
+            None => Self::Damaged,
         }
     }
 }
 
-fn is_whole(text: &[u8]) -> bool {
-    let digits = text.strip_prefix(PREFIX);
-    digits.is_some_and(|digits| {
-        digits.len() == 2 * DIGEST_BYTES
-            && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
-fn base64_of(placeholder: &[u8; LENGTH]) -> [u8; BASE64_LENGTH] {
-    let mut encoded = [0; BASE64_LENGTH];
-    let written = STANDARD.encode_slice(placeholder, &mut encoded);
-    debug_assert_eq!(written, Ok(BASE64_LENGTH));
-    encoded
+/// Whether a placeholder tells this of its value.
+fn is_told(text: &str) -> bool {
+    let digest = text.len() == 2 * DIGEST_BYTES
+        && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    let length = !text.is_empty() && text.bytes().all(|byte| byte == b'*');
+    digest || length || text.as_bytes() == NOTHING || text.chars().count() == SHOWN
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn masked(value: &[u8], form: Form) -> String {
-        let mut digest = Digest::new(&MaskKey::from_bytes([7; 32]));
-        digest.update(value);
+    fn masked(value: &[u8], form: Form, how: How) -> String {
+        let mut placeholder = Placeholder::new(&MaskKey::from_bytes([7; 32]));
+        placeholder.begin(how);
+        value.chunks(3).for_each(|piece| placeholder.update(piece));
         let mut out = Vec::new();
-        digest.write_json(form, &mut out);
+        placeholder.write_json(form, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn the_form_is_fixed() {
         // HMAC-SHA-256 by another implementation: python3 -c 'import hmac; print(hmac.new(b"\7"*32, b"hunter2", "sha256").hexdigest()[:24])'
-        assert_eq!(masked(b"hunter2", Form::Plain), "\"portcullis-masked:326eb4f6783e519f198c3292\"");
-        let encoded = masked(b"hunter2", Form::Base64);
+        let plain = masked(b"hunter2", Form::Plain, How::Digest);
+        assert_eq!(plain, "\"portcullis-masked:326eb4f6783e519f198c3292\"");
+        let encoded = masked(b"hunter2", Form::Base64, How::Digest);
         assert!(encoded.starts_with("\"cG9ydGN1bGxpcy1tYXNrZWQ6"), "{encoded}");
         let decoded = STANDARD.decode(encoded.trim_matches('"')).unwrap();
-        assert_eq!(decoded, masked(b"hunter2", Form::Plain).trim_matches('"').as_bytes());
+        assert_eq!(decoded, plain.trim_matches('"').as_bytes());
+    }
+
+    #[test]
+    fn each_kind_tells_what_it_says() {
+        let plain = |value: &str, how| {
+            serde_json::from_str::<String>(&masked(value.as_bytes(), Form::Plain, how)).unwrap()
+        };
+        assert_eq!(plain("hunter2", How::Fixed), "portcullis-masked:hidden");
+        assert_eq!(plain("0123456789ab", How::Partial), "portcullis-masked:89ab");
+        assert_eq!(plain("0123456789a", How::Partial), "portcullis-masked:hidden", "too short");
+        assert_eq!(plain("0123456789é€😀\"", How::Partial), "portcullis-masked:é€😀\"");
+        assert_eq!(
+            plain("01234567890123\n", How::Partial),
+            "portcullis-masked:hidden",
+            "no control characters"
+        );
+        assert_eq!(plain("hunter2", How::Length), "*******");
+        assert_eq!(plain("é€😀", How::Length), "***");
+        assert_eq!(plain(&"x".repeat(20), How::Length), "portcullis-masked:**");
+        assert_eq!(plain(&"x".repeat(100_000), How::Length).len(), 65_536);
+        let binary =
+            masked(&[b"0123456789ab"[..].to_vec(), vec![0xff; 4]].concat(), Form::Base64, How::Partial);
+        assert_eq!(STANDARD.decode(binary.trim_matches('"')).unwrap(), b"portcullis-masked:hidden");
     }
 
     #[test]
     fn one_value_leaves_nothing_to_the_next() {
-        let mut digest = Digest::new(&MaskKey::from_bytes([7; 32]));
-        let mut out = Vec::new();
-        for _ in 0..2 {
-            digest.update(b"hunter2");
-            digest.write_json(Form::Plain, &mut out);
+        let mut placeholder = Placeholder::new(&MaskKey::from_bytes([7; 32]));
+        for how in [How::Digest, How::Partial, How::Length, How::Digest, How::Partial] {
+            placeholder.begin(how);
+            placeholder.update(b"0123456789abcdef");
+            let mut out = Vec::new();
+            placeholder.write_json(Form::Plain, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), masked(b"0123456789abcdef", Form::Plain, how));
         }
-        assert_eq!(out, masked(b"hunter2", Form::Plain).repeat(2).into_bytes());
     }
 
     #[test]
     fn another_key_gives_another_placeholder() {
         let mut other = Vec::new();
-        Digest::new(&MaskKey::from_bytes([8; 32])).write_json(Form::Plain, &mut other);
-        assert_ne!(masked(b"", Form::Plain).into_bytes(), other);
+        Placeholder::new(&MaskKey::from_bytes([8; 32])).write_json(Form::Plain, &mut other);
+        assert_ne!(masked(b"", Form::Plain, How::Digest).into_bytes(), other);
     }
 }

@@ -1,66 +1,62 @@
-//! What is masked: for each resource a small automaton over keys, compiled once.
+//! What is masked in an object: a small automaton over the names of its fields, compiled once.
 //!
 //! Where a value stands decides, never its `kind`: that key may come after the data, and whoever writes an object writes
-//! its kind too. Arrays are transparent (an element stands where its array stands), so that objects, the `items` of
-//! lists, the `rows[].object` of Tables and the `object` of watch events need no rules of their own.
+//! its kind too. Arrays are transparent (an element stands where its array stands). A document is an object, a list
+//! (`items`), a Table (`rows[].object`), the event of a watch (`object`), or any of them inside another.
+//!
+//! Whoever walks an object (of JSON by its keys, of protobuf by the JSON names of its fields) begins at [`ROOT`], asks
+//! [`Rules::under_key`] for each field, and [`Rules::for_scalar`] where a scalar stands at a place that was entered. After
+//! the string under an [`Action::Name`] the object that it is in stands at [`Rules::named`].
+
+mod compile;
 
 use std::sync::Arc;
 
-use crate::placeholder::Form;
+pub use compile::RulesError;
+pub(crate) use compile::{Mark, What};
 
-/// Annotations that hold a copy of the whole object as JSON text.
-const JSON_COPIES: [&str; 3] = [
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "kapp.k14s.io/original",
-    "kopf.zalando.org/last-handled-configuration",
-];
-
-/// Annotations that hold a compressed copy of the whole object.
-const PACKED_COPIES: [&str; 2] = ["objectset.rio.cattle.io/applied", "banzaicloud.com/last-applied"];
-
-/// Which resources are masked, and how. The default: Secrets.
-#[derive(Debug, Clone)]
-pub struct Profile {
-    secrets: Arc<Rules>,
-}
-
-impl Profile {
-    /// The rules for responses about a resource (`resource` in plural and lower case, as in the request's path), or none
-    /// where nothing of it is masked.
-    pub fn for_resource(&self, group: &str, resource: &str) -> Option<Arc<Rules>> {
-        (group.is_empty() && resource == "secrets").then(|| Arc::clone(&self.secrets))
-    }
-
-    /// The rules for a document of which nothing is known: as if it were of the most secret resource.
-    pub fn for_unknown(&self) -> Arc<Rules> {
-        Arc::clone(&self.secrets)
-    }
-}
-
-impl Default for Profile {
-    fn default() -> Self {
-        Self { secrets: Arc::new(Rules::secrets()) }
-    }
-}
+use crate::FieldPath;
+use crate::names::Names;
+use crate::placeholder::{How, Mask};
 
 /// What is masked in the objects of one resource.
 #[derive(Debug)]
 pub struct Rules {
     nodes: Vec<Node>,
+    /// What they were compiled from, the strongest first.
+    marks: Vec<Mark>,
+    /// What is masked inside of Helm releases.
+    release: Option<Arc<Rules>>,
 }
 
 /// A kind of place in a document.
 #[derive(Debug)]
 struct Node {
-    keys: Vec<(&'static str, Action)>,
-    /// For keys that are not listed.
-    other: Action,
-    /// For a string, number or boolean that stands where an object was expected.
+    /// Fields known by their whole name, in lower case.
+    keys: Vec<(Box<[u8]>, Action)>,
+    /// A bit for each length that such a name has (the last one for all that are longer).
+    lengths: u64,
+    /// For all other fields.
+    other: Choice,
+    /// For fields whose names are too long to be looked at.
+    long: Action,
+    /// For a string, number or boolean that stands at this place itself.
     scalar: Action,
+    /// Where the object is once it has said its name.
+    named: Option<Choice>,
+    /// Some field of it may be dropped.
+    drops: bool,
+}
+
+/// What a name decides.
+#[derive(Debug)]
+enum Choice {
+    Done(Action),
+    Test { names: Arc<Names>, yes: Box<Choice>, no: Box<Choice> },
 }
 
 /// A [`Node`] of some [`Rules`].
-pub(crate) type NodeId = usize;
+pub(crate) type NodeId = u32;
 
 /// Where a document begins.
 pub(crate) const ROOT: NodeId = 0;
@@ -70,78 +66,103 @@ pub(crate) const ROOT: NodeId = 0;
 pub(crate) enum Action {
     /// It passes, with all that is in it.
     Keep,
-    /// The keys in it decide.
+    /// It passes, but for what detectors find in its text.
+    Scan,
+    /// It passes, and says what the object is that it stands in: see [`Rules::named`].
+    Name,
+    /// The fields in it decide.
     Enter(NodeId),
-    /// It is replaced by its placeholder. Null stays null, an empty string stays empty.
-    Mask(Form),
+    /// It is replaced, whatever it is. Null stays null, an empty string stays empty.
+    Mask(Mask),
     /// A string holding a JSON object, to be masked by the rules from the root on; replaced whole if it is not.
     Json,
+    /// A Helm release, to be masked by the rules of [`Rules::release`]; replaced whole if it is not.
+    Helm,
+    /// What an error message quotes is replaced.
+    Quotes,
 }
 
 impl Rules {
-    /// Secrets in every shape they come in: `data` and `stringData`, and the copies that tools keep in annotations.
-    fn secrets() -> Self {
-        const METADATA: NodeId = 1;
-        const ANNOTATIONS: NodeId = 2;
-        const DATA: NodeId = 3;
-        const STRING_DATA: NodeId = 4;
-        let object = Node {
-            keys: vec![
-                ("data", Action::Enter(DATA)),
-                ("stringData", Action::Enter(STRING_DATA)),
-                ("metadata", Action::Enter(METADATA)),
-            ],
-            other: Action::Enter(ROOT),
-            scalar: Action::Keep,
-        };
-        let metadata = Node {
-            keys: vec![("annotations", Action::Enter(ANNOTATIONS))],
-            other: Action::Keep,
-            scalar: Action::Keep,
-        };
-        let json = JSON_COPIES.map(|key| (key, Action::Json));
-        let packed = PACKED_COPIES.map(|key| (key, Action::Mask(Form::Plain)));
-        let annotations = Node {
-            keys: json.into_iter().chain(packed).collect(),
-            other: Action::Keep,
-            scalar: Action::Keep,
-        };
-        let values = |form| Node { keys: vec![], other: Action::Mask(form), scalar: Action::Mask(form) };
-        Self { nodes: vec![object, metadata, annotations, values(Form::Base64), values(Form::Plain)] }
-    }
-
-    /// Whether the keys of an object at this place make a difference.
+    /// Whether the names of fields at this place make a difference.
     #[inline]
     pub(crate) fn reads_keys(&self, node: NodeId) -> bool {
-        !self.nodes[node].keys.is_empty()
+        let node = &self.nodes[node as usize];
+        node.lengths != 0 || matches!(node.other, Choice::Test { .. })
     }
 
-    /// What becomes of the value under `key`. Case is ignored, as lenient decoders (encoding/json of Go among them)
-    /// ignore it: `Data` in an applied manifest holds a secret as well.
+    /// What becomes of the value under `key`, in any spelling of its letters' case.
     #[inline]
     pub(crate) fn under_key(&self, node: NodeId, key: &[u8]) -> Action {
-        let node = &self.nodes[node];
-        let found = node.keys.iter().find(|(name, _)| key.eq_ignore_ascii_case(name.as_bytes()));
-        found.map_or(node.other, |(_, action)| *action)
+        let node = &self.nodes[node as usize];
+        if node.lengths & length_bit(key) != 0
+            && let Some((_, action)) = node.keys.iter().find(|(name, _)| key.eq_ignore_ascii_case(name))
+        {
+            return *action;
+        }
+        node.other.by(key)
+    }
+
+    /// The same for a key that is too long to be kept, and so none that rules name: what matters is masked.
+    pub(crate) fn under_long_key(&self, node: NodeId) -> Action {
+        self.nodes[node as usize].long
     }
 
     /// What becomes of a value that is neither object nor array.
     #[inline]
     pub(crate) fn for_scalar(&self, node: NodeId) -> Action {
-        self.nodes[node].scalar
+        self.nodes[node as usize].scalar
+    }
+
+    /// Where an object is that stood at `node`, now that the value of its [`Action::Name`] is known.
+    pub(crate) fn named(&self, node: NodeId, name: &[u8]) -> NodeId {
+        match self.nodes[node as usize].named.as_ref().map(|choice| choice.by(name)) {
+            Some(Action::Enter(named)) => named,
+            _ => node,
+        }
+    }
+
+    /// Whether some field at this place is dropped ([`How::Drop`]), so that what stands between fields matters.
+    #[inline]
+    pub(crate) fn drops(&self, node: NodeId) -> bool {
+        self.nodes[node as usize].drops
+    }
+
+    /// The rules for what is inside of a Helm release.
+    pub(crate) fn release(&self) -> Option<&Arc<Rules>> {
+        self.release.as_ref()
+    }
+
+    /// The same rules, but for what stands at `paths`: that passes, with all that is in it.
+    ///
+    /// # Errors
+    /// When the paths and the rules together are more than an automaton should hold.
+    pub fn without(&self, paths: &[FieldPath]) -> Result<Arc<Self>, RulesError> {
+        let open = paths.iter().map(|path| Mark { path: path.clone(), what: What::Keep });
+        let marks = open.chain(self.marks.iter().cloned()).collect();
+        Self::new(marks, self.release.clone()).map(Arc::new)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_core_secrets_are_masked() {
-        let profile = Profile::default();
-        assert!(profile.for_resource("", "secrets").is_some());
-        for (group, resource) in [("", "configmaps"), ("example.test", "secrets"), ("", "pods"), ("", "")] {
-            assert!(profile.for_resource(group, resource).is_none(), "{group}/{resource}");
+impl Choice {
+    #[inline]
+    fn by(&self, name: &[u8]) -> Action {
+        let mut choice = self;
+        loop {
+            choice = match choice {
+                Self::Done(action) => return *action,
+                Self::Test { names, yes, .. } if names.contain(name) => yes,
+                Self::Test { no, .. } => no,
+            };
         }
     }
+}
+
+impl Action {
+    fn drops(self) -> bool {
+        matches!(self, Self::Mask(Mask { how: How::Drop, .. }))
+    }
+}
+
+fn length_bit(name: &[u8]) -> u64 {
+    1 << name.len().min(63)
 }

@@ -88,7 +88,9 @@ impl Decided {
 /// What is masked of the objects that `operation` is about, unless a role unmasks it.
 pub(crate) fn masked(proxy: &Proxy, operation: &Operation) -> Option<Arc<Rules>> {
     match operation {
-        Operation::Resource { api_group, resource, .. } => proxy.profile.for_resource(api_group, resource),
+        Operation::Resource { api_group, resource, subresource, .. } => {
+            proxy.profile.for_request(api_group, resource, subresource)
+        }
         _ => None,
     }
 }

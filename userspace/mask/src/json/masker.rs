@@ -1,27 +1,17 @@
 //! The JSON masker: copies what passes, replaces what does not.
 
-use std::str;
 use std::sync::Arc;
 
 use super::escape::escape;
 use super::reader::{Container, Reader, Scalar, Visitor};
 use crate::base64_text::Base64Text;
-use crate::placeholder::{Digest, Form};
+use crate::opened::{Inside, Opened};
+use crate::placeholder::{Form, How, Mask, Placeholder};
 use crate::rules::{Action, NodeId, ROOT};
 use crate::{MaskError, MaskKey, Rules};
 
-/// JSON inside a string is read up to this length, past it the string is masked whole. The API server takes no more for
-/// all annotations of an object together (`TotalAnnotationSizeLimitB`).
-const EMBEDDED_LIMIT: usize = 256 * 1024;
-
-/// JSON inside a string inside JSON inside a string … is read this deep, past it strings are masked whole.
-const EMBEDDED_DEPTH: u8 = 3;
-
-/// Embedded JSON is masked in pieces of this size.
-const EMBEDDED_PIECE: usize = 4096;
-
-/// The longest key that any rule names fits with room to spare; a longer one is none of them.
-const KEY_LIMIT: usize = 64;
+/// The names of annotations have up to 317 characters (an RFC 1123 subdomain, `/`, 63 more), those of other fields fewer.
+const KEY_LIMIT: usize = 512;
 
 /// Masks JSON as it streams by: one document or several (a watch), in chunks cut anywhere. Byte for byte the same
 /// outside of masked values. Takes strict JSON only (RFC 8259) and needs constant memory, whatever the size of the
@@ -36,7 +26,7 @@ pub struct JsonMasker {
 impl JsonMasker {
     /// A masker for one body.
     pub fn new(rules: Arc<Rules>, key: &MaskKey) -> Self {
-        Self::embedded(rules, Digest::new(key), 0)
+        Self::inside(rules, Placeholder::new(key), 0)
     }
 
     /// Takes the next chunk and appends what can be given of it to `out`: everything up to the value that is being
@@ -64,15 +54,17 @@ impl JsonMasker {
         Ok(())
     }
 
-    fn embedded(rules: Arc<Rules>, digest: Digest, depth: u8) -> Self {
+    /// A masker for a document that is in a string of another, and so on, `depth` times.
+    pub(crate) fn inside(rules: Arc<Rules>, placeholder: Placeholder, depth: u8) -> Self {
         let masking = Masking {
             rules,
-            digest,
+            placeholder,
             depth,
             places: Vec::new(),
             next: Action::Enter(ROOT),
             passed_over: 0,
             key: Key::default(),
+            naming: false,
             held: None,
         };
         Self { reader: Reader::new(), masking, over: false }
@@ -95,7 +87,7 @@ impl JsonMasker {
 struct Masking {
     rules: Arc<Rules>,
     /// Of the value that is held back.
-    digest: Digest,
+    placeholder: Placeholder,
     /// How many strings this JSON is inside of.
     depth: u8,
     /// The places of the open objects and arrays, as far as rules look into them.
@@ -104,12 +96,15 @@ struct Masking {
     next: Action,
     /// Open objects and arrays that rules do not look into: of what passes, or of what is held back.
     passed_over: u32,
+    /// The key at hand, or the text by which an object says its name.
     key: Key,
+    /// It is the latter.
+    naming: bool,
     /// The value that is held back.
     held: Option<Held>,
 }
 
-/// A value that is held back until it ended: never its bytes, save for JSON in a string, which is masked in its turn.
+/// A value that is held back until it ended: never its bytes, save for documents in a string, which are masked in their turn.
 enum Held {
     Text {
         form: Form,
@@ -119,20 +114,14 @@ enum Held {
         text: Base64Text,
         empty: bool,
     },
-    Json(Embedded),
-    /// Not a string. Its digest is over the JSON as it came.
+    Opened(Opened),
+    /// Not a string. Its placeholder is of the JSON as it came.
     Raw {
         form: Form,
     },
 }
 
-/// JSON in a string: all of it or, when it is too long, its digest only.
-enum Embedded {
-    Whole(Vec<u8>),
-    TooLong,
-}
-
-/// A key, if it is not too long to be one that rules name.
+/// A name, if it is not too long to be one that rules know.
 struct Key {
     bytes: [u8; KEY_LIMIT],
     length: usize,
@@ -157,7 +146,7 @@ impl<'a> Pass<'a> {
         let bytes = &self.chunk[self.from..at];
         match &self.masking.held {
             None => self.out.extend_from_slice(bytes),
-            Some(Held::Raw { .. }) => self.masking.digest.update(bytes),
+            Some(Held::Raw { .. }) => self.masking.placeholder.update(bytes),
             Some(_) => {}
         }
         self.from = at;
@@ -172,21 +161,39 @@ impl<'a> Pass<'a> {
         self.masking.held = Some(held);
     }
 
+    /// Holds back a scalar that begins at `at`, if `action` says so.
+    fn hold_scalar(&mut self, action: Action, scalar: Scalar, at: usize) -> bool {
+        let held = match (action, scalar) {
+            (action, Scalar::Other) => self.masking.raw(action),
+            (Action::Mask(mask), _) => self.masking.text(mask),
+            (Action::Json, _) => Held::Opened(Opened::new(Inside::Json)),
+            (Action::Helm | Action::Quotes, _) => self.masking.raw(action),
+            (Action::Keep | Action::Scan | Action::Name | Action::Enter(_), _) => return false,
+        };
+        self.hold(held, at);
+        true
+    }
+
     /// Gives what stands for the held value, which ends at `at`.
     fn release(&mut self, at: usize) {
         self.settle(at);
-        let digest = &mut self.masking.digest;
-        match self.masking.held.take() {
+        let Masking { rules, placeholder, depth, held, .. } = &mut *self.masking;
+        match held.take() {
             None => {}
             Some(Held::Text { empty: true, .. } | Held::Base64 { empty: true, .. }) => {
                 self.out.extend_from_slice(b"\"\"");
+                placeholder.begin(How::Digest);
             }
-            Some(Held::Text { form, .. } | Held::Raw { form }) => digest.write_json(form, self.out),
+            Some(Held::Text { form, .. } | Held::Raw { form }) => placeholder.write_json(form, self.out),
             Some(Held::Base64 { text, .. }) => {
-                text.finish(digest);
-                digest.write_json(Form::Base64, self.out);
+                text.finish(placeholder);
+                placeholder.write_json(Form::Base64, self.out);
             }
-            Some(Held::Json(embedded)) => self.masking.write_embedded(&embedded, self.out),
+            Some(Held::Opened(opened)) => {
+                self.out.push(b'"');
+                opened.finish(rules, *depth, placeholder, escape, self.out);
+                self.out.push(b'"');
+            }
         }
     }
 }
@@ -203,13 +210,16 @@ impl Visitor for Pass<'_> {
     fn key_ends(&mut self) {
         let masking = &mut *self.masking;
         if masking.passed_over == 0 {
-            masking.next = masking.rules.under_key(masking.place(), masking.key.known());
+            masking.next = match masking.key.known() {
+                Some(key) => masking.rules.under_key(masking.place(), key),
+                None => masking.rules.under_long_key(masking.place()),
+            };
         }
     }
 
     #[inline]
     fn scalar_begins(&mut self, scalar: Scalar, at: usize) -> bool {
-        let masking = &*self.masking;
+        let masking = &mut *self.masking;
         if masking.passed_over > 0 {
             return false;
         }
@@ -217,23 +227,26 @@ impl Visitor for Pass<'_> {
             Action::Enter(place) => masking.rules.for_scalar(place),
             action => action,
         };
-        let held = match (action, scalar) {
-            (Action::Keep | Action::Enter(_), _) | (_, Scalar::Null) => return false,
-            (action, Scalar::Other) => Held::raw(action),
-            (Action::Mask(Form::Base64), Scalar::String) => {
-                Held::Base64 { text: Base64Text::default(), empty: true }
+        match (action, scalar) {
+            (Action::Keep | Action::Scan | Action::Enter(_), _) | (_, Scalar::Null) => false,
+            (Action::Name, _) => {
+                masking.naming = scalar == Scalar::String;
+                masking.key.length = 0;
+                masking.naming
             }
-            (Action::Mask(form), Scalar::String) => Held::Text { form, empty: true },
-            (Action::Json, Scalar::String) => Held::Json(Embedded::Whole(Vec::with_capacity(EMBEDDED_PIECE))),
-        };
-        self.hold(held, at);
-        true
+            _ => self.hold_scalar(action, scalar, at),
+        }
     }
 
     #[inline]
     fn scalar_ends(&mut self, at: usize) {
-        if self.masking.passed_over == 0 && self.masking.held.is_some() {
+        if self.masking.passed_over > 0 {
+            return;
+        }
+        if self.masking.held.is_some() {
             self.release(at);
+        } else if self.masking.naming {
+            self.masking.name();
         }
     }
 
@@ -244,8 +257,10 @@ impl Visitor for Pass<'_> {
             Action::Enter(place) if masking.passed_over == 0 => masking.places.push(place),
             action => {
                 masking.passed_over += 1;
-                if masking.passed_over == 1 && action != Action::Keep {
-                    self.hold(Held::raw(action), at);
+                let passes = matches!(action, Action::Keep | Action::Scan | Action::Name | Action::Enter(_));
+                if masking.passed_over == 1 && !passes {
+                    let held = masking.raw(action);
+                    self.hold(held, at);
                 }
             }
         }
@@ -271,18 +286,18 @@ impl Visitor for Pass<'_> {
 
     #[inline]
     fn text(&mut self, piece: &[u8]) {
-        let digest = &mut self.masking.digest;
+        let placeholder = &mut self.masking.placeholder;
         match &mut self.masking.held {
             None => self.masking.key.push(piece),
             Some(Held::Text { empty, .. }) => {
                 *empty = false;
-                digest.update(piece);
+                placeholder.update(piece);
             }
             Some(Held::Base64 { text, empty }) => {
                 *empty = false;
-                text.push(piece, digest);
+                text.push(piece, placeholder);
             }
-            Some(Held::Json(embedded)) => embedded.push(piece, digest),
+            Some(Held::Opened(opened)) => opened.push(piece, placeholder),
             Some(Held::Raw { .. }) => {}
         }
     }
@@ -293,58 +308,28 @@ impl Masking {
         self.places.last().copied().unwrap_or(ROOT)
     }
 
-    /// Writes, as a JSON string, the masked form of JSON that was in a string; its placeholder if it is no JSON object.
-    fn write_embedded(&mut self, embedded: &Embedded, out: &mut Vec<u8>) {
-        let Embedded::Whole(text) = embedded else { return self.digest.write_json(Form::Plain, out) };
-        let start = out.len();
-        out.push(b'"');
-        let masked = match str::from_utf8(text) {
-            Ok("") => true,
-            Ok(text) if self.depth < EMBEDDED_DEPTH && is_json_object(text) => {
-                self.mask_embedded(text, out).is_ok()
-            }
-            _ => false,
-        };
-        if masked {
-            return out.push(b'"');
+    /// The object at hand has said its name.
+    fn name(&mut self) {
+        self.naming = false;
+        if let (Some(place), Some(name)) = (self.places.last_mut(), self.key.known()) {
+            *place = self.rules.named(*place, name);
         }
-        out.truncate(start);
-        self.digest.update(text);
-        self.digest.write_json(Form::Plain, out);
     }
 
-    fn mask_embedded(&self, mut text: &str, out: &mut Vec<u8>) -> Result<(), MaskError> {
-        let mut masker = JsonMasker::embedded(Arc::clone(&self.rules), self.digest.clone(), self.depth + 1);
-        let mut masked = Vec::new();
-        while !text.is_empty() {
-            // Cut between characters, so is the output.
-            let (piece, rest) = text.split_at(text.floor_char_boundary(EMBEDDED_PIECE));
-            masker.push(piece.as_bytes(), &mut masked)?;
-            escape(&masked, out);
-            masked.clear();
-            text = rest;
+    /// A string to be masked.
+    fn text(&mut self, Mask { form, how }: Mask) -> Held {
+        self.placeholder.begin(how);
+        match form {
+            Form::Plain => Held::Text { form, empty: true },
+            Form::Base64 => Held::Base64 { text: Base64Text::default(), empty: true },
         }
-        masker.finish(&mut masked)
     }
-}
 
-impl Held {
-    fn raw(action: Action) -> Self {
-        Self::Raw { form: if let Action::Mask(form) = action { form } else { Form::Plain } }
-    }
-}
-
-impl Embedded {
-    fn push(&mut self, piece: &[u8], digest: &mut Digest) {
-        match self {
-            Self::Whole(text) if text.len() + piece.len() <= EMBEDDED_LIMIT => text.extend_from_slice(piece),
-            Self::Whole(text) => {
-                digest.update(text);
-                digest.update(piece);
-                *self = Self::TooLong;
-            }
-            Self::TooLong => digest.update(piece),
-        }
+    /// Anything else that is to be masked.
+    fn raw(&mut self, action: Action) -> Held {
+        let Action::Mask(Mask { form, how }) = action else { return Held::Raw { form: Form::Plain } };
+        self.placeholder.begin(how);
+        Held::Raw { form }
     }
 }
 
@@ -357,9 +342,10 @@ impl Key {
         self.length = end;
     }
 
-    /// The key, or nothing for one too long to be known.
-    fn known(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+    /// The name, or nothing for one too long to be known.
+    #[inline]
+    fn known(&self) -> Option<&[u8]> {
+        self.bytes.get(..self.length)
     }
 }
 
@@ -386,7 +372,8 @@ impl Visitor for Grammar {
     fn text(&mut self, _: &[u8]) {}
 }
 
-fn is_json_object(text: &str) -> bool {
+/// Whether a text is one JSON object and nothing else.
+pub(crate) fn is_json_object(text: &str) -> bool {
     let mut reader = Reader::new();
     text.trim_ascii_start().starts_with('{')
         && reader.read(text.as_bytes(), &mut Grammar).is_ok()

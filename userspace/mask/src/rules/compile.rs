@@ -1,0 +1,392 @@
+//! From marked paths to the automaton: the subset construction, over paths that read the same name.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{Action, Choice, Node, NodeId, Rules, length_bit};
+use crate::FieldPath;
+use crate::names::Names;
+use crate::path::Step;
+use crate::placeholder::{How, Mask};
+
+/// Nodes and tests of names that an automaton may have: far more than any policy written by hand asks for.
+const LIMIT: usize = 50_000;
+
+/// What holds the objects of a document that is more than one object.
+const WRAPPERS: [&str; 3] = ["items", "rows", "object"];
+
+/// What becomes of the values at a path.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    pub(crate) path: FieldPath,
+    pub(crate) what: What,
+}
+
+/// What becomes of a value at a marked path, and of what is inside of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// It passes.
+    Keep,
+    /// It passes, but for what detectors find.
+    Scan,
+    /// It is replaced whole, whatever it is: what should be a string.
+    Mask(Mask),
+    /// It is replaced; in an object or array, each value in it is.
+    MaskInside(Mask),
+    Json,
+    Helm,
+    Quotes,
+}
+
+/// The paths and the rules are more than an automaton should hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RulesError {
+    /// Patterns that meet at one place multiply.
+    #[error("too many patterns meet: write fewer, or with fewer * and **")]
+    TooMany,
+    /// An object cannot be known by two of its fields at once.
+    #[error("[{0}=…] and [{1}=…] stand at one place; only one field can say what an object is")]
+    TwoNames(Box<str>, Box<str>),
+}
+
+/// A mark and how many of its steps are done.
+type Item = (usize, usize);
+
+/// What is known at a place: how far each path has come.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct State {
+    items: BTreeSet<Item>,
+    /// The strongest mark that covers all of the place.
+    base: Option<usize>,
+    /// A document, or part of one, may begin here.
+    root: bool,
+    /// Where the object was before it said its name.
+    unnamed: Option<NodeId>,
+}
+
+struct Compiler<'m> {
+    marks: &'m [Mark],
+    /// Of the nodes that there are to be, by their numbers.
+    states: Vec<State>,
+    known: HashMap<State, NodeId>,
+    /// Names by which objects at a node are told apart.
+    names: HashMap<NodeId, Box<str>>,
+    spent: usize,
+}
+
+impl Rules {
+    /// Compiles `marks`, of which the first that reaches a value decides. `release` is for Helm releases.
+    pub(crate) fn new(marks: Vec<Mark>, release: Option<Arc<Rules>>) -> Result<Self, RulesError> {
+        let nodes = Compiler {
+            marks: &marks,
+            states: Vec::new(),
+            known: HashMap::new(),
+            names: HashMap::new(),
+            spent: 0,
+        }
+        .nodes()?;
+        Ok(Self { nodes, marks, release })
+    }
+}
+
+impl Compiler<'_> {
+    fn nodes(mut self) -> Result<Vec<Node>, RulesError> {
+        let items = self.start();
+        self.node(State { items, base: None, root: true, unnamed: None })?;
+        let mut nodes = Vec::new();
+        while let Some(state) = self.states.get(nodes.len()) {
+            let state = state.clone();
+            nodes.push(self.made(nodes.len() as NodeId, &state)?);
+        }
+        Ok(nodes)
+    }
+
+    fn start(&self) -> BTreeSet<Item> {
+        let mut start = BTreeSet::new();
+        (0..self.marks.len()).for_each(|mark| self.arrive((mark, 0), &mut start));
+        start
+    }
+
+    /// Adds an item; any number of fields may be none.
+    fn arrive(&self, (mark, at): Item, items: &mut BTreeSet<Item>) {
+        if items.insert((mark, at)) && matches!(self.step((mark, at)), Some(Step::Deep)) {
+            self.arrive((mark, at + 1), items);
+        }
+    }
+
+    fn step(&self, (mark, at): Item) -> Option<&Step> {
+        self.marks[mark].path.steps().get(at)
+    }
+
+    /// The number of a state's node.
+    fn node(&mut self, state: State) -> Result<NodeId, RulesError> {
+        if let Some(known) = self.known.get(&state) {
+            return Ok(*known);
+        }
+        self.spend()?;
+        let id = self.states.len() as NodeId;
+        self.states.push(state.clone());
+        self.known.insert(state, id);
+        Ok(id)
+    }
+
+    fn made(&mut self, id: NodeId, state: &State) -> Result<Node, RulesError> {
+        let named = self.named(id, state)?;
+        let patterns = self.patterns(state);
+        let other = self.choose(state, &patterns, &mut Vec::new())?;
+        let mut keys = Vec::new();
+        for name in self.literals(state) {
+            let action = self.under(state, |names, _| names.contain(&name), Some(&name))?;
+            if !matches!(other, Choice::Done(same) if same == action) {
+                keys.push((name, action));
+            }
+        }
+        if let Some(name) = self.names.get(&id) {
+            let name: Box<[u8]> = name.to_ascii_lowercase().into_bytes().into();
+            keys.retain(|(key, _)| *key != name);
+            keys.push((name, Action::Name));
+        }
+        let matter = |names: &Names, what| names.are_all() || names.only().is_none() && masks(what);
+        let long = self.under(state, matter, None)?;
+        Ok(Node {
+            lengths: keys.iter().fold(0, |lengths, (name, _)| lengths | length_bit(name)),
+            drops: long.drops() || other.drops() || keys.iter().any(|(_, action)| action.drops()),
+            scalar: self.scalar(state),
+            keys,
+            other,
+            long,
+            named,
+        })
+    }
+
+    fn spend(&mut self) -> Result<(), RulesError> {
+        self.spent += 1;
+        if self.spent > LIMIT { Err(RulesError::TooMany) } else { Ok(()) }
+    }
+
+    /// What becomes of a scalar at a place. Where every field of an object is masked, so is what stands in its stead.
+    fn scalar(&self, state: &State) -> Action {
+        let every_field = |item: &&Item| {
+            matches!(self.step(**item), Some(Step::Field(names)) if names.are_all())
+                && self.step((item.0, item.1 + 1)).is_none()
+        };
+        let mark = state.base.or_else(|| state.items.iter().find(every_field).map(|(mark, _)| *mark));
+        match mark.map(|mark| self.marks[mark].what) {
+            None | Some(What::Keep) => Action::Keep,
+            Some(What::Scan) => Action::Scan,
+            // An element of an array is no field that could be dropped.
+            Some(What::Mask(mask) | What::MaskInside(mask)) if mask.how == How::Drop => {
+                Action::Mask(Mask { how: How::Fixed, ..mask })
+            }
+            Some(What::Mask(mask) | What::MaskInside(mask)) => Action::Mask(mask),
+            Some(What::Json) => Action::Json,
+            Some(What::Helm) => Action::Helm,
+            Some(What::Quotes) => Action::Quotes,
+        }
+    }
+
+    /// The names that some path, or the shape of documents, is about.
+    fn literals(&self, state: &State) -> BTreeSet<Box<[u8]>> {
+        let mut literals: BTreeSet<Box<[u8]>> = BTreeSet::new();
+        if state.root {
+            literals.extend(WRAPPERS.map(|name| name.as_bytes().into()));
+        }
+        for item in self.here(state) {
+            match self.step(item) {
+                Some(Step::Field(names)) => literals.extend(names.only().map(Into::into)),
+                Some(Step::Deep) => {
+                    literals.insert(METADATA.into());
+                }
+                _ => {}
+            }
+        }
+        literals
+    }
+
+    /// The items of a state; what waits for a name counts as if it were the right one, if it is there to mask.
+    fn here(&self, state: &State) -> Vec<Item> {
+        let mut here = BTreeSet::new();
+        for item in &state.items {
+            match self.step(*item) {
+                Some(Step::Where(..)) if masks(self.marks[item.0].what) => {
+                    self.arrive((item.0, item.1 + 1), &mut here);
+                }
+                Some(Step::Where(..)) => {}
+                _ => self.arrive(*item, &mut here),
+            }
+        }
+        here.into_iter().collect()
+    }
+
+    /// What becomes of the value under a key of which it is known which names it `is` one of.
+    fn under(
+        &mut self,
+        state: &State,
+        is: impl Fn(&Names, What) -> bool,
+        key: Option<&[u8]>,
+    ) -> Result<Action, RulesError> {
+        let (mut items, mut base) = (BTreeSet::new(), state.base);
+        for (mark, at) in self.here(state) {
+            match self.step((mark, at)) {
+                Some(Step::Deep) if key != Some(METADATA) => self.arrive((mark, at), &mut items),
+                Some(Step::Field(names)) if is(names, self.marks[mark].what) => {
+                    if self.step((mark, at + 1)).is_none() {
+                        base = Some(base.map_or(mark, |base| base.min(mark)));
+                    } else {
+                        self.arrive((mark, at + 1), &mut items);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let root = state.root && key.is_some_and(|key| WRAPPERS.iter().any(|name| name.as_bytes() == key));
+        if root {
+            items.extend(self.start());
+        }
+        if let Some(base) = base {
+            items.retain(|(mark, _)| *mark < base);
+        }
+        self.action(State { items, base, root, unnamed: None })
+    }
+
+    /// What becomes of a value, from what is known of its place.
+    fn action(&mut self, state: State) -> Result<Action, RulesError> {
+        if !state.items.is_empty() || state.root {
+            return self.node(state).map(Action::Enter);
+        }
+        Ok(match state.base.map(|mark| self.marks[mark].what) {
+            None | Some(What::Keep) => Action::Keep,
+            Some(What::Mask(mask)) => Action::Mask(mask),
+            Some(What::MaskInside(mask)) if mask.how == How::Drop => Action::Mask(mask),
+            Some(What::MaskInside(_) | What::Scan) => Action::Enter(self.node(state)?),
+            Some(What::Json) => Action::Json,
+            Some(What::Helm) => Action::Helm,
+            Some(What::Quotes) => Action::Quotes,
+        })
+    }
+
+    /// The patterns that fields are tested by at a place, and the strongest mark that each is for.
+    fn patterns(&self, state: &State) -> Vec<(Arc<Names>, usize)> {
+        let mut patterns: Vec<(Arc<Names>, usize)> = Vec::new();
+        for item in self.here(state) {
+            if let Some(Step::Field(names)) = self.step(item)
+                && names.only().is_none()
+                && !names.are_all()
+                && !patterns.iter().any(|(known, _)| Arc::ptr_eq(known, names))
+            {
+                patterns.push((Arc::clone(names), item.0));
+            }
+        }
+        patterns.sort_by_key(|(_, mark)| *mark);
+        patterns
+    }
+
+    /// The tests of a name that is none of the literals.
+    fn choose(
+        &mut self,
+        state: &State,
+        patterns: &[(Arc<Names>, usize)],
+        passed: &mut Vec<Arc<Names>>,
+    ) -> Result<Choice, RulesError> {
+        self.spend()?;
+        let is = |names: &Names| {
+            names.are_all() || passed.iter().any(|known| std::ptr::eq(&raw const **known, names))
+        };
+        let [(names, mark), rest @ ..] = patterns else {
+            return self.under(state, |names, _| is(names), None).map(Choice::Done);
+        };
+        // What a stronger mark has decided needs no more tests.
+        let decided = |item: Item| {
+            item.0 < *mark
+                && self.step((item.0, item.1 + 1)).is_none()
+                && matches!(self.step(item), Some(Step::Field(names)) if is(names))
+        };
+        if self.here(state).into_iter().any(decided) {
+            return self.choose(state, &[], passed);
+        }
+        passed.push(Arc::clone(names));
+        let yes = self.choose(state, rest, passed)?;
+        passed.pop();
+        let no = self.choose(state, rest, passed)?;
+        Ok(Choice::Test { names: Arc::clone(names), yes: Box::new(yes), no: Box::new(no) })
+    }
+
+    /// Where the object at a place is once its name is known.
+    fn named(&mut self, id: NodeId, state: &State) -> Result<Option<Choice>, RulesError> {
+        if let Some(unnamed) = state.unnamed {
+            // An object that says its name twice means one thing to this reader and another to that.
+            self.names.insert(id, self.names[&unnamed].clone());
+            return Ok(Some(Choice::Done(Action::Enter(unnamed))));
+        }
+        for item in &state.items {
+            if let Some(Step::Where(key, _)) = self.step(*item) {
+                let key = key.clone();
+                match self.names.get(&id) {
+                    Some(other) if *other != key => return Err(RulesError::TwoNames(other.clone(), key)),
+                    _ => self.names.insert(id, key),
+                };
+            }
+        }
+        if !self.names.contains_key(&id) {
+            return Ok(None);
+        }
+        let mut patterns: Vec<Arc<Names>> = Vec::new();
+        for item in &state.items {
+            if let Some(Step::Where(_, names)) = self.step(*item)
+                && !patterns.iter().any(|known| Arc::ptr_eq(known, names))
+            {
+                patterns.push(Arc::clone(names));
+            }
+        }
+        self.tell_apart(id, state, &patterns, &mut Vec::new()).map(Some)
+    }
+
+    fn tell_apart(
+        &mut self,
+        id: NodeId,
+        state: &State,
+        patterns: &[Arc<Names>],
+        passed: &mut Vec<Arc<Names>>,
+    ) -> Result<Choice, RulesError> {
+        self.spend()?;
+        let [names, rest @ ..] = patterns else {
+            let mut items = BTreeSet::new();
+            for item in &state.items {
+                match self.step(*item) {
+                    Some(Step::Where(_, names)) => {
+                        if passed.iter().any(|known| Arc::ptr_eq(known, names)) {
+                            self.arrive((item.0, item.1 + 1), &mut items);
+                        }
+                    }
+                    _ => {
+                        items.insert(*item);
+                    }
+                }
+            }
+            let named = State { items, unnamed: Some(id), ..state.clone() };
+            return Ok(Choice::Done(Action::Enter(self.node(named)?)));
+        };
+        passed.push(Arc::clone(names));
+        let yes = self.tell_apart(id, state, rest, passed)?;
+        passed.pop();
+        let no = self.tell_apart(id, state, rest, passed)?;
+        Ok(Choice::Test { names: Arc::clone(names), yes: Box::new(yes), no: Box::new(no) })
+    }
+}
+
+/// `**` does not go into it: what is there stands at paths of its own.
+const METADATA: &[u8] = b"metadata";
+
+/// Whether a mark is there to hide something, and so counts where it is not known whether it does.
+fn masks(what: What) -> bool {
+    !matches!(what, What::Keep | What::Scan)
+}
+
+impl Choice {
+    fn drops(&self) -> bool {
+        match self {
+            Self::Done(action) => action.drops(),
+            Self::Test { yes, no, .. } => yes.drops() || no.drops(),
+        }
+    }
+}
