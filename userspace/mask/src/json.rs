@@ -7,6 +7,5 @@ pub(crate) mod reader;
 mod scan;
 mod text;
 
-pub(crate) use escape::escape;
 pub use masker::JsonMasker;
 pub(crate) use masker::is_json_object;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::Lists;
 use super::tree::{Document, Kind, Value};
 use crate::guard;
-use crate::json::escape;
+use crate::json::escape::escape;
 
 /// The live object and its masked form, which have the same keys and lists, but for what was dropped.
 #[derive(Clone, Copy)]
