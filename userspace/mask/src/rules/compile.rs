@@ -244,7 +244,8 @@ impl Compiler<'_> {
             items.extend(self.start());
         }
         if let Some(base) = base {
-            items.retain(|(mark, _)| *mark < base);
+            let inside = matches!(self.marks[base].what, What::Keep | What::Scan | What::MaskInside(_));
+            items.retain(|(mark, _)| inside && *mark < base);
         }
         self.action(State { items, base, root, unnamed: None })
     }
