@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::names::Names;
 
 /// Where in an object something stands. Steps are separated by dots; each names a field, by a glob in which `*` stands for
@@ -12,7 +14,8 @@ use crate::names::Names;
 /// be written and changes nothing. `[name=glob]` asks that a field beside the next one says so; where it is not known in
 /// time what it says (it comes later, or not at all), what is to be masked is masked and what is to be kept is not kept.
 /// `**` stands for any number of fields, none of them `metadata`.
-#[derive(Clone)]
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
 pub struct FieldPath {
     text: String,
     steps: Arc<[Step]>,
@@ -38,9 +41,9 @@ pub struct PathError {
 }
 
 impl FieldPath {
-    /// A path made of steps, for rules that are not written as text.
-    pub(crate) fn of(text: &str, steps: Vec<Step>) -> Self {
-        Self { text: text.to_owned(), steps: steps.into() }
+    /// A path of steps that need not be written as text.
+    pub(crate) fn of(steps: Vec<Step>) -> Self {
+        Self { text: format!("{steps:?}"), steps: steps.into() }
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -53,7 +56,7 @@ impl FromStr for FieldPath {
 
     fn from_str(text: &str) -> Result<Self, PathError> {
         let steps = parse(text).map_err(|fault| PathError { path: text.to_owned(), fault })?;
-        Ok(Self::of(text, steps))
+        Ok(Self { text: text.to_owned(), steps: steps.into() })
     }
 }
 
@@ -102,6 +105,14 @@ fn bracket(inside: &str, steps: &mut Vec<Step>) -> Result<(), &'static str> {
         None => Step::Field(Arc::new(Names::of(inside))),
     });
     Ok(())
+}
+
+impl TryFrom<String> for FieldPath {
+    type Error = PathError;
+
+    fn try_from(text: String) -> Result<Self, PathError> {
+        text.parse()
+    }
 }
 
 impl fmt::Display for FieldPath {

@@ -10,6 +10,7 @@ use std::str;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{HmacReset, KeyInit, Mac};
+use serde::Deserialize;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -45,7 +46,8 @@ pub(crate) enum Form {
 }
 
 /// What a placeholder tells of the value.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) enum How {
     /// A keyed digest: whether it is the same as another.
     #[default]
@@ -166,7 +168,8 @@ impl Placeholder {
     }
 }
 
-fn encode(plain: &[u8], out: &mut Vec<u8>) {
+/// Appends `plain` to `out` in base64.
+pub(crate) fn encode(plain: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + plain.len().div_ceil(3) * 4, 0);
     let written = STANDARD.encode_slice(plain, &mut out[start..]);

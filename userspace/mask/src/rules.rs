@@ -77,7 +77,7 @@ pub(crate) enum Action {
     /// A string holding a JSON object, to be masked by the rules from the root on; replaced whole if it is not.
     Json,
     /// A Helm release, to be masked by the rules of [`Rules::release`]; replaced whole if it is not.
-    Helm,
+    Helm(Mask),
     /// What an error message quotes is replaced.
     Quotes,
 }
@@ -158,7 +158,9 @@ impl Choice {
 }
 
 impl Action {
-    fn drops(self) -> bool {
+    /// Whether the field goes that the value is of.
+    #[inline]
+    pub(crate) fn drops(self) -> bool {
         matches!(self, Self::Mask(Mask { how: How::Drop, .. }))
     }
 }

@@ -2,20 +2,32 @@
 
 mod support;
 
+use std::sync::{Arc, LazyLock};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use portcullis_mask::{Profile, RestoreError, Restored, Why, Write, restore};
+use portcullis_mask::{JsonMasker, Profile, RestoreError, Restored, Rules, Why, Write, restore};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use support::{key, masked, placeholder, placeholder_base64};
+use support::{key, placeholder, placeholder_base64};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const ALL: [Write; 5] =
     [Write::Update, Write::MergePatch, Write::StrategicPatch, Write::JsonPatch, Write::Apply];
 
+static RULES: LazyLock<Arc<Rules>> =
+    LazyLock::new(|| Profile::default().for_request("", "secrets", "").expect("Secrets are masked"));
+
+/// What the client is shown.
+fn masked(body: &str) -> String {
+    let (mut masker, mut out) = (JsonMasker::new(Arc::clone(&RULES), &key()), Vec::new());
+    masker.push(body.as_bytes(), &mut out).and_then(|()| masker.finish(&mut out)).expect("it is JSON");
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 fn try_restore(write: Write, body: &str, live: &str) -> Result<Option<Restored>, RestoreError> {
-    restore(write, body.as_bytes(), live.as_bytes(), &Profile::default().for_unknown(), &key())
+    restore(write, body.as_bytes(), live.as_bytes(), &RULES, &key())
 }
 
 /// The restored body and the fields restored in it.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::between::Between;
 use super::escape::escape;
 use super::reader::{Container, Reader, Scalar, Visitor};
 use crate::base64_text::Base64Text;
-use crate::opened::{Inside, Opened};
+use crate::opened::Opened;
 use crate::placeholder::{Form, How, Mask, Placeholder};
 use crate::rules::{Action, NodeId, ROOT};
 use crate::{MaskError, MaskKey, Rules};
@@ -91,7 +92,7 @@ struct Masking {
     /// How many strings this JSON is inside of.
     depth: u8,
     /// The places of the open objects and arrays, as far as rules look into them.
-    places: Vec<NodeId>,
+    places: Vec<Place>,
     /// What becomes of the next value.
     next: Action,
     /// Open objects and arrays that rules do not look into: of what passes, or of what is held back.
@@ -102,6 +103,15 @@ struct Masking {
     naming: bool,
     /// The value that is held back.
     held: Option<Held>,
+}
+
+/// An open object or array.
+struct Place {
+    node: NodeId,
+    /// Fields of it may be dropped.
+    drops: bool,
+    /// A field of it was given.
+    given: bool,
 }
 
 /// A value that is held back until it ended: never its bytes, save for documents in a string, which are masked in their turn.
@@ -115,6 +125,10 @@ enum Held {
         empty: bool,
     },
     Opened(Opened),
+    /// Not a value: what is between two of which the next may be dropped.
+    Between(Between),
+    /// It is dropped.
+    Dropped,
     /// Not a string. Its placeholder is of the JSON as it came.
     Raw {
         form: Form,
@@ -141,12 +155,13 @@ impl<'a> Pass<'a> {
         Self { masking, chunk, out, from: 0 }
     }
 
-    /// Accounts for the chunk up to `at`: given, digested, or dropped because it went through [`Visitor::text`].
+    /// Accounts for the chunk up to `at`: given, digested, held, or dropped because it went through [`Visitor::text`].
     fn settle(&mut self, at: usize) {
         let bytes = &self.chunk[self.from..at];
-        match &self.masking.held {
+        match &mut self.masking.held {
             None => self.out.extend_from_slice(bytes),
             Some(Held::Raw { .. }) => self.masking.placeholder.update(bytes),
+            Some(Held::Between(between)) => between.push(bytes),
             Some(_) => {}
         }
         self.from = at;
@@ -154,6 +169,39 @@ impl<'a> Pass<'a> {
 
     fn end_chunk(mut self) {
         self.settle(self.chunk.len());
+        // A name this long is none that rules know: what becomes of its value is known before it ends.
+        if matches!(&self.masking.held, Some(Held::Between(between)) if between.is_full()) {
+            let action = self.masking.rules.under_long_key(self.masking.place());
+            self.begins(action, self.chunk.len());
+        }
+    }
+
+    /// Gives or drops what was held back before a value, which begins at `at`. Returns whether it is dropped.
+    #[inline]
+    fn begins(&mut self, action: Action, at: usize) -> bool {
+        if !matches!(self.masking.held, Some(Held::Between(_) | Held::Dropped)) {
+            return false;
+        }
+        self.settle(at);
+        match (self.masking.held.take(), self.masking.places.last_mut()) {
+            (Some(Held::Between(between)), Some(place)) if !action.drops() => {
+                between.give(!place.given, self.out);
+                place.given = true;
+                false
+            }
+            _ => {
+                self.masking.held = Some(Held::Dropped);
+                true
+            }
+        }
+    }
+
+    /// Holds back what comes at `at`, if it may be before a value that is dropped.
+    #[inline]
+    fn between(&mut self, at: usize) {
+        if self.masking.places.last().is_some_and(|place| place.drops) {
+            self.hold(Held::Between(Between::default()), at);
+        }
     }
 
     fn hold(&mut self, held: Held, at: usize) {
@@ -163,12 +211,14 @@ impl<'a> Pass<'a> {
 
     /// Holds back a scalar that begins at `at`, if `action` says so.
     fn hold_scalar(&mut self, action: Action, scalar: Scalar, at: usize) -> bool {
+        let masking = &mut *self.masking;
         let held = match (action, scalar) {
-            (action, Scalar::Other) => self.masking.raw(action),
-            (Action::Mask(mask), _) => self.masking.text(mask),
-            (Action::Json, _) => Held::Opened(Opened::new(Inside::Json)),
-            (Action::Helm | Action::Quotes, _) => self.masking.raw(action),
-            (Action::Keep | Action::Scan | Action::Name | Action::Enter(_), _) => return false,
+            (_, Scalar::Other) => masking.raw(action),
+            (Action::Mask(mask), _) => masking.text(mask),
+            (action, _) => match Opened::new(action, &mut masking.placeholder) {
+                Some(opened) => Held::Opened(opened),
+                None => return false,
+            },
         };
         self.hold(held, at);
         true
@@ -179,7 +229,7 @@ impl<'a> Pass<'a> {
         self.settle(at);
         let Masking { rules, placeholder, depth, held, .. } = &mut *self.masking;
         match held.take() {
-            None => {}
+            None | Some(Held::Between(_) | Held::Dropped) => {}
             Some(Held::Text { empty: true, .. } | Held::Base64 { empty: true, .. }) => {
                 self.out.extend_from_slice(b"\"\"");
                 placeholder.begin(How::Digest);
@@ -227,6 +277,10 @@ impl Visitor for Pass<'_> {
             Action::Enter(place) => masking.rules.for_scalar(place),
             action => action,
         };
+        if self.begins(action, at) {
+            return false;
+        }
+        let masking = &mut *self.masking;
         match (action, scalar) {
             (Action::Keep | Action::Scan | Action::Enter(_), _) | (_, Scalar::Null) => false,
             (Action::Name, _) => {
@@ -248,18 +302,27 @@ impl Visitor for Pass<'_> {
         } else if self.masking.naming {
             self.masking.name();
         }
+        self.between(at);
     }
 
     #[inline]
     fn opens(&mut self, _: Container, at: usize) {
-        let masking = &mut *self.masking;
-        match masking.next {
-            Action::Enter(place) if masking.passed_over == 0 => masking.places.push(place),
+        if self.masking.passed_over > 0 {
+            self.masking.passed_over += 1;
+            return;
+        }
+        let action = self.masking.next;
+        let dropped = self.begins(action, at);
+        match action {
+            Action::Enter(node) => {
+                let drops = self.masking.rules.drops(node);
+                self.masking.places.push(Place { node, drops, given: false });
+                self.between(at + 1);
+            }
             action => {
-                masking.passed_over += 1;
-                let passes = matches!(action, Action::Keep | Action::Scan | Action::Name | Action::Enter(_));
-                if masking.passed_over == 1 && !passes {
-                    let held = masking.raw(action);
+                self.masking.passed_over = 1;
+                if !dropped && !matches!(action, Action::Keep | Action::Scan | Action::Name) {
+                    let held = self.masking.raw(action);
                     self.hold(held, at);
                 }
             }
@@ -269,26 +332,30 @@ impl Visitor for Pass<'_> {
     #[inline]
     fn closes(&mut self, at: usize) {
         let masking = &mut *self.masking;
-        if masking.passed_over == 0 {
-            masking.places.pop();
-        } else {
+        if masking.passed_over > 1 {
             masking.passed_over -= 1;
-            if masking.passed_over > 0 {
-                return;
-            }
+            return;
+        }
+        if masking.passed_over == 1 {
+            masking.passed_over = 0;
             if masking.held.is_some() {
                 self.release(at);
             }
+        } else {
+            // No field comes any more that could be dropped.
+            self.begins(Action::Keep, at);
+            self.masking.places.pop();
         }
         // For the next element, if this was one of an array. In an object the next key decides.
         self.masking.next = Action::Enter(self.masking.place());
+        self.between(at);
     }
 
     #[inline]
     fn text(&mut self, piece: &[u8]) {
         let placeholder = &mut self.masking.placeholder;
         match &mut self.masking.held {
-            None => self.masking.key.push(piece),
+            None | Some(Held::Between(_)) => self.masking.key.push(piece),
             Some(Held::Text { empty, .. }) => {
                 *empty = false;
                 placeholder.update(piece);
@@ -298,21 +365,23 @@ impl Visitor for Pass<'_> {
                 text.push(piece, placeholder);
             }
             Some(Held::Opened(opened)) => opened.push(piece, placeholder),
-            Some(Held::Raw { .. }) => {}
+            Some(Held::Raw { .. } | Held::Dropped) => {}
         }
     }
 }
 
 impl Masking {
     fn place(&self) -> NodeId {
-        self.places.last().copied().unwrap_or(ROOT)
+        self.places.last().map_or(ROOT, |place| place.node)
     }
 
     /// The object at hand has said its name.
     fn name(&mut self) {
         self.naming = false;
+        // One that is too long to be known leaves the object where it is, without a name.
         if let (Some(place), Some(name)) = (self.places.last_mut(), self.key.known()) {
-            *place = self.rules.named(*place, name);
+            place.node = self.rules.named(place.node, name);
+            (place.drops, place.given) = (self.rules.drops(place.node), true);
         }
     }
 
@@ -327,7 +396,9 @@ impl Masking {
 
     /// Anything else that is to be masked.
     fn raw(&mut self, action: Action) -> Held {
-        let Action::Mask(Mask { form, how }) = action else { return Held::Raw { form: Form::Plain } };
+        let (Action::Mask(Mask { form, how }) | Action::Helm(Mask { form, how })) = action else {
+            return Held::Raw { form: Form::Plain };
+        };
         self.placeholder.begin(how);
         Held::Raw { form }
     }

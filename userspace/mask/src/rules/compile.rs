@@ -33,8 +33,11 @@ pub(crate) enum What {
     Mask(Mask),
     /// It is replaced; in an object or array, each value in it is.
     MaskInside(Mask),
+    /// It is a copy of an object as JSON, masked by the same rules.
     Json,
-    Helm,
+    /// It is a Helm release, masked by rules of its own; replaced if it is none.
+    Helm(Mask),
+    /// It is a message, masked where it quotes.
     Quotes,
 }
 
@@ -180,7 +183,7 @@ impl Compiler<'_> {
             }
             Some(What::Mask(mask) | What::MaskInside(mask)) => Action::Mask(mask),
             Some(What::Json) => Action::Json,
-            Some(What::Helm) => Action::Helm,
+            Some(What::Helm(mask)) => Action::Helm(mask),
             Some(What::Quotes) => Action::Quotes,
         }
     }
@@ -261,7 +264,7 @@ impl Compiler<'_> {
             Some(What::MaskInside(mask)) if mask.how == How::Drop => Action::Mask(mask),
             Some(What::MaskInside(_) | What::Scan) => Action::Enter(self.node(state)?),
             Some(What::Json) => Action::Json,
-            Some(What::Helm) => Action::Helm,
+            Some(What::Helm(mask)) => Action::Helm(mask),
             Some(What::Quotes) => Action::Quotes,
         })
     }
