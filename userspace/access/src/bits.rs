@@ -5,14 +5,16 @@
 pub(crate) struct Bits(Vec<u64>);
 
 impl Bits {
-    pub(crate) fn insert(&mut self, n: usize) {
+    pub(crate) fn insert(&mut self, n: u32) {
+        let n = n as usize;
         if self.0.len() <= n / 64 {
             self.0.resize(n / 64 + 1, 0);
         }
         self.0[n / 64] |= 1 << (n % 64);
     }
 
-    pub(crate) fn contains(&self, n: usize) -> bool {
+    pub(crate) fn contains(&self, n: u32) -> bool {
+        let n = n as usize;
         self.0.get(n / 64).is_some_and(|word| word >> (n % 64) & 1 == 1)
     }
 
@@ -26,11 +28,11 @@ impl Bits {
     }
 
     /// The numbers that are in both, ascending.
-    pub(crate) fn both<'a>(&'a self, other: &'a Bits) -> impl Iterator<Item = usize> + 'a {
-        let words = self.0.iter().zip(&other.0).map(|(a, b)| a & b).enumerate();
+    pub(crate) fn both<'a>(&'a self, other: &'a Bits) -> impl Iterator<Item = u32> + 'a {
+        let words = (0..).zip(self.0.iter().zip(&other.0).map(|(a, b)| a & b));
         words.flat_map(|(index, mut word)| {
             std::iter::from_fn(move || {
-                let bit = word.trailing_zeros() as usize;
+                let bit = word.trailing_zeros();
                 word &= word.checked_sub(1)?; // clears the lowest bit; nothing is left of 0
                 Some(index * 64 + bit)
             })
@@ -46,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    fn bits(set: &BTreeSet<usize>) -> Bits {
+    fn bits(set: &BTreeSet<u32>) -> Bits {
         let mut bits = Bits::default();
         set.iter().for_each(|&n| bits.insert(n));
         bits
@@ -54,8 +56,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_are_sets(a in prop::collection::btree_set(0..300usize, 0..40), b in prop::collection::btree_set(0..300usize, 0..40)) {
-            let common: Vec<usize> = a.intersection(&b).copied().collect();
+        fn they_are_sets(a in prop::collection::btree_set(0..300u32, 0..40), b in prop::collection::btree_set(0..300u32, 0..40)) {
+            let common: Vec<u32> = a.intersection(&b).copied().collect();
             prop_assert_eq!(bits(&a).both(&bits(&b)).collect::<Vec<_>>(), common);
             let mut all = bits(&a);
             all.add(&bits(&b));

@@ -23,7 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use self::check::Checked;
 use self::world::{Matcher, Scope, World};
 use crate::Ask;
-use crate::operation::Query;
+use crate::operation::{Asked, Query};
 use portcullis_identity::Subject;
 
 /// The longest condition, in bytes.
@@ -125,13 +125,14 @@ impl Condition {
 /// One request, as rules and their conditions see it. What conditions look at is only made when one is asked.
 pub(crate) struct Case<'a> {
     pub(crate) query: Query<'a>,
+    pub(crate) asked: Asked<'a>,
     now: Timestamp,
     world: OnceCell<World<'a>>,
 }
 
 impl<'a> Case<'a> {
     pub(crate) fn new(query: &Query<'a>, now: Timestamp) -> Self {
-        Self { query: *query, now, world: OnceCell::new() }
+        Self { query: *query, asked: Asked::of(query.operation), now, world: OnceCell::new() }
     }
 
     /// Whether `condition` holds.

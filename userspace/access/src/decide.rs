@@ -241,7 +241,7 @@ fn search<'a>(
     snapshot: &'a Snapshot,
     dossier: &'a Dossier,
     case: &'a Case<'_>,
-    target: usize,
+    target: u32,
     now: Timestamp,
 ) -> Found<'a> {
     let about = snapshot.roles.about(case.query.operation);
@@ -250,7 +250,7 @@ fn search<'a>(
     };
     let mut found = Found::NOTHING;
     for held in &dossier.held {
-        let counts = |role: &usize| about.contains(*role) && held.target == Some(target) && held.is_live(now);
+        let counts = |role: &u32| about.contains(*role) && held.target == Some(target) && held.is_live(now);
         let Some(role) = held.role.filter(counts).map(|role| snapshot.roles.at(role)) else { continue };
         let said = role.say(case, &mut found.holding);
         if let Some(rule) = said.denied
@@ -273,7 +273,7 @@ fn explain(
     snapshot: &Snapshot,
     dossier: Option<&Dossier>,
     case: &Case<'_>,
-    target: usize,
+    target: u32,
     now: Timestamp,
 ) -> Denied {
     let Query { subject, operation, .. } = case.query;
@@ -299,7 +299,7 @@ fn explain(
     for held in dossier.held.iter().filter(|held| held.target == Some(target)) {
         let Some(role) = held.role.map(|role| snapshot.roles.at(role)) else { continue };
         match held.live(now) {
-            Ok(()) => denied.namespaces.extend(role.namespaces_for(operation).map(ToString::to_string)),
+            Ok(()) => denied.namespaces.extend(role.namespaces_for(&case.asked).map(ToString::to_string)),
             Err(how) if role.allows(case) => {
                 let when = |(grant, how): &(&Grant, Ended)| (how.at(), grant.id.clone());
                 let this = (held.grant.as_ref(), how);

@@ -120,13 +120,13 @@ impl RoleSet {
 }
 
 fn explain(role: &Role, case: &Case<'_>, now: Timestamp) -> Explanation {
-    let Query { subject, target, operation, .. } = case.query;
+    let Query { subject, target, .. } = case.query;
     let outcome = |when| match case.test(when) {
         Ok(true) => Outcome::True,
         Ok(false) => Outcome::False,
         Err(message) => Outcome::Error { message },
     };
-    let about = role.rules.iter().enumerate().filter(|(_, rule)| rule.is_about(operation));
+    let about = role.rules.iter().enumerate().filter(|(_, rule)| rule.is_about(&case.asked));
     let conditions = about.filter_map(|(number, rule)| {
         let when = rule.when.as_ref()?;
         let (at, outcome) = (role.rule_at(number), outcome(when));
@@ -173,8 +173,7 @@ fn verdict(role: &Role, case: &Case<'_>) -> Verdict {
     if let Some(rule) = allowed {
         return Verdict::Allow(at(rule));
     }
-    let namespaces: Vec<String> =
-        role.namespaces_for(case.query.operation).map(ToString::to_string).collect();
+    let namespaces: Vec<String> = role.namespaces_for(&case.asked).map(ToString::to_string).collect();
     if namespaces.is_empty() { Verdict::Nothing } else { Verdict::OnlyInNamespaces { namespaces } }
 }
 

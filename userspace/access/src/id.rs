@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::AccessError;
 use crate::discovery::DISCOVERY_ROLE;
@@ -12,12 +13,12 @@ use crate::discovery::DISCOVERY_ROLE;
 /// The name of a role: lower-case letters, digits, `-` and `.`, at most 63 of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RoleName(String);
+pub struct RoleName(SmolStr);
 
 impl RoleName {
     /// The name under which open discovery paths are decided; no role can have it.
     pub(crate) fn discovery() -> Self {
-        Self(DISCOVERY_ROLE.to_owned())
+        Self(SmolStr::new_static(DISCOVERY_ROLE))
     }
 
     /// The name as text.
@@ -34,7 +35,7 @@ impl TryFrom<String> for RoleName {
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         if name.len() <= 63 && name.starts_with(edge) && name.ends_with(edge) && name.chars().all(inner) {
-            Ok(Self(name))
+            Ok(Self(name.into()))
         } else {
             Err(AccessError::BadRoleName(name))
         }
@@ -51,7 +52,7 @@ impl FromStr for RoleName {
 
 impl From<RoleName> for String {
     fn from(name: RoleName) -> String {
-        name.0
+        name.0.into()
     }
 }
 
@@ -72,13 +73,13 @@ macro_rules! short_id {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// A new one. Short enough to be typed, so two can collide: the store refuses the second and the
             /// caller draws again.
             pub(crate) fn random() -> Self {
-                Self(format!(concat!($prefix, "-{:06x}"), rand::random::<u32>() & 0xff_ffff))
+                Self(format_smolstr!(concat!($prefix, "-{:06x}"), rand::random::<u32>() & 0xff_ffff))
             }
 
             /// The id as text.
@@ -94,7 +95,7 @@ macro_rules! short_id {
             fn try_from(id: String) -> Result<Self, AccessError> {
                 match id.strip_prefix(concat!($prefix, "-")) {
                     Some(hex) if hex.len() == 6 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
-                        Ok(Self(id))
+                        Ok(Self(id.into()))
                     }
                     _ => Err(AccessError::$bad(id)),
                 }
@@ -111,7 +112,7 @@ macro_rules! short_id {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.0.into()
             }
         }
 

@@ -3,11 +3,13 @@
 //! It is cut into parts that snapshots share. A change copies the few parts that it touches, so that publishing one
 //! among a hundred thousand grants costs no more than among a few.
 
-use std::collections::HashMap;
+use std::hash::RandomState;
 use std::sync::Arc;
 
+use hashbrown::{Equivalent, HashMap};
 use jiff::Timestamp;
 use portcullis_identity::Subject;
+use smol_str::SmolStr;
 
 use crate::role::RoleSet;
 use crate::{Ended, Grant, GrantId, Request, RequestId};
@@ -18,9 +20,31 @@ const PARTS: usize = 256;
 /// Grants and pending requests, by person and by id.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
-    /// By issuer, then by id: two look-ups, no allocation.
-    people: Vec<Arc<HashMap<String, HashMap<String, Dossier>>>>,
-    grants: Vec<Arc<HashMap<GrantId, Held>>>,
+    people: Vec<Arc<Part<Key, Dossier>>>,
+    grants: Vec<Arc<Part<GrantId, Held>>>,
+}
+
+/// The keys are chosen by others, so they are looked up by a keyed hash.
+type Part<K, V> = HashMap<K, V, RandomState>;
+
+/// Whose a dossier is. Names that are not long lie in the table itself, so that a look-up follows no pointer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    issuer: SmolStr,
+    id: SmolStr,
+}
+
+/// The same, borrowed.
+#[derive(Hash)]
+struct Named<'a> {
+    issuer: &'a str,
+    id: &'a str,
+}
+
+impl Equivalent<Key> for Named<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.id == key.id && self.issuer == key.issuer
+    }
 }
 
 /// What one person has.
@@ -36,9 +60,9 @@ pub(crate) struct Dossier {
 pub(crate) struct Held {
     pub(crate) grant: Arc<Grant>,
     /// Number of its target; `None` when that is not configured.
-    pub(crate) target: Option<usize>,
+    pub(crate) target: Option<u32>,
     /// Number of its role; `None` when that is gone or no longer covers the target.
-    pub(crate) role: Option<usize>,
+    pub(crate) role: Option<u32>,
     starts_at: Timestamp,
     expires_at: Timestamp,
     ended: bool,
@@ -47,8 +71,8 @@ pub(crate) struct Held {
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
     pub(crate) id: RequestId,
-    pub(crate) target: Option<usize>,
-    pub(crate) role: usize,
+    pub(crate) target: Option<u32>,
+    pub(crate) role: u32,
 }
 
 impl Index {
@@ -64,7 +88,8 @@ impl Index {
     }
 
     pub(crate) fn dossier(&self, subject: &Subject) -> Option<&Dossier> {
-        self.people[part(&[&subject.issuer, &subject.id])].get(&subject.issuer)?.get(&subject.id)
+        let named = Named { issuer: &subject.issuer, id: &subject.id };
+        self.people[part(&[named.issuer, named.id])].get(&named)
     }
 
     /// Adds a grant, in place of what was known of it.
@@ -88,7 +113,7 @@ impl Index {
     /// Adds a pending request, in place of what was known of it.
     pub(crate) fn put_request(&mut self, request: &Request, roles: &RoleSet, targets: &[String]) {
         let Some(role) = roles.number_of(&request.role) else { return };
-        let target = targets.binary_search(&request.target).ok();
+        let target = number_of(targets, &request.target);
         let dossier = self.dossier_mut(&request.subject.issuer, &request.subject.id);
         dossier.pending.retain(|pending| pending.id != request.id);
         dossier.pending.push(Pending { id: request.id.clone(), target, role });
@@ -102,20 +127,14 @@ impl Index {
 
     fn dossier_mut(&mut self, issuer: &str, id: &str) -> &mut Dossier {
         let people = Arc::make_mut(&mut self.people[part(&[issuer, id])]);
-        // `entry` would copy both keys for each of a hundred thousand grants.
-        if !people.contains_key(issuer) {
-            people.insert(issuer.to_owned(), HashMap::new());
-        }
-        let of_issuer = people.get_mut(issuer).unwrap_or_else(|| unreachable!("inserted above"));
-        of_issuer.entry(id.to_owned()).or_default()
+        people.entry(Key { issuer: issuer.into(), id: id.into() }).or_default()
     }
 
     fn drop_if_empty(&mut self, issuer: &str, id: &str) {
         let people = Arc::make_mut(&mut self.people[part(&[issuer, id])]);
-        if let Some(of_issuer) = people.get_mut(issuer)
-            && of_issuer.get(id).is_some_and(|dossier| dossier.held.is_empty() && dossier.pending.is_empty())
-        {
-            of_issuer.remove(id);
+        let named = Named { issuer, id };
+        if people.get(&named).is_some_and(|dossier| dossier.held.is_empty() && dossier.pending.is_empty()) {
+            people.remove(&named);
         }
     }
 }
@@ -123,7 +142,7 @@ impl Index {
 impl Held {
     fn of(grant: &Arc<Grant>, roles: &RoleSet, targets: &[String]) -> Self {
         Self {
-            target: targets.binary_search(&grant.target).ok(),
+            target: number_of(targets, &grant.target),
             role: roles.number_of(&grant.role).filter(|&role| roles.at(role).covers_target(&grant.target)),
             starts_at: grant.starts_at,
             expires_at: grant.expires_at,
@@ -144,6 +163,12 @@ impl Held {
         }
         Err(self.grant.over(now).unwrap_or(Ended::Scheduled { at: self.starts_at }))
     }
+}
+
+/// The number of a target among those that are configured, which are sorted.
+pub(crate) fn number_of(targets: &[String], name: &str) -> Option<u32> {
+    let at = targets.binary_search_by(|target| target.as_str().cmp(name)).ok()?;
+    u32::try_from(at).ok()
 }
 
 /// In which part something is: FNV-1a over its names. That they are chosen by others does not matter: within a part

@@ -40,6 +40,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod testing;
+mod verbs;
 
 pub use access::{Access, Decided, GrantFilter, NewRequest, RequestFilter, Selection, Wakes};
 pub use approval::{ApprovalTerms, Ask, AutoApproval, Emergency, ReasonPattern, ReasonTerms};

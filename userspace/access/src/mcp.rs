@@ -171,6 +171,7 @@ impl TryFrom<RawMcp> for McpScope {
 #[cfg(test)]
 mod tests {
     use crate::Operation;
+    use crate::operation::Asked;
     use crate::rule::Fit;
     use crate::testing::{op, role};
 
@@ -201,13 +202,13 @@ mod tests {
         ];
         for (scope, operation, included) in table {
             let allow = &role("r", &[&format!("mcp: {{{scope}}}")]).rules[0];
-            assert_eq!(allow.fit(&op(operation)) == Fit::Yes, included, "{scope} / {operation}");
+            assert_eq!(allow.fit(&Asked::of(&op(operation))) == Fit::Yes, included, "{scope} / {operation}");
             let deny =
                 &role("r", &["mcp: {methods: [ping]}", &format!("action: deny, mcp: {{{scope}}}")]).rules[1];
-            assert_eq!(deny.touches(&op(operation)), included, "{scope} / {operation}");
+            assert_eq!(deny.touches(&Asked::of(&op(operation))), included, "{scope} / {operation}");
         }
         let everything = &role("r", &["apiGroups: ['*'], resources: ['*'], verbs: ['*']"]).rules[0];
-        assert_eq!(everything.fit(&op("mcp tools/call search")), Fit::No);
+        assert_eq!(everything.fit(&Asked::of(&op("mcp tools/call search"))), Fit::No);
     }
 
     #[test]

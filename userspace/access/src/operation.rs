@@ -7,6 +7,7 @@ use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
 
 use crate::mcp::{self, McpItem};
+use crate::verbs::Verbs;
 
 /// One request in the terms of roles. The strings are those of the API server's RequestInfo; what is absent
 /// is empty.
@@ -46,6 +47,22 @@ pub enum Operation {
         /// The tool's or prompt's name, the resource's URI; empty where it is about no single thing.
         name: String,
     },
+}
+
+/// An operation whose verbs were looked up, which is done once a decision.
+pub(crate) struct Asked<'a> {
+    pub(crate) operation: &'a Operation,
+    /// The verb that authorises it.
+    pub(crate) authorised_as: Verbs,
+    /// That and the verb as it stands in the request.
+    pub(crate) verbs: Verbs,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of(operation: &'a Operation) -> Self {
+        let authorised_as = Verbs::of(operation.authorised_as());
+        Self { operation, authorised_as, verbs: authorised_as.or(Verbs::of(operation.verb())) }
+    }
 }
 
 /// A request and who makes it.

@@ -1,13 +1,14 @@
 //! The few patterns that roles know: a name, `prefix*`, `*`.
 
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 /// A name or a prefix of names. `*` is the empty prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Pattern {
-    Exact(String),
-    Prefix(String),
+    Exact(SmolStr),
+    Prefix(SmolStr),
 }
 
 impl Pattern {
@@ -49,8 +50,8 @@ impl TryFrom<String> for Pattern {
         }
         match (name.is_empty(), prefix) {
             (true, false) => Err("an empty name matches nothing".to_owned()),
-            (_, true) => Ok(Pattern::Prefix(name.to_owned())),
-            (false, false) => Ok(Pattern::Exact(text)),
+            (_, true) => Ok(Pattern::Prefix(name.into())),
+            (false, false) => Ok(Pattern::Exact(text.into())),
         }
     }
 }

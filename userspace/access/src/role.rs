@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::approval::ApprovalTerms;
 use crate::bits::Bits;
 use crate::condition::{Case, Condition};
-use crate::operation::Operation;
+use crate::operation::{Asked, Operation};
 use crate::pattern::Pattern;
 use crate::rule::{Action, Fit, Rule, Topic};
 use crate::{AccessError, RoleName, RuleRef};
@@ -185,7 +185,7 @@ impl Role {
                     let Some(terms) = rule.holds(case) else { continue };
                     holding.push((self, number, terms));
                     // What it covers it touches too, and its condition has just let it count.
-                    if said.allowed.is_none() && rule.fit(case.query.operation) == Fit::Yes {
+                    if said.allowed.is_none() && rule.fit(&case.asked) == Fit::Yes {
                         said.allowed = Some(number);
                     }
                 }
@@ -203,15 +203,16 @@ impl Role {
 
     /// Whether a grant of it could allow `operation` under some conditions.
     pub(crate) fn covers(&self, operation: &Operation) -> bool {
-        let could = |rule: &Rule| rule.action != Action::Deny && rule.fit(operation) == Fit::Yes;
+        let asked = Asked::of(operation);
+        let could = |rule: &Rule| rule.action != Action::Deny && rule.fit(&asked) == Fit::Yes;
         let must_not =
-            |rule: &Rule| rule.action == Action::Deny && rule.when.is_none() && rule.touches(operation);
+            |rule: &Rule| rule.action == Action::Deny && rule.when.is_none() && rule.touches(&asked);
         self.rules.iter().any(could) && !self.rules.iter().any(must_not)
     }
 
-    /// Namespaces in which a rule would cover `operation`, were it limited to one of them.
-    pub(crate) fn namespaces_for(&self, operation: &Operation) -> impl Iterator<Item = &Pattern> {
-        let fits = |rule: &&Rule| rule.action != Action::Deny && rule.fit(operation) == Fit::InANamespace;
+    /// Namespaces in which a rule would cover what is asked for, were it limited to one of them.
+    pub(crate) fn namespaces_for(&self, asked: &Asked<'_>) -> impl Iterator<Item = &Pattern> {
+        let fits = |rule: &&Rule| rule.action != Action::Deny && rule.fit(asked) == Fit::InANamespace;
         self.rules.iter().filter(fits).flat_map(Rule::namespaces)
     }
 }
@@ -248,7 +249,7 @@ impl RoleSet {
         }
         share_conditions(&mut roles);
         let mut set = Self::default();
-        for (number, role) in roles.iter().enumerate() {
+        for (number, role) in (0..).zip(&roles) {
             for group in &role.eligible.groups {
                 set.by_group.entry(group.clone()).or_default().insert(number);
             }
@@ -291,7 +292,7 @@ impl RoleSet {
         for role in subject.groups.iter().filter_map(|group| self.by_group.get(group)) {
             eligible.add(role);
         }
-        let found: Vec<usize> = eligible.both(self.about(operation)).collect();
+        let found: Vec<u32> = eligible.both(self.about(operation)).collect();
         found.into_iter().map(|number| self.at(number))
     }
 
@@ -306,12 +307,13 @@ impl RoleSet {
         }
     }
 
-    pub(crate) fn number_of(&self, name: &RoleName) -> Option<usize> {
-        self.roles.binary_search_by(|role| role.name.cmp(name)).ok()
+    pub(crate) fn number_of(&self, name: &RoleName) -> Option<u32> {
+        let at = self.roles.binary_search_by(|role| role.name.cmp(name)).ok()?;
+        u32::try_from(at).ok()
     }
 
-    pub(crate) fn at(&self, number: usize) -> &Role {
-        &self.roles[number]
+    pub(crate) fn at(&self, number: u32) -> &Role {
+        &self.roles[number as usize]
     }
 }
 

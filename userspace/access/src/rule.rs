@@ -10,20 +10,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use smol_str::SmolStr;
 
 use crate::condition::{self, Case, Condition};
 use crate::discovery::is_usually_open;
 use crate::duration;
 use crate::format_duration;
 use crate::mcp::McpScope;
-use crate::operation::Operation;
+use crate::operation::{Asked, Operation};
 use crate::pattern::Pattern;
 use crate::role::ReviewTerms;
-
-/// What RequestInfo can hold as a verb, for resources and for other paths. Any other would never match.
-pub(crate) const RESOURCE_VERBS: &[&str] =
-    &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "proxy"];
-pub(crate) const PATH_VERBS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "options"];
+use crate::verbs::{PATH_VERBS, RESOURCE_VERBS, Verbs};
 
 /// How long a held request waits where its rule does not say, and the longest that one can say. kubectl waits for
 /// answers without end; people do not.
@@ -55,7 +52,7 @@ pub struct Rule {
     pub when: Option<Condition>,
     /// Who has to agree, for a review rule.
     review: Option<ReviewTerms>,
-    verbs: Names,
+    verbs: Verbs,
     scope: Scope,
 }
 
@@ -71,24 +68,24 @@ pub(crate) enum Fit {
 impl Rule {
     /// Whether it allows all of what is asked for, be it after a review.
     pub(crate) fn covers(&self, case: &Case<'_>) -> bool {
-        self.action != Action::Deny && self.fit(case.query.operation) == Fit::Yes && self.applies(case)
+        self.action != Action::Deny && self.fit(&case.asked) == Fit::Yes && self.applies(case)
     }
 
     /// Whether it denies what is asked for.
     pub(crate) fn denies(&self, case: &Case<'_>) -> bool {
-        self.action == Action::Deny && self.touches(case.query.operation) && self.applies(case)
+        self.action == Action::Deny && self.touches(&case.asked) && self.applies(case)
     }
 
     /// Who has to agree first, if it holds what is asked for, under whichever grant.
     pub(crate) fn holds(&self, case: &Case<'_>) -> Option<&ReviewTerms> {
-        self.review.as_ref().filter(|_| self.touches(case.query.operation) && self.applies(case))
+        self.review.as_ref().filter(|_| self.touches(&case.asked) && self.applies(case))
     }
 
-    /// Whether it would count for `operation`, if its condition held.
-    pub(crate) fn is_about(&self, operation: &Operation) -> bool {
+    /// Whether it would count for what is asked for, if its condition held.
+    pub(crate) fn is_about(&self, asked: &Asked<'_>) -> bool {
         match self.action {
-            Action::Allow => self.fit(operation) == Fit::Yes,
-            Action::Deny | Action::Review => self.touches(operation),
+            Action::Allow => self.fit(asked) == Fit::Yes,
+            Action::Deny | Action::Review => self.touches(asked),
         }
     }
 
@@ -118,12 +115,13 @@ impl Rule {
         }
     }
 
-    /// Whether an allow or review rule covers all of `operation`, its condition aside.
-    pub(crate) fn fit(&self, operation: &Operation) -> Fit {
+    /// Whether an allow or review rule covers all of what is asked for, its condition aside.
+    pub(crate) fn fit(&self, asked: &Asked<'_>) -> Fit {
+        let operation = asked.operation;
         if let (Scope::Mcp(scope), Operation::Mcp { method, item, name }) = (&self.scope, operation) {
             return if scope.includes(method, *item, name) { Fit::Yes } else { Fit::No };
         }
-        if !self.verbs.includes(operation.authorised_as()) {
+        if !self.verbs.include_any(asked.authorised_as) {
             return Fit::No;
         }
         match (&self.scope, operation) {
@@ -135,7 +133,7 @@ impl Rule {
                 Operation::Resource { api_group, resource, subresource, namespace, name, .. },
             ) if scope.groups.includes(api_group)
                 && scope.resources.iter().any(|pattern| pattern.allows(resource, subresource))
-                && (scope.names.is_empty() || scope.names.contains(name)) =>
+                && (scope.names.is_empty() || scope.names.iter().any(|one| one == name)) =>
             {
                 if scope.namespaces.is_empty() || matches(&scope.namespaces, namespace) {
                     Fit::Yes
@@ -149,13 +147,14 @@ impl Rule {
         }
     }
 
-    /// Whether a deny or review rule is about `operation`, or something that its answer may include, its condition
+    /// Whether a deny or review rule is about what is asked for, or something that its answer may include, its condition
     /// aside.
-    pub(crate) fn touches(&self, operation: &Operation) -> bool {
+    pub(crate) fn touches(&self, asked: &Asked<'_>) -> bool {
+        let operation = asked.operation;
         if let (Scope::Mcp(scope), Operation::Mcp { method, item, name }) = (&self.scope, operation) {
             return scope.includes(method, *item, name);
         }
-        if !self.verbs.includes(operation.authorised_as()) && !self.verbs.includes(operation.verb()) {
+        if !self.verbs.include_any(asked.verbs) {
             return false;
         }
         match (&self.scope, operation) {
@@ -167,7 +166,9 @@ impl Rule {
                 let collection = is_collection(operation.verb());
                 scope.groups.includes(api_group)
                     && scope.resources.iter().any(|pattern| pattern.matches(resource, subresource))
-                    && (scope.names.is_empty() || scope.names.contains(name) || name.is_empty() && collection)
+                    && (scope.names.is_empty()
+                        || scope.names.iter().any(|one| one == name)
+                        || name.is_empty() && collection)
                     && (scope.namespaces.is_empty()
                         || matches(&scope.namespaces, namespace)
                         || namespace.is_empty() && collection)
@@ -236,7 +237,7 @@ impl TryFrom<RawRule> for Rule {
                 (None, None, None, Some(_), false) if raw.verbs.is_some() => {
                     return Err("verbs: a rule about MCP has methods instead".to_owned());
                 }
-                (None, None, None, Some(scope), false) => (Scope::Mcp(scope), Names::All),
+                (None, None, None, Some(scope), false) => (Scope::Mcp(scope), Verbs::All),
                 _ => {
                     return Err("a rule has either apiGroups and resources (with optional namespaces and \
                                 resourceNames), or nonResourceURLs, or mcp"
@@ -256,14 +257,8 @@ impl TryFrom<RawRule> for Rule {
     }
 }
 
-fn verbs(written: Option<Vec<String>>, known: &[&str]) -> Result<Names, String> {
-    let verbs = Names::new("verbs", written.ok_or("missing field `verbs`")?)?;
-    if let Names::Of(names) = &verbs
-        && let Some(unknown) = names.iter().find(|verb| !known.contains(&verb.as_str()))
-    {
-        return Err(format!("verbs: {unknown:?} is never requested; known are {}, *", known.join(", ")));
-    }
-    Ok(verbs)
+fn verbs(written: Option<Vec<String>>, known: &[&str]) -> Result<Verbs, String> {
+    Verbs::new(&written.ok_or("missing field `verbs`")?, known)
 }
 
 fn review_terms(
@@ -310,7 +305,7 @@ struct ResourceScope {
     groups: Names,
     resources: Vec<ResourcePattern>,
     namespaces: Vec<Pattern>,
-    names: Vec<String>,
+    names: Vec<SmolStr>,
 }
 
 impl ResourceScope {
@@ -331,7 +326,7 @@ impl ResourceScope {
             groups,
             resources: filled("resources", Some(resources))?,
             namespaces: if namespaces.iter().any(Pattern::is_any) { Vec::new() } else { namespaces },
-            names: filled("resourceNames", names)?,
+            names: filled("resourceNames", names)?.into_iter().map(SmolStr::from).collect(),
         };
         if scope.names.iter().any(|name| name.contains('*')) {
             return Err("resourceNames are whole names, without `*`".to_owned());
@@ -388,9 +383,9 @@ enum ResourcePattern {
     /// Every resource and subresource.
     All,
     /// One resource itself, or one of its subresources.
-    One { resource: String, subresource: String },
+    One { resource: SmolStr, subresource: SmolStr },
     /// One subresource of every resource.
-    Sub(String),
+    Sub(SmolStr),
 }
 
 impl ResourcePattern {
@@ -434,9 +429,9 @@ impl TryFrom<String> for ResourcePattern {
         };
         match (resource, subresource) {
             ("*", "") if text == "*" => Ok(ResourcePattern::All),
-            ("*", sub) if !sub.is_empty() && plain(sub) => Ok(ResourcePattern::Sub(sub.to_owned())),
+            ("*", sub) if !sub.is_empty() && plain(sub) => Ok(ResourcePattern::Sub(sub.into())),
             (one, sub) if !one.is_empty() && plain(one) && plain(sub) && !text.ends_with('/') => {
-                Ok(ResourcePattern::One { resource: one.to_owned(), subresource: sub.to_owned() })
+                Ok(ResourcePattern::One { resource: one.into(), subresource: sub.into() })
             }
             _ => Err(format!(
                 "{text:?} is no resource: write a lower-case plural (pods), a subresource (pods/log), * or */log"
@@ -449,7 +444,7 @@ impl TryFrom<String> for ResourcePattern {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Names {
     All,
-    Of(Vec<String>),
+    Of(Vec<SmolStr>),
 }
 
 impl Names {
@@ -458,7 +453,7 @@ impl Names {
             return Err(format!("{field}: the list is empty"));
         }
         match values.iter().find(|value| value.contains('*')) {
-            None => Ok(Names::Of(values)),
+            None => Ok(Names::Of(values.into_iter().map(SmolStr::from).collect())),
             Some(star) if star == "*" => Ok(Names::All),
             Some(other) => Err(format!("{field}: {other:?}: `*` stands alone here")),
         }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use portcullis_identity::Subject;
 
 pub(crate) use crate::index::Dossier;
-use crate::index::Index;
+use crate::index::{self, Index};
 use crate::pattern::Pattern;
 use crate::role::RoleSet;
 use crate::state::{State, after};
@@ -155,8 +155,8 @@ impl Snapshot {
     }
 
     /// The number of a configured target.
-    pub(crate) fn target(&self, name: &str) -> Option<usize> {
-        self.targets.binary_search_by(|target| target.as_str().cmp(name)).ok()
+    pub(crate) fn target(&self, name: &str) -> Option<u32> {
+        index::number_of(&self.targets, name)
     }
 
     pub(crate) fn dossier(&self, subject: &Subject) -> Option<&Dossier> {

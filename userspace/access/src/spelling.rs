@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::AccessError;
 use crate::operation::Operation;
-use crate::rule::{PATH_VERBS, RESOURCE_VERBS};
+use crate::verbs::{PATH_VERBS, RESOURCE_VERBS};
 
 impl Operation {
     /// An operation from its words. `what` is `RESOURCE[.GROUP][/SUBRESOURCE]` or a path, or with the verb `mcp` a

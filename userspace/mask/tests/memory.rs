@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::Write;
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -26,6 +27,7 @@ fn four_mib_are_enough_for_any_document() {
     // The largest copy that is read, made of values each shorter than its placeholder.
     let values = br#",\"\":\"a\""#;
     let copy = [ANNOTATION, br#"{\"data\":{\"\":1"#, &values.repeat(256 * 1024 / 8), br#"}}"}}}"#].concat();
+    let rules = Profile::default().for_unknown();
     let before = peak();
 
     for (name, total, head, repeated) in [
@@ -38,7 +40,7 @@ fn four_mib_are_enough_for_any_document() {
         ("many short values", MIB, b"{\"data\":{\"\":1", b",\"\":\"a\""),
         ("many objects", MIB, b"", b"{\"data\":{\"a\":\"b\"}}\n"),
     ] {
-        let mut masker = JsonMasker::new(Profile::default().for_unknown(), &key());
+        let mut masker = JsonMasker::new(Arc::clone(&rules), &key());
         let mut out = Vec::new();
         let chunk = repeated.repeat(16 * 1024 / repeated.len());
         masker.push(head, &mut out).unwrap();
@@ -57,14 +59,14 @@ fn four_mib_are_enough_for_any_document() {
     }
     let bomb = packer.finish().unwrap();
     let mut out = Vec::new();
-    let mut masker = BodyMasker::new("gzip", Profile::default().for_unknown(), &key()).unwrap();
+    let mut masker = BodyMasker::new("gzip", Arc::clone(&rules), &key()).unwrap();
     masker.push(&bomb, &mut out).unwrap();
     masker.finish(&mut out).unwrap();
     assert_grown_little(before, "a bomb");
     drop((masker, bomb, out));
 
     let mut out = Vec::new();
-    let mut masker = JsonMasker::new(Profile::default().for_unknown(), &key());
+    let mut masker = JsonMasker::new(Arc::clone(&rules), &key());
     for chunk in copy.chunks(16 * 1024) {
         out.clear();
         masker.push(chunk, &mut out).unwrap();

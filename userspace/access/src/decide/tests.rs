@@ -4,6 +4,7 @@ use portcullis_identity::Subject;
 use proptest::prelude::*;
 
 use super::*;
+use crate::operation::Asked;
 use crate::rule::{Fit, Rule};
 use crate::testing::*;
 use crate::{
@@ -322,12 +323,11 @@ fn naive(set: &RoleSet, grants: &[Grant], query: &Query<'_>, now: Timestamp) -> 
     });
     let roles = live.filter_map(|grant| set.get(&grant.role).filter(|role| role.covers_target(query.target)));
     let rules: Vec<&Rule> = roles.flat_map(|role| &role.rules).collect();
-    let any = |action: Action, meets: fn(&Rule, &Operation) -> bool| {
-        rules
-            .iter()
-            .any(|rule| rule.action == action && meets(rule, query.operation) && counts(rule, query, now))
+    let asked = Asked::of(query.operation);
+    let any = |action: Action, meets: fn(&Rule, &Asked<'_>) -> bool| {
+        rules.iter().any(|rule| rule.action == action && meets(rule, &asked) && counts(rule, query, now))
     };
-    let covers = |rule: &Rule, operation: &Operation| rule.fit(operation) == Fit::Yes;
+    let covers = |rule: &Rule, asked: &Asked<'_>| rule.fit(asked) == Fit::Yes;
 
     if any(Action::Deny, Rule::touches) {
         Meaning::Denied

@@ -2,12 +2,12 @@ use super::*;
 use crate::testing::{op, role};
 
 fn fit(rule: &str, operation: &str) -> Fit {
-    role("r", &[rule]).rules[0].fit(&op(operation))
+    role("r", &[rule]).rules[0].fit(&Asked::of(&op(operation)))
 }
 
 fn touches(rule: &str, operation: &str) -> bool {
     let allow = "apiGroups: [''], resources: [pods], verbs: [get]";
-    role("r", &[allow, &format!("action: deny, {rule}")]).rules[1].touches(&op(operation))
+    role("r", &[allow, &format!("action: deny, {rule}")]).rules[1].touches(&Asked::of(&op(operation)))
 }
 
 #[test]

@@ -247,10 +247,19 @@ impl Compiler<'_> {
             items.extend(self.start());
         }
         if let Some(base) = base {
-            let inside = matches!(self.marks[base].what, What::Keep | What::Scan | What::MaskInside(_));
-            items.retain(|(mark, _)| inside && *mark < base);
+            items.retain(|(mark, _)| *mark < base && self.goes_on(base, *mark));
         }
         self.action(State { items, base, root, unnamed: None })
+    }
+
+    /// Whether a stronger mark can still reach what is inside of a value that is marked as a whole. What should be a string,
+    /// by the API's own types, has nothing inside.
+    fn goes_on(&self, base: usize, stronger: usize) -> bool {
+        match self.marks[base].what {
+            What::Keep | What::MaskInside(_) => true,
+            What::Scan => matches!(self.marks[stronger].what, What::Keep | What::MaskInside(_)),
+            What::Mask(_) | What::Json | What::Helm(_) | What::Quotes => false,
+        }
     }
 
     /// What becomes of a value, from what is known of its place.
