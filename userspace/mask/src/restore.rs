@@ -7,6 +7,7 @@
 //! that an object that changes meanwhile makes a conflict and not an old secret.
 
 mod echo;
+mod opened;
 mod patch;
 mod place;
 mod tree;
@@ -124,8 +125,8 @@ pub enum Why {
     /// The body is not JSON.
     #[error("masked values can be restored in JSON only: {0}")]
     NotJson(String),
-    /// The body is too deep or has too many values.
-    #[error("it is nested too deep or has too many values to restore masked ones in it")]
+    /// The body is too deep, has too many values, or expands to too much.
+    #[error("it is nested too deep or has too much in it to restore masked values there")]
     TooMuch,
 }
 
@@ -166,13 +167,16 @@ pub fn restore(
     if walked.as_ref().is_ok_and(|walk| walk.edits.is_empty()) {
         return nowhere_else(body, &[]).map(|()| None);
     }
-    // A conflict is the better answer: whoever reads the object anew has its masks anew.
-    let pin = version::pin(write, &sent, &live)?;
+    let pin = version::pin(write, &sent, &live);
+    if let Err(stale @ RestoreError::Stale { .. }) = pin {
+        // The better answer: whoever reads the object anew has its masks anew.
+        return Err(stale);
+    }
     no_duplicates(&sent.root, Path::Root)?;
     let Walk { mut edits, paths, .. } = walked?;
     nowhere_else(body, &edits)?;
     let values = RestoredValues::of(&edits);
-    edits.extend(pin);
+    edits.extend(pin?);
     edits.sort_by_key(|edit| edit.span.start);
     Ok(Some(Restored { body: splice(body, 0..body.len(), &edits), paths, values }))
 }

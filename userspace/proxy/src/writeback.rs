@@ -8,7 +8,9 @@ use http::{Method, StatusCode, header, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use portcullis_access::Operation;
-use portcullis_mask::{PlaceholderGuard, RestoreError, RestoredValues, Write, restore as restored_in};
+use portcullis_mask::{
+    PlaceholderGuard, RestoreError, RestoredValues, Write, packs_placeholder, restore as restored_in,
+};
 use portcullis_record::Event;
 use serde_json::Value;
 
@@ -52,6 +54,9 @@ pub(crate) async fn restore(proxy: &Proxy, decided: &mut Decided) -> Result<(), 
             check(&decided.classified.head, bytes)?;
             match PlaceholderGuard::find(bytes) {
                 Some(found) => from_live(proxy, decided, bytes, &found.to_string()).await?,
+                None if packs_placeholder(bytes) => {
+                    from_live(proxy, decided, bytes, "inside of a Helm release").await?
+                }
                 None => None,
             }
         }

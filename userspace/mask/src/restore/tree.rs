@@ -35,7 +35,7 @@ pub(super) enum Kind {
 impl<'t> Document<'t> {
     /// Reads exactly one document.
     pub(super) fn read(text: &'t [u8]) -> Result<Self, Why> {
-        let (mut reader, mut builder) = (Reader::new(), Builder::default());
+        let (mut reader, mut builder) = (Reader::new(), Builder { end: text.len(), ..Builder::default() });
         let read = reader.read(text, &mut builder).and_then(|()| reader.finish(&mut builder));
         read.map_err(|error| Why::NotJson(error.to_string()))?;
         match builder.root {
@@ -86,6 +86,8 @@ struct Builder {
     text: Vec<u8>,
     start: usize,
     scalar: Option<Scalar>,
+    /// Of the text.
+    end: usize,
     values: usize,
     /// Over a limit: nothing is kept any more.
     too_much: bool,
@@ -153,7 +155,9 @@ impl Visitor for Builder {
             Some(Scalar::String) => Kind::String(self.take_text()),
             _ => Kind::Other,
         };
-        self.put(Value { span: self.start..at, kind });
+        // A number at the very end ends when the text is known to be over.
+        let end = if at > self.start { at } else { self.end };
+        self.put(Value { span: self.start..end, kind });
     }
 
     fn opens(&mut self, container: Container, at: usize) {
@@ -196,6 +200,8 @@ mod tests {
         let raw: Vec<&[u8]> = elements.iter().map(|element| document.raw(element)).collect();
         assert_eq!(raw, [&b"1"[..], br#""x\u0041""#, br#"{"b":null}"#]);
         assert_eq!(elements[1].text(), Some("xA"));
+        let number = Document::read(b" 12").unwrap();
+        assert_eq!(number.raw(&number.root), b"12");
         assert_eq!(document.root.member("").map(|value| document.raw(value)), Some(&b"true"[..]));
     }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::opened::Opened;
 use super::place::{Path, quoted};
 use super::tree::{Document, Kind, Value};
 use super::walk::{Edit, splice};
@@ -67,9 +68,11 @@ fn same(sent: &Value, shown: Option<&Value>, edits: &[Edit], path: Path<'_>) -> 
         (Kind::String(sent), Kind::String(shown)) => match &first.inside {
             None if sent == shown => Ok(()),
             Some(edits) => {
-                let read =
-                    |text| Document::read(str::as_bytes(text)).map_err(|why| RestoreError::at(path, why));
-                same(&read(sent)?.root, Some(&read(shown)?.root), edits, Path::Inside(&path))
+                let at = |why| RestoreError::at(path, why);
+                let (sent, shown) = (Opened::of(sent).map_err(at)?, Opened::of(shown).map_err(at)?);
+                let (Some(sent), Some(shown)) = (sent, shown) else { return Err(at(Why::WouldShow)) };
+                let (sent, shown) = (sent.read().map_err(at)?, shown.read().map_err(at)?);
+                same(&sent.root, Some(&shown.root), edits, Path::Inside(&path))
             }
             None => Err(RestoreError::at(path, Why::WouldShow)),
         },

@@ -37,8 +37,14 @@ pub(super) fn pin(
     let insert = |at: usize, text: String| Edit { span: at..at, bytes: text.into_bytes(), inside: None };
     let root = &sent.root;
     if write == Write::JsonPatch {
+        if !matches!(root.kind, Kind::Array(_)) {
+            return Err(RestoreError::at(Path::Root, Why::NoRoomForVersion));
+        }
         let replace = format!(r#",{{"op":"replace","path":"/metadata/resourceVersion","value":{quoted}}}"#);
         return Ok(Some(insert(root.span.end - 1, replace)));
+    }
+    if !root.is_object() {
+        return Err(RestoreError::at(Path::Root, Why::NoRoomForVersion));
     }
     if write == Write::StrategicPatch && root.member("$patch").is_some() {
         return Err(RestoreError::at(Path::Key(&Path::Root, "$patch"), Why::NoRoomForVersion));

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::place::{Found, Names, Pair, Path, Place, quoted};
-use super::tree::{Document, Kind, Value};
+use super::opened::Opened;
+use super::place::{Found, Names, Pair, Path, Place};
+use super::tree::{Kind, Value};
 use super::{Lists, RestoreError, Why};
 use crate::guard;
 use crate::placeholder::Shape;
@@ -106,7 +107,14 @@ impl<'a> Walk<'a> {
                 Found::Open => open = true,
             }
         }
-        if !guard::carries(text) || self.document(sent, text, places, path)? {
+        let opened = Opened::of(text).map_err(|why| RestoreError::at(path, why))?;
+        let carries = guard::carries(text) || opened.as_ref().is_some_and(Opened::packs_placeholder);
+        if !carries {
+            return Ok(());
+        }
+        if let Some(opened) = opened.filter(|_| self.depth < EMBEDDED_DEPTH)
+            && self.document(sent, &opened, places, path)?
+        {
             return Ok(());
         }
         let why = match Shape::of(text) {
@@ -119,37 +127,36 @@ impl<'a> Walk<'a> {
         Err(RestoreError::at(path, why))
     }
 
-    /// Restores inside the JSON that a string holds: from the JSON that is in its place and, in an annotation, from the
-    /// object itself, of which such JSON is a copy. `false` if it holds none, or there is nothing to restore it from.
+    /// Restores inside the document that a string holds: from the document that is in its place and, for JSON in an
+    /// annotation, from the object itself, of which such JSON is a copy. `false` if there is nothing to restore.
     fn document(
         &mut self,
         sent: &Value,
-        text: &str,
+        opened: &Opened<'_>,
         places: &[Place<'_>],
         path: Path<'_>,
     ) -> Result<bool, RestoreError> {
-        let Some(document) = object_in(text).filter(|_| self.depth < EMBEDDED_DEPTH) else {
-            return Ok(false);
-        };
+        let open = |text| Opened::of(text).ok().flatten();
         let texts = places.iter().filter_map(|place| place.texts());
+        let texts: Vec<_> = texts.filter_map(|(live, shown)| Some((open(live)?, open(shown)?))).collect();
         let documents: Vec<_> =
-            texts.filter_map(|(live, shown)| Some((object_in(live)?, object_in(shown)?))).collect();
+            texts.iter().filter_map(|(live, shown)| Some((live.read().ok()?, shown.read().ok()?))).collect();
         let mut inner: Vec<Place<'_>> =
             documents.iter().map(|(live, shown)| Pair { live, shown }.root()).collect();
-        if path.is_annotation() {
+        if path.is_annotation() && matches!(opened, Opened::Json(_)) {
             inner.push(self.object.root());
         }
         if inner.is_empty() {
             return Ok(false);
         }
+        let document = opened.read().map_err(|why| RestoreError::at(path, why))?;
         let mut walk = Walk { depth: self.depth + 1, ..Walk::new(self.object, Lists::Replaced) };
         walk.value(&document.root, &inner, Path::Inside(&path))?;
         if walk.edits.is_empty() {
             return Ok(false);
         }
         no_duplicates(&document.root, Path::Inside(&path))?;
-        let restored = splice(text.as_bytes(), 0..text.len(), &walk.edits);
-        let bytes = quoted(&String::from_utf8_lossy(&restored));
+        let bytes = opened.with(&walk.edits).map_err(|why| RestoreError::at(path, why))?;
         self.edits.push(Edit { span: sent.span.clone(), bytes, inside: Some(walk.edits) });
         self.paths.append(&mut walk.paths);
         Ok(true)
@@ -186,11 +193,6 @@ pub(super) fn no_duplicates(value: &Value, path: Path<'_>) -> Result<(), Restore
         }
         Kind::String(_) | Kind::Other => Ok(()),
     }
-}
-
-fn object_in(text: &str) -> Option<Document<'_>> {
-    let object = text.trim_ascii_start().starts_with('{');
-    Document::read(text.as_bytes()).ok().filter(|document| object && document.root.is_object())
 }
 
 /// A stretch of `text` with its edits made.
