@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use base64::read::DecoderReader;
 use base64::write::EncoderWriter;
@@ -41,8 +42,10 @@ pub(crate) fn mask_release(
         repack(packed, masker, EncoderWriter::new(Bounded::new(out), &STANDARD))?.finish()?;
     } else if release.starts_with(PACKED_TWICE) {
         let packed = DecoderReader::new(DecoderReader::new(release, &STANDARD), &STANDARD);
-        let closed = EncoderWriter::new(EncoderWriter::new(Bounded::new(out), &STANDARD), &STANDARD);
-        repack(packed, masker, closed)?.finish()?.finish()?;
+        // An `EncoderWriter` on another takes nothing of some writes, which is an error to whoever writes all.
+        let mut once = Vec::new();
+        repack(packed, masker, EncoderWriter::new(Bounded::new(&mut once), &STANDARD))?.finish()?;
+        Bounded::new(out).write_all(STANDARD.encode(once).as_bytes())?;
     } else {
         return Err(io::ErrorKind::InvalidData.into());
     }
