@@ -125,6 +125,9 @@ pub enum Why {
     /// The body is not JSON.
     #[error("masked values can be restored in JSON only: {0}")]
     NotJson(String),
+    /// A field that is not shown would go.
+    #[error("what stands there is not shown here, and the write would take it away")]
+    LeftOut,
     /// The body is too deep, has too many values, or expands to too much.
     #[error("it is nested too deep or has too much in it to restore masked values there")]
     TooMuch,
@@ -188,11 +191,7 @@ fn whole<'a>(
     verify: &Verify<'_>,
 ) -> Result<Walk<'a>, RestoreError> {
     version::same_kind(write, &sent.root, &object.live.root)?;
-    let lists = match write {
-        Write::StrategicPatch | Write::Apply => Lists::Merged,
-        _ => Lists::Replaced,
-    };
-    let mut walk = Walk::new(object, lists);
+    let mut walk = Walk::new(object, write);
     walk.value(&sent.root, &[object.root()], Path::Root)?;
     verify.restored(sent, &sent.root, &[], &walk.edits, Path::Root)?;
     Ok(walk)
@@ -200,8 +199,8 @@ fn whole<'a>(
 
 /// Refuses a body that has a mask anywhere but where it is restored.
 fn nowhere_else(body: &[u8], edits: &[Edit]) -> Result<(), RestoreError> {
-    let blank = |edit: &Edit| Edit { span: edit.span.clone(), bytes: b"\"\"".to_vec(), inside: None };
-    let blanked: Vec<Edit> = edits.iter().map(blank).collect();
+    let blank = |edit: &Edit| Edit::of(edit.span.clone(), b"\"\"".to_vec());
+    let blanked: Vec<Edit> = edits.iter().filter(|edit| edit.field.is_none()).map(blank).collect();
     match PlaceholderGuard::find(&splice(body, 0..body.len(), &blanked)) {
         None => Ok(()),
         Some(found) => {

@@ -132,6 +132,17 @@ impl Rules {
         self.release.as_ref()
     }
 
+    /// Whether a mask of theirs may come back in a write without showing for one: it is as long as a short value, or the
+    /// field was dropped and nothing comes back of it.
+    pub fn leave_no_trace(&self) -> bool {
+        self.marks.iter().any(|mark| match mark.what {
+            What::Mask(mask) | What::MaskInside(mask) | What::Helm(mask) => {
+                matches!(mask.how, How::Length | How::Drop)
+            }
+            What::Keep | What::Scan | What::Json | What::Quotes => false,
+        })
+    }
+
     /// The same rules, but for what stands at `paths`: that passes, with all that is in it.
     ///
     /// # Errors

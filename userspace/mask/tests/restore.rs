@@ -631,6 +631,67 @@ fn other_masks_come_back_as_well() {
 }
 
 #[test]
+fn a_dropped_field_stays() {
+    let rules = policy(&json!({"how": "drop"})).for_request("", "secrets", "").unwrap();
+    assert!(rules.leave_no_trace());
+    assert!(!RULES.leave_no_trace());
+    let shown = masked_by(&rules, &live());
+    assert!(!shown.contains("password"), "{shown}");
+    let mut body: Value = serde_json::from_str(&shown).unwrap();
+    body["data"] = json!({"new": "bmV3", "username": "cm9vdA=="});
+    let mut expected: Value = serde_json::from_str(&live()).unwrap();
+    expected["data"]["new"] = json!("bmV3");
+    expected["data"]["username"] = json!("cm9vdA==");
+    let restored = restored_by(&rules, Write::Update, &body.to_string(), &live()).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&restored).unwrap(), expected);
+    // Patches leave what they do not name.
+    for write in [Write::MergePatch, Write::StrategicPatch, Write::Apply] {
+        let body = json!({"data": {"new": "bmV3"}}).to_string();
+        assert_eq!(restored_by(&rules, write, &body, &live()), Err("nothing to restore".to_owned()));
+    }
+    let patch = json!([{"op": "replace", "path": "/data", "value": {}}]).to_string();
+    let restored = restored_by(&rules, Write::JsonPatch, &patch, &live()).unwrap();
+    let restored: Value = serde_json::from_str(&restored).unwrap();
+    assert_eq!(restored[0]["value"], serde_json::from_str::<Value>(&live()).unwrap()["data"]);
+}
+
+#[test]
+fn a_dropped_field_stays_in_lists() {
+    let rules = policy(&json!({"how": "drop"})).for_request("", "pods", "").unwrap();
+    let pod = |env: Value, managers: Value| {
+        json!({"metadata": {"resourceVersion": "41", "managedFields": managers}, "spec": {"containers": [{"name": "c", "env": env}]}})
+            .to_string()
+    };
+    let whole = json!([{"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "MODE", "value": "x"}]);
+    let applied = json!([{"operation": "Apply", "fieldsV1": {"f:value": {}}}]);
+    let (live, owned) = (pod(whole.clone(), json!([])), pod(whole, applied));
+    let body =
+        |element: Value| json!({"spec": {"containers": [{"name": "c", "env": [element]}]}}).to_string();
+    for write in [Write::Update, Write::MergePatch, Write::StrategicPatch] {
+        let restored = restored_by(&rules, write, &body(json!({"name": "DB_PASSWORD"})), &live).unwrap();
+        assert!(restored.contains(r#"{"name":"DB_PASSWORD","value":"hunter2"}"#), "{write:?}: {restored}");
+        let new = restored_by(&rules, write, &body(json!({"name": "OTHER_PASSWORD"})), &live);
+        assert_eq!(new, Err("nothing to restore".to_owned()), "{write:?}");
+    }
+    let left_out =
+        restored_by(&rules, Write::StrategicPatch, &body(json!({"value": "x"})), &live).unwrap_err();
+    assert!(left_out.starts_with("spec.containers[0].env[0]: "), "{left_out}");
+    let apply =
+        |live| restored_by(&rules, Write::Apply, &body(json!({"name": "DB_PASSWORD"})), live).unwrap_err();
+    assert_eq!(apply(&live), "nothing to restore");
+    assert!(apply(&owned).starts_with("spec.containers[0].env[0].value: "), "{}", apply(&owned));
+}
+
+#[test]
+fn a_short_mask_comes_back() {
+    let rules = policy(&json!({"how": "length"})).for_request("", "secrets", "").unwrap();
+    assert!(rules.leave_no_trace());
+    let shown = masked_by(&rules, &live());
+    assert!(PlaceholderGuard::find(shown.as_bytes()).is_none(), "{shown}");
+    assert_eq!(restored_by(&rules, Write::Update, &shown, &live()), Ok(live()));
+}
+
+#[test]
 fn an_answer_that_quotes_a_restored_value_is_known() {
     let value = "p<w\"d=s3cr\nEt!";
     let live = live().replacen("aHVudGVyMg==", &STANDARD.encode(value), 1);

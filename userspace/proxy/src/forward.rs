@@ -1,6 +1,7 @@
 //! Presents the gate's credential upstream, forwards, and shapes the answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -92,9 +93,10 @@ impl Credentialed {
             Body::Empty => (RequestBody::whole(Bytes::new(), record.received()), None),
             Body::Streaming(body) => (RequestBody::stream(body, record.received()), None),
             Body::Whole { bytes, restored: None, .. } => (RequestBody::whole(bytes, record.received()), None),
-            Body::Whole { restored: Some(restored), .. } => {
+            Body::Whole { bytes, restored: Some(restored), .. } => {
                 head.headers.remove(header::CONTENT_LENGTH);
-                (RequestBody::whole(restored.body, record.received()), Some(restored.values))
+                record.received().fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                (RequestBody::whole(restored.body, Arc::default()), Some(restored.values))
             }
         };
         let exchange = Exchange {

@@ -1,6 +1,7 @@
 //! Masked values that come back in a write: each is replaced by the live value where it stands as it stood, and the request
 //! is refused where one stands anywhere else. It would replace the secret by its mask.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use portcullis_access::Operation;
 use portcullis_mask::{
-    PlaceholderGuard, RestoreError, RestoredValues, Write, packs_placeholder, restore as restored_in,
+    PlaceholderGuard, RestoreError, RestoredValues, Rules, Write, packs_placeholder, restore as restored_in,
 };
 use portcullis_record::Event;
 use serde_json::Value;
@@ -50,14 +51,16 @@ impl Restored {
 /// Looks through the body of a write to a masked resource, and restores what it brings back from what is live now.
 pub(crate) async fn restore(proxy: &Proxy, decided: &mut Decided) -> Result<(), Refusal> {
     let restored = match (&decided.rules, &decided.classified.body) {
-        (Some(_), Body::Whole { bytes, .. }) => {
+        (Some(rules), Body::Whole { bytes, .. }) => {
             check(&decided.classified.head, bytes)?;
-            match PlaceholderGuard::find(bytes) {
-                Some(found) => from_live(proxy, decided, bytes, &found.to_string()).await?,
-                None if packs_placeholder(bytes) => {
-                    from_live(proxy, decided, bytes, "inside of a Helm release").await?
-                }
-                None => None,
+            let found = match PlaceholderGuard::find(bytes) {
+                Some(found) => Some(found.to_string()),
+                None => packs_placeholder(bytes).then(|| "inside of a Helm release".to_owned()),
+            };
+            if found.is_some() || rules.leave_no_trace() {
+                from_live(proxy, decided, rules, bytes, found.as_deref()).await?
+            } else {
+                None
             }
         }
         _ => None,
@@ -81,17 +84,24 @@ fn check(head: &request::Parts, whole: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `found` says where the first masked value is.
+/// `found` says where the first masked value is, if one shows.
 async fn from_live(
     proxy: &Proxy,
     decided: &Decided,
+    rules: &Arc<Rules>,
     body: &Bytes,
-    found: &str,
+    found: Option<&str>,
 ) -> Result<Option<Restored>, Refusal> {
-    let Some(rules) = &decided.rules else { return Ok(None) };
+    // Where there is nothing live, there is nothing that could come back unseen.
+    let nothing_live = |why: &str| match found {
+        Some(found) => Err(Refusal::WriteBack(format!("{found}: {why}"))),
+        None => Ok(None),
+    };
     let head = &decided.classified.head;
-    let write = write(head, &decided.classified.operation)
-        .map_err(|why| Refusal::WriteBack(format!("{found}: {why}")))?;
+    let write = match write(head, &decided.classified.operation) {
+        Ok(write) => write,
+        Err(why) => return nothing_live(why),
+    };
     let asking = inquiry::ask(decided, Method::GET, head.uri.path(), Bytes::new());
     let asking = tokio::time::timeout(LIVE_TIMEOUT, asking);
     let answer = decided.lease.within(asking).await.map_err(Refusal::Ended)?;
@@ -105,10 +115,11 @@ async fn from_live(
             body
         }
         Answer { status: StatusCode::NOT_FOUND, .. } => {
-            return Err(Refusal::WriteBack(format!("{found}: there is no such object to restore it from")));
+            return nothing_live("there is no such object to restore it from");
         }
         Answer { status, body, .. } if status.is_client_error() => {
             let said = message(&body).unwrap_or_else(|| status.to_string());
+            let found = found.unwrap_or("it may");
             return Err(Refusal::WriteBack(format!(
                 "{found}: the object could not be read to restore it: {said}"
             )));

@@ -7,7 +7,7 @@ use super::place::{Pair, Path, Place};
 use super::tree::{Document, Kind, Value};
 use super::verify::Verify;
 use super::walk::{Walk, members_of};
-use super::{Lists, RestoreError, Why};
+use super::{RestoreError, Why, Write};
 
 /// Steps in a pointer; more than any object is deep.
 const STEPS: usize = 100;
@@ -32,7 +32,7 @@ pub(super) fn walk<'a>(
     };
     let operations = operations.iter().map(Operation::read).collect::<Option<Vec<_>>>();
     let operations = operations.ok_or_else(|| at_root(Why::NotJson("it is no JSON patch".to_owned())))?;
-    let mut walk = Walk::new(object, Lists::Replaced);
+    let mut walk = Walk::new(object, Write::JsonPatch);
     for (number, operation) in operations.iter().enumerate() {
         let Some(value) = operation.value else { continue };
         let others =

@@ -68,6 +68,34 @@ impl<'a> Place<'a> {
         secret.then(|| self.member("data")).flatten().map(|data| Self { encoded: true, ..data })
     }
 
+    /// What the object here has and the client was not shown: each field and its JSON.
+    pub(super) fn dropped(self) -> Vec<(&'a str, &'a [u8])> {
+        let (Kind::Object(live), Kind::Object(shown)) = (&self.live.kind, &self.shown.kind) else {
+            return Vec::new();
+        };
+        // Members keep their order, so what is missing shows by going along.
+        let mut shown = shown.iter().map(|(key, _)| key).peekable();
+        let missing = live.iter().filter(|(key, _)| shown.next_if_eq(&key).is_none());
+        missing.map(|(key, value)| (key.as_str(), self.pair.live.raw(value))).collect()
+    }
+
+    /// Whether a field was dropped anywhere in the elements of the list here.
+    pub(super) fn drops_in_elements(self) -> bool {
+        let (Kind::Array(live), Kind::Array(shown)) = (&self.live.kind, &self.shown.kind) else {
+            return false;
+        };
+        fn members(value: &Value) -> usize {
+            match &value.kind {
+                Kind::Object(values) => values.iter().map(|(_, value)| 1 + members(value)).sum(),
+                Kind::Array(values) => values.iter().map(members).sum(),
+                Kind::String(_) | Kind::Other => 0,
+            }
+        }
+        // Masks that are texts took the place of objects.
+        let masked = |value: &Value| matches!(value.kind, Kind::String(_));
+        live.iter().zip(shown).any(|(live, shown)| !masked(shown) && members(live) != members(shown))
+    }
+
     /// Both texts, if the place holds one.
     pub(super) fn texts(self) -> Option<(&'a str, &'a str)> {
         Some((self.live.text()?, self.shown.text()?))
@@ -130,6 +158,11 @@ impl<'a> Names<'a> {
             at.entry(name).and_modify(|at| *at = None).or_insert(Some(index));
         }
         Self { elements, at }
+    }
+
+    /// Whether element `at` has a name, and no other has the same.
+    pub(super) fn are_known(&self, at: usize) -> bool {
+        name(&self.elements[at]).is_some_and(|name| self.at.get(name).is_some_and(Option::is_some))
     }
 
     /// Which element of `live` is the same one as `self[at]`.

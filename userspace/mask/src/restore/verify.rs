@@ -50,13 +50,17 @@ impl Verify<'_> {
 
 /// Compares what was sent at the places of `edits` with what is shown there.
 fn same(sent: &Value, shown: Option<&Value>, edits: &[Edit], path: Path<'_>) -> Result<(), RestoreError> {
-    let inside = |edit: &&Edit| sent.span.start <= edit.span.start && edit.span.end <= sent.span.end;
-    let Some(first) = edits.iter().find(inside) else { return Ok(()) };
+    let Some(first) = edits.iter().find(|edit| edit.is_in(sent)) else { return Ok(()) };
     let shown = shown.ok_or_else(|| RestoreError::at(path, Why::WouldShow))?;
     match (&sent.kind, &shown.kind) {
         (Kind::Object(members), Kind::Object(shown)) => {
             let shown: HashMap<&str, &Value> =
                 shown.iter().map(|(key, value)| (key.as_str(), value)).collect();
+            let at_end = edits.iter().filter(|edit| edit.is_in(sent) && edit.span.end == sent.span.end - 1);
+            let mut put = at_end.filter_map(|edit| edit.field.as_deref());
+            if let Some(key) = put.find(|key| shown.contains_key(key)) {
+                return Err(RestoreError::at(Path::Key(&path, key), Why::WouldShow));
+            }
             members.iter().try_for_each(|(key, value)| {
                 same(value, shown.get(key.as_str()).copied(), edits, Path::Key(&path, key))
             })

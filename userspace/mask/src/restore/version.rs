@@ -34,7 +34,7 @@ pub(super) fn pin(
     let version = live.and_then(Value::text).filter(|version| !version.is_empty());
     let version = version.ok_or_else(|| RestoreError::Live("it has no version".to_owned()))?;
     let quoted = String::from_utf8_lossy(&quoted(version)).into_owned();
-    let insert = |at: usize, text: String| Edit { span: at..at, bytes: text.into_bytes(), inside: None };
+    let insert = |at: usize, text: String| Edit::of(at..at, text.into_bytes());
     let root = &sent.root;
     if write == Write::JsonPatch {
         if !matches!(root.kind, Kind::Array(_)) {
@@ -66,12 +66,8 @@ pub(super) fn pin(
         Some(value) => match value.text() {
             Some(sent) if sent == version => Ok(None),
             // An update without a version is one of whatever is there.
-            Some("" | "0") => {
-                Ok(Some(Edit { span: value.span.clone(), bytes: quoted.into_bytes(), inside: None }))
-            }
-            None if sent.raw(value) == b"null" => {
-                Ok(Some(Edit { span: value.span.clone(), bytes: quoted.into_bytes(), inside: None }))
-            }
+            Some("" | "0") => Ok(Some(Edit::of(value.span.clone(), quoted.into_bytes()))),
+            None if sent.raw(value) == b"null" => Ok(Some(Edit::of(value.span.clone(), quoted.into_bytes()))),
             Some(sent) => Err(RestoreError::Stale { sent: sent.to_owned(), live: version.to_owned() }),
             None => Err(RestoreError::at(VERSION, Why::NoRoomForVersion)),
         },
