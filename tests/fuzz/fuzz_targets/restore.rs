@@ -34,8 +34,7 @@ fuzz_target!(|data: &[u8]| {
     if masker.push(live, &mut shown).is_ok()
         && masker.finish(&mut shown).is_ok()
         && let Ok(Some(restored)) = restore(Write::MergePatch, &shown, live, &rules, &key)
-        && live.windows(17).any(|text| text == b"\"resourceVersion\"")
     {
-        assert!(restored.body.len() >= live.len());
+        assert_eq!(restored.body, live);
     }
 });

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs;
 use std::io::Write as _;
 use std::sync::{Arc, LazyLock};
 
@@ -11,8 +12,8 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use portcullis_mask::{
-    JsonMasker, PlaceholderGuard, Profile, RestoreError, Restored, Rules, Why, Write, packs_placeholder,
-    restore,
+    JsonMasker, MaskKey, PlaceholderGuard, Profile, RestoreError, Restored, Rules, Why, Write,
+    packs_placeholder, restore,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -792,4 +793,28 @@ fn releases_of_any_length_are_opened() {
         let shown: Value = serde_json::from_str(&shown).unwrap();
         assert_eq!(unpacked(shown["data"]["release"].as_str().unwrap())["name"], name, "{length}");
     }
+}
+
+/// The seeds of the fuzz target `restore`: kind of write, live object, line end, body.
+#[test]
+fn the_seeds_of_the_fuzz_target_are_restored_or_refused() {
+    let rules = Profile::default().for_unknown();
+    let key = MaskKey::from_bytes([7; 32]);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/restore");
+    let mut seeds = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let seed = fs::read(&path).unwrap();
+        let end = seed.iter().position(|byte| *byte == b'\n').unwrap();
+        let (live, body) = (&seed[1..end], &seed[end + 1..]);
+        let restored = restore(ALL[usize::from(seed[0]) % 5], body, live, &rules, &key);
+        if path.ends_with("swapped") {
+            assert!(matches!(restored, Err(RestoreError::Field { .. })));
+        } else {
+            let restored = restored.unwrap().unwrap();
+            assert!(PlaceholderGuard::find(&restored.body).is_none(), "{}", path.display());
+        }
+        seeds += 1;
+    }
+    assert_eq!(seeds, 5);
 }
