@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::ListFault;
+
 /// A body that cannot be masked, or a key that cannot be used. After an error the masker gives nothing more: cut the
 /// stream.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,25 @@ pub enum MaskError {
         /// What is wrong there.
         fault: JsonFault,
     },
+    /// The body is not protobuf as Kubernetes writes it, or holds what is not known here and may have to be masked.
+    #[error("not protobuf that can be masked at byte {offset}: {fault}")]
+    Protobuf {
+        /// Bytes of the (decompressed) object or event before the fault.
+        offset: u64,
+        /// What is wrong there.
+        fault: ProtobufFault,
+    },
+    /// Protobuf is masked by whole objects and events, and this one is too large for that.
+    #[error(
+        "more than {limit} bytes of protobuf cannot be masked at once: ask for JSON, or for less (`limit`)"
+    )]
+    TooLarge {
+        /// The most that is masked at once.
+        limit: usize,
+    },
+    /// The body is no list and no watch whose objects can be told apart.
+    #[error("the answer cannot be filtered: {0}")]
+    List(#[from] ListFault),
     /// The body is not gzip as RFC 1952 has it.
     #[error("not valid gzip near byte {offset}: {source}")]
     Gzip {
@@ -26,11 +47,14 @@ pub enum MaskError {
     /// More was given to a masker whose body has ended or was not what it should be.
     #[error("nothing more can be masked: the body ended, or failed, before this")]
     Over,
+    /// A `Content-Type` that no masker reads.
+    #[error("content type {0:?} cannot be masked; JSON and Kubernetes' protobuf can")]
+    Type(String),
     /// A `Content-Encoding` that the masker does not open.
     #[error("content coding {0:?} cannot be masked; identity and gzip can")]
     Coding(String),
     /// A format that [`filter`](crate::filter()) does not have.
-    #[error("format {0:?} cannot be masked; json, table and watch can")]
+    #[error("format {0:?} cannot be masked; json, table, watch, protobuf, watch-protobuf and text can")]
     Format(String),
     /// What [`filter`](crate::filter()) reads from failed.
     #[error("reading what is to be masked: {0}")]
@@ -103,4 +127,39 @@ pub enum JsonFault {
     /// The input ended inside a document.
     #[error("the document is cut off")]
     Truncated,
+}
+
+/// What is wrong with a protobuf body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProtobufFault {
+    /// Something ends before it should.
+    #[error("it is cut off")]
+    Truncated,
+    /// A varint of more than 64 bits.
+    #[error("malformed varint")]
+    Varint,
+    /// A field's number is none.
+    #[error("malformed field number")]
+    FieldNumber,
+    /// A value is written as no value of its field can be.
+    #[error("a field of another type")]
+    WireType,
+    /// Messages nested deeper than those of any object.
+    #[error("nested too deep")]
+    TooDeep,
+    /// Not `k8s\0` and a `runtime.Unknown` of protobuf.
+    #[error("expected the envelope of an object")]
+    Envelope,
+    /// A field that must not be there twice is.
+    #[error("a field that means one thing is there twice")]
+    Repeated,
+    /// What is in a `RawExtension` is neither an envelope nor JSON.
+    #[error("an embedded object in an unknown format")]
+    Extension,
+    /// An object of a kind that is not in the tables.
+    #[error("an object of a kind whose fields are not known here")]
+    UnknownKind,
+    /// A field that is not in the tables, where one could have to be masked.
+    #[error("a field that is not known here and may have to be masked")]
+    UnknownField,
 }

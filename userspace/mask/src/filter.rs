@@ -3,11 +3,11 @@
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
-use crate::{JsonMasker, MaskError, MaskKey, Profile};
+use crate::{BodyMasker, MaskError, MaskKey, Profile};
 
 const CHUNK: usize = 64 * 1024;
 
-/// A format that [`filter`] masks. All three are JSON; what they are called is what the API server calls them.
+/// A format that [`filter`] masks. The first three are JSON; what they are called is what the API server calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// An object or a list.
@@ -16,11 +16,27 @@ pub enum Format {
     Table,
     /// The events of a watch.
     Watch,
+    /// An object or a list in Kubernetes' protobuf.
+    Protobuf,
+    /// The events of a watch in Kubernetes' protobuf.
+    WatchProtobuf,
+    /// Text of any kind: a log.
+    Text,
 }
 
 impl Format {
     /// The names that [`Format::from_str`] knows.
-    pub const NAMES: [&str; 3] = ["json", "table", "watch"];
+    pub const NAMES: [&str; 6] = ["json", "table", "watch", "protobuf", "watch-protobuf", "text"];
+
+    /// As the API server names it.
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Json | Self::Table | Self::Watch => "application/json",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf",
+            Self::WatchProtobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            Self::Text => "text/plain",
+        }
+    }
 }
 
 impl FromStr for Format {
@@ -31,13 +47,16 @@ impl FromStr for Format {
             "json" => Ok(Self::Json),
             "table" => Ok(Self::Table),
             "watch" => Ok(Self::Watch),
+            "protobuf" => Ok(Self::Protobuf),
+            "watch-protobuf" => Ok(Self::WatchProtobuf),
+            "text" => Ok(Self::Text),
             _ => Err(MaskError::Format(name.to_owned())),
         }
     }
 }
 
-/// Copies `reader` to `writer`, masked as if it were of the most secret resource of `profile`. Constant memory; what was
-/// read is written and flushed before more is read.
+/// Copies `reader` to `writer`, masked as if it were of the most secret resource of `profile`. Bounded memory; what can be
+/// given is written and flushed before more is read.
 ///
 /// # Errors
 /// When reading or writing fails or the input cannot be masked; what was written until then is masked.
@@ -48,9 +67,7 @@ pub fn filter(
     profile: &Profile,
     key: &MaskKey,
 ) -> Result<(), MaskError> {
-    let mut masker = match format {
-        Format::Json | Format::Table | Format::Watch => JsonMasker::new(profile.for_unknown(), key),
-    };
+    let mut masker = BodyMasker::for_log(format.content_type(), "", profile.for_unknown(), key)?;
     let mut chunk = vec![0; CHUNK];
     let mut masked = Vec::with_capacity(CHUNK);
     loop {

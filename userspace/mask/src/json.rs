@@ -9,4 +9,4 @@ mod scan;
 mod text;
 
 pub use masker::JsonMasker;
-pub(crate) use masker::is_json_object;
+pub(crate) use masker::{KEY_LIMIT, is_json_object};

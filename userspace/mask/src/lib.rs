@@ -1,13 +1,16 @@
 //! Streaming maskers: bytes of an API server's answer go in, the same bytes come out with every secret value replaced
-//! by a stable keyed placeholder. Pure computation, in constant memory, over chunks cut anywhere; what cannot be read is
+//! by a stable keyed placeholder. Pure computation, in bounded memory, over chunks cut anywhere; what cannot be read is
 //! an error, never a guess.
 //!
 //! [`Profile`] says which resources are masked and by which [`Rules`]; [`BodyMasker`] masks a response body,
-//! [`JsonMasker`] the JSON inside it, [`filter()`] a whole stream; [`PlaceholderGuard`] finds placeholders that come back
-//! in a write, where they would replace the secret by its mask.
+//! [`JsonMasker`] and [`ProtobufMasker`] what is inside it, [`filter()`] a whole stream; [`PlaceholderGuard`] finds
+//! placeholders that come back in a write, where they would replace the secret by its mask. [`ListFilter`] leaves out of
+//! lists and watches what somebody may not see at all.
 
 mod base64_text;
 mod body;
+mod cover;
+mod detect;
 mod error;
 mod filter;
 mod guard;
@@ -22,12 +25,18 @@ mod path;
 mod placeholder;
 mod policy;
 mod profile;
+mod protobuf;
 mod quotes;
 mod restore;
 mod rules;
+mod select;
+mod terminal;
+mod text;
 
 pub use body::BodyMasker;
-pub use error::{JsonFault, MaskError};
+pub use cover::CoverMasker;
+pub use detect::{DetectorConfig, DetectorError, Detectors, Pattern, Personal};
+pub use error::{JsonFault, MaskError, ProtobufFault};
 pub use filter::{Format, filter};
 pub use guard::{FoundPlaceholder, PlaceholderGuard};
 pub use json::JsonMasker;
@@ -36,5 +45,9 @@ pub use packed::packs_placeholder;
 pub use path::{FieldPath, PathError};
 pub use policy::{MaskPolicy, PolicyError};
 pub use profile::Profile;
+pub use protobuf::{LIMIT as PROTOBUF_LIMIT, ProtobufMasker};
 pub use restore::{RestoreError, Restored, RestoredValues, Why, Write, restore};
 pub use rules::{Rules, RulesError};
+pub use select::{Covers, ListFault, ListFilter};
+pub use terminal::TerminalMasker;
+pub use text::TextMasker;

@@ -133,14 +133,20 @@ impl Placeholder {
 
     /// Ends the value: appends its placeholder to `out` as a JSON string.
     pub(crate) fn write_json(&mut self, form: Form, out: &mut Vec<u8>) {
+        out.push(b'"');
+        self.spell(out, if form == Form::Plain { escape } else { encode });
+        out.push(b'"');
+    }
+
+    /// Ends the value: appends its placeholder to `out` as base64.
+    pub(crate) fn write_base64(&mut self, out: &mut Vec<u8>) {
+        self.spell(out, encode);
+    }
+
+    fn spell(&mut self, out: &mut Vec<u8>, spelling: fn(&[u8], &mut Vec<u8>)) {
         let mut plain = std::mem::take(&mut self.plain);
         self.write(&mut plain);
-        out.push(b'"');
-        match form {
-            Form::Plain => escape(&plain, out),
-            Form::Base64 => encode(&plain, out),
-        }
-        out.push(b'"');
+        spelling(&plain, out);
         plain.clear();
         self.plain = plain;
     }

@@ -9,15 +9,16 @@
 //! the string under an [`Action::Name`] the object that it is in stands at [`Rules::named`].
 
 mod compile;
+mod reach;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use compile::RulesError;
 pub(crate) use compile::{Mark, What};
 
-use crate::FieldPath;
 use crate::names::Names;
 use crate::placeholder::{How, Mask};
+use crate::{Detectors, FieldPath};
 
 /// What is masked in the objects of one resource.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub struct Rules {
     marks: Vec<Mark>,
     /// What is masked inside of Helm releases.
     release: Option<Arc<Rules>>,
+    /// What look at the text that is scanned.
+    detectors: Arc<Detectors>,
+    /// Of each node, whether nothing there is ever masked; known once it is asked for.
+    passing: OnceLock<Box<[bool]>>,
 }
 
 /// A kind of place in a document.
@@ -87,7 +92,8 @@ impl Rules {
     #[inline]
     pub(crate) fn reads_keys(&self, node: NodeId) -> bool {
         let node = &self.nodes[node as usize];
-        node.lengths != 0 || matches!(node.other, Choice::Test { .. })
+        // What scanned text is called is for detectors to know.
+        node.lengths != 0 || matches!(node.other, Choice::Test { .. }) || node.scalar == Action::Scan
     }
 
     /// What becomes of the value under `key`, in any spelling of its letters' case.
@@ -136,11 +142,16 @@ impl Rules {
     /// field was dropped and nothing comes back of it.
     pub fn leave_no_trace(&self) -> bool {
         self.marks.iter().any(|mark| match mark.what {
-            What::Mask(mask) | What::MaskInside(mask) | What::Helm(mask) => {
-                matches!(mask.how, How::Length | How::Drop)
+            What::Mask(how) | What::MaskInside(how) | What::Helm(how) => {
+                matches!(how, How::Length | How::Drop)
             }
-            What::Keep | What::Scan | What::Json | What::Quotes => false,
+            What::Keep | What::Scan | What::Json | What::Quotes | What::Bytes => false,
         })
+    }
+
+    /// What look at the text under an [`Action::Scan`].
+    pub(crate) fn detectors(&self) -> &Arc<Detectors> {
+        &self.detectors
     }
 
     /// The same rules, but for what stands at `paths`: that passes, with all that is in it.
@@ -150,7 +161,8 @@ impl Rules {
     pub fn without(&self, paths: &[FieldPath]) -> Result<Arc<Self>, RulesError> {
         let open = paths.iter().map(|path| Mark { path: path.clone(), what: What::Keep });
         let marks = open.chain(self.marks.iter().cloned()).collect();
-        Self::new(marks, self.release.clone()).map(Arc::new)
+        let rules = Self::new(marks, self.release.clone())?;
+        Ok(Arc::new(Self { detectors: Arc::clone(&self.detectors), ..rules }))
     }
 }
 

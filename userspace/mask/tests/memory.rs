@@ -59,7 +59,7 @@ fn four_mib_are_enough_for_any_document() {
     }
     let bomb = packer.finish().unwrap();
     let mut out = Vec::new();
-    let mut masker = BodyMasker::new("gzip", Arc::clone(&rules), &key()).unwrap();
+    let mut masker = BodyMasker::new("application/json", "gzip", Arc::clone(&rules), &key()).unwrap();
     masker.push(&bomb, &mut out).unwrap();
     masker.finish(&mut out).unwrap();
     assert_grown_little(before, "a bomb");

@@ -305,6 +305,9 @@ pub(crate) struct ExplainArgs {
     /// What else conditions look at, as YAML: '{command: [ls], process: {uid: 1001, gid: 1001, exe: /usr/bin/kubectl, argv: []}}'
     #[arg(long, value_name = "YAML")]
     pub(crate) facts: Option<String>,
+    /// The command of an exec, behind --
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
     #[command(flatten)]
     pub(crate) roles: RolesArgs,
     /// Ask the daemon what would be decided now, for you, with the grants that you hold
@@ -333,6 +336,12 @@ pub(crate) struct MaskArgs {
     /// What comes in
     #[arg(long, value_enum)]
     pub(crate) format: MaskFormat,
+    /// A mask policy [default: what is masked without one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// What it is: secrets, deployments.apps, serviceaccounts/token [default: it may be anything, Secrets too]
+    #[arg(long, value_name = "RESOURCE")]
+    pub(crate) resource: Option<String>,
     /// The key for digests [default: one made for this run, so that digests of two runs differ]
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
@@ -346,6 +355,12 @@ pub(crate) enum MaskFormat {
     Table,
     /// Watch events, one after the other
     Watch,
+    /// An object or a list in Kubernetes' protobuf
+    Protobuf,
+    /// Watch events in Kubernetes' protobuf
+    WatchProtobuf,
+    /// Text of any kind, a log
+    Text,
 }
 
 fn moment(text: &str) -> Result<jiff::Timestamp, String> {

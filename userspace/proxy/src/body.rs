@@ -13,9 +13,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_access::Ended;
 use portcullis_kube::{Status, watch_error_event};
-use portcullis_mask::{BodyMasker, MaskError};
+use portcullis_mask::{BodyMasker, ListFilter, MaskError};
 use portcullis_record::{Event, RecordError};
 
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,6 +26,9 @@ use crate::record::RequestRecord;
 
 /// How long a client may take to read its last words.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long bytes that may turn out to be part of a secret wait for more.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -200,6 +204,7 @@ impl RunningAccess {
 /// An answer of the API server, passing through.
 pub(crate) struct ProxiedBody {
     inner: Incoming,
+    filter: Option<ListFilter>,
     masker: Option<BodyMasker>,
     record: RequestRecord,
     access: RunningAccess,
@@ -208,17 +213,49 @@ pub(crate) struct ProxiedBody {
     /// What had come when the answer began.
     first: Option<Bytes>,
     trailers: Option<HeaderMap>,
+    pause: Pause,
     done: bool,
+}
+
+/// Measures how long nothing has come while the masker holds something back.
+#[derive(Default)]
+struct Pause(Option<Pin<Box<Sleep>>>);
+
+impl Pause {
+    /// Something came.
+    fn over(&mut self) {
+        self.0 = None;
+    }
+
+    /// Ready when nothing has come for [`PATIENCE`].
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        ready!(sleep.as_mut().poll(cx));
+        self.over();
+        Poll::Ready(())
+    }
 }
 
 impl ProxiedBody {
     pub(crate) fn new(
         inner: Incoming,
+        filter: Option<ListFilter>,
         masker: Option<BodyMasker>,
         record: RequestRecord,
         access: RunningAccess,
     ) -> Self {
-        Self { inner, masker, record, access, at_line_start: true, first: None, trailers: None, done: false }
+        Self {
+            inner,
+            filter,
+            masker,
+            record,
+            access,
+            at_line_start: true,
+            first: None,
+            trailers: None,
+            pause: Pause::default(),
+            done: false,
+        }
     }
 
     /// Takes what has come together with the head. Most answers are whole then: one write records them, and one that
@@ -275,13 +312,17 @@ impl ProxiedBody {
     /// The next frame for the client, after masking and recording.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
         loop {
-            let (data, last) = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+                return self.poll_held(cx);
+            };
+            self.pause.over();
+            let (data, last) = match frame {
                 Some(Err(error)) => return Poll::Ready(Err(BodyError::Upstream(error))),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => (data, self.inner.is_end_stream()),
                     Err(frame) => {
-                        // Of a masked answer only what the masker read is passed on.
-                        self.trailers = frame.into_trailers().ok().filter(|_| self.masker.is_none());
+                        // Of a filtered or masked answer only what was read of it is passed on.
+                        self.trailers = frame.into_trailers().ok().filter(|_| self.passes_as_it_is());
                         continue;
                     }
                 },
@@ -289,6 +330,7 @@ impl ProxiedBody {
             };
             // What has ended is closed now: a client that reads exactly Content-Length bytes never polls again.
             self.done = last;
+            let data = self.filter(data)?;
             let data = self.mask(data)?;
             if !data.is_empty() {
                 self.record.sent(&data, self.done)?;
@@ -301,6 +343,35 @@ impl ProxiedBody {
             }
             // The masker may keep a chunk back until it knows more.
         }
+    }
+
+    /// What the masker holds back, once nothing has come for a while.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
+        let Some(masker) = self.masker.as_mut().filter(|masker| masker.holds()) else { return Poll::Pending };
+        ready!(self.pause.poll(cx));
+        let mut held = Vec::new();
+        masker.flush(&mut held)?;
+        if held.is_empty() {
+            return Poll::Pending;
+        }
+        self.record.sent(&held, false)?;
+        self.at_line_start = held.last() == Some(&b'\n');
+        Poll::Ready(Ok(Some(Frame::data(held.into()))))
+    }
+
+    fn passes_as_it_is(&self) -> bool {
+        self.filter.is_none() && self.masker.is_none()
+    }
+
+    fn filter(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
+        let Some(filter) = &mut self.filter else { return Ok(data) };
+        let mut out = Vec::with_capacity(data.len());
+        filter.push(&data, &mut out)?;
+        if self.done {
+            filter.finish()?;
+        }
+        self.record.left_out(filter.withheld());
+        Ok(out.into())
     }
 
     fn mask(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
@@ -355,7 +426,7 @@ impl ProxiedBody {
 
     fn size_hint(&self) -> SizeHint {
         // Last words are no part of what the server announced.
-        if self.masker.is_some() || self.access.ending != Ending::Silent {
+        if !self.passes_as_it_is() || self.access.ending != Ending::Silent {
             return SizeHint::default();
         }
         let first = self.first.as_ref().map_or(0, |first| first.len() as u64);
@@ -374,5 +445,27 @@ impl Drop for ProxiedBody {
             // Its client did not read on, and was hung up on.
             self.cut(&ended);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_begins_anew_with_each_byte_that_comes() {
+        let (start, mut pause) = (Instant::now(), Pause::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pause.poll(&mut cx).is_pending());
+        tokio::time::advance(PATIENCE / 2).await;
+        assert!(pause.poll(&mut cx).is_pending());
+        pause.over();
+        poll_fn(|cx| pause.poll(cx)).await;
+        assert_eq!(start.elapsed().as_millis(), (PATIENCE / 2 + PATIENCE).as_millis());
+        assert!(pause.poll(&mut cx).is_pending(), "the next one is another");
     }
 }

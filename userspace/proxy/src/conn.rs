@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_identity::{AttestError, Attested, Uid};
+use portcullis_kube::SelfReview;
 use portcullis_tls::TlsError;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -31,7 +32,7 @@ use crate::terminate::{HEADER_TIMEOUT, Secured};
 use crate::wide::Wide;
 use crate::wire::Heads;
 use crate::worker::WorkerId;
-use crate::{Proxy, forward};
+use crate::{Proxy, forward, reviews};
 
 /// Requests under way on one h2 connection. No more than what API servers allow (100 since Kubernetes 1.28), since each
 /// client connection has one of its own upstream; clients open another when they need more.
@@ -161,6 +162,9 @@ async fn pipeline(
 ) -> Result<Response<ResponseBody>, Refused> {
     let classified = Classified::read(person, request)?;
     let decided = Decided::by_policy(proxy, classified)?;
+    if let Some(review) = SelfReview::of(&decided.classified.info) {
+        return reviews::answer(proxy, decided, review).await;
+    }
     let cleared = Cleared::wait(proxy, decided).await?;
     let recorded = cleared.open_record()?;
     let credentialed = Credentialed::new(proxy, recorded).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use portcullis_access::{
     Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, RuleRef, decide,
 };
+use portcullis_kube::query_values;
 use portcullis_mask::Rules;
 use portcullis_record::{Action, Event, redact_query};
 
@@ -63,6 +64,9 @@ impl Decided {
                 })));
             }
         };
+        if allowed.filter.is_some() {
+            filterable(&classified)?;
+        }
         let rules = match (allowed.obligations.mask, &classified.operation) {
             (MaskLevel::Default, operation) => masked(proxy, operation),
             _ => None,
@@ -85,11 +89,23 @@ impl Decided {
     }
 }
 
+/// Passes a request whose answer will tell whose each object is.
+fn filterable(classified: &Classified) -> Result<(), Refusal> {
+    if let Some(upgrade) = &classified.upgrade {
+        let protocol = String::from_utf8_lossy(upgrade.protocol.as_bytes()).into_owned();
+        return Err(Refusal::FilteredUpgrade { protocol });
+    }
+    match query_values(&classified.target, "includeObject").iter().any(|policy| policy == "None") {
+        true => Err(Refusal::BareTable),
+        false => Ok(()),
+    }
+}
+
 /// What is masked of the objects that `operation` is about, unless a role unmasks it.
 pub(crate) fn masked(proxy: &Proxy, operation: &Operation) -> Option<Arc<Rules>> {
     match operation {
         Operation::Resource { api_group, resource, subresource, .. } => {
-            proxy.profile.for_request(api_group, resource, subresource)
+            proxy.profile.borrow().for_request(api_group, resource, subresource)
         }
         _ => None,
     }
@@ -158,7 +174,7 @@ impl fmt::Display for Denial {
 
 /// What is asked for, as the event that says how it was decided: denied, until a grant says otherwise.
 fn described(classified: &Classified) -> Event {
-    let Classified { head, info, target, operation, .. } = classified;
+    let Classified { head, info, target, operation, facts, .. } = classified;
     Event::RequestDecided {
         request: 0,
         connection: 0,
@@ -171,6 +187,7 @@ fn described(classified: &Classified) -> Event {
         subresource: info.subresource.clone(),
         namespace: info.namespace.clone(),
         name: info.name.clone(),
+        command: facts.command.clone(),
         decision: Action::Deny,
         role: None,
         rule: None,

@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use hyper_util::client::legacy::Error as ClientError;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_access::{Allowed, Hold};
+use portcullis_access::{Allowed, Hold, MaskLevel};
 use portcullis_kube::{RequestInfo, Status, query_values};
-use portcullis_mask::{BodyMasker, RestoredValues, Rules};
+use portcullis_mask::{BodyMasker, Covers, ListFilter, RestoredValues, Rules};
 use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
@@ -20,11 +21,14 @@ use crate::body::{BodyError, Ending, ProxiedBody, RequestBody, ResponseBody, Run
 use crate::caller::Person;
 use crate::classify::{Body, Classified, Upgrade};
 use crate::decide::{Decided, Recorded};
+use crate::headers;
 use crate::lease::Lease;
+use crate::present::{self, Masked};
 use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
+use crate::upgrade::{self, Masking, Stream};
 use crate::upstream::Pools;
-use crate::{headers, present, upgrade};
+use crate::whole::{self, Answer, Unread};
 
 /// In the last five minutes of a grant, answers carry a warning that kubectl prints.
 const WARN_BEFORE: SignedDuration = SignedDuration::from_mins(5);
@@ -55,6 +59,8 @@ struct Exchange {
     rules: Option<Arc<Rules>>,
     /// What was put back in the body; an error must not quote it.
     restored: Option<RestoredValues>,
+    /// The same request for JSON alone, should its answer in protobuf be one that cannot be masked.
+    again: Option<Request<RequestBody>>,
     lease: Lease,
     proxy: Arc<Proxy>,
     now: Timestamp,
@@ -82,9 +88,21 @@ impl Credentialed {
     ) -> Result<(Request<RequestBody>, Arc<Pools>, Exchange, Option<OnUpgrade>), Refusal> {
         let Decided { classified, allowed, review: _, rules, lease } = decided;
         let Classified { person, head, body, info, target: path, upgrade, .. } = classified;
-        let dressing = present::dress(&person, &allowed, head, rules.is_some());
+        let repeatable = matches!(info.verb.as_str(), "get" | "list") && is_bodiless(&head.method, &body);
+        let masked = match rules {
+            None => Masked::No,
+            Some(_) if repeatable => Masked::Repeatable,
+            Some(_) => Masked::Once,
+        };
+        let dressing = present::dress(&person, &allowed, head, masked);
         let (mut head, pools) = lease.within(dressing).await.map_err(Refusal::Ended)??;
         headers::set_audit_id(&mut head.headers, audit_id)?;
+        let json = headers::json_instead(&head.headers).filter(|_| masked == Masked::Repeatable);
+        let again = json.map(|json| {
+            let mut head = head.clone();
+            head.headers.insert(header::ACCEPT, json);
+            Request::from_parts(head, RequestBody::whole(Bytes::new(), record.received()))
+        });
         let client = upgrade.map(|Upgrade { protocol, client }| {
             headers::set_upgrade(&mut head.headers, protocol);
             client
@@ -108,6 +126,7 @@ impl Credentialed {
             hold,
             rules,
             restored,
+            again,
             lease,
             proxy: Arc::clone(proxy),
             now: proxy.clock.now(),
@@ -118,20 +137,10 @@ impl Credentialed {
 
 /// Forwards, and returns the answer as the client may see it.
 pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<ResponseBody>, Refused> {
-    let Credentialed { request, pools, mut record, exchange, client } = credentialed;
-    let answered = match exchange.lease.within(pools.send(request)).await {
-        Ok(Ok(response)) if exchange.may_quote(&response) => {
-            let number = record.number();
-            return exchange.deliver_words(response, record).await.map_err(|refusal| refusal.of(number));
-        }
-        Ok(Ok(response)) => exchange.check(response),
-        Ok(Err(error)) if is_the_clients(&error) => Err(Refusal::BodyUnreadable(root_cause(&error))),
-        Ok(Err(error)) => {
-            Err(Refusal::Upstream { target: exchange.target.clone(), cause: root_cause(&error) })
-        }
-        Err(ended) => Err(Refusal::Ended(ended)),
-    };
-    match answered {
+    let Credentialed { request, pools, mut record, mut exchange, client } = credentialed;
+    let lease = exchange.lease.clone();
+    let answered = lease.within(exchange.ask(&pools, request)).await.map_err(Refusal::Ended);
+    match answered.flatten() {
         Ok(response) => {
             let number = record.number();
             exchange.deliver(response, record, client).map_err(|refusal| refusal.of(number))
@@ -144,16 +153,87 @@ pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<Response
 }
 
 impl Exchange {
-    /// An answer that would carry masked objects in a form the masker does not read is withheld.
-    fn check<B: http_body::Body>(&self, response: Response<B>) -> Result<Response<B>, Refusal> {
-        if self.rules.is_none() || !has_body(&response) {
+    /// The answer. What can be masked only as a whole has been then; what cannot be is asked for again, in JSON, which can be
+    /// masked in passing.
+    async fn ask(
+        &mut self,
+        pools: &Pools,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Answer>, Refusal> {
+        let mut response = self.checked(pools.send(request).await)?;
+        let masker = match self.masker(&mut response)? {
+            masker if self.restored.is_some() && !response.status().is_success() => {
+                return self.words(response, masker).await;
+            }
+            Some(masker) if masker.is_whole() => masker,
+            masker => return Ok(response.map(|body| Answer::Streaming(body, masker))),
+        };
+        let (head, body) = response.into_parts();
+        let uid = self.person.connection.attestation.uid;
+        let refusal = match whole::read(body, masker, &self.proxy.limits, uid).await {
+            Ok(masked) => return Ok(Response::from_parts(head, Answer::Whole(masked))),
+            Err(Unread::Upstream(error)) => {
+                return Err(Refusal::Upstream { target: self.target.clone(), cause: root_cause(&error) });
+            }
+            Err(Unread::Format(refusal)) => refusal,
+        };
+        let again = self.again.take().ok_or(refusal)?;
+        let mut response = self.checked(pools.send(again).await)?;
+        let masker = self.masker(&mut response)?;
+        Ok(response.map(|body| Answer::Streaming(body, masker)))
+    }
+
+    /// An answer that may quote what was restored in the request: read whole, and withheld if it does.
+    async fn words(
+        &self,
+        response: Response<Incoming>,
+        masker: Option<BodyMasker>,
+    ) -> Result<Response<Answer>, Refusal> {
+        let (head, body) = response.into_parts();
+        let quoted = |said: &[u8]| self.restored.as_ref().is_none_or(|values| values.are_quoted_in(said));
+        let withheld = |reason, fields| Refusal::Quoted { code: head.status, reason, fields };
+        let said = Limited::new(body, WORDS).collect().await;
+        let said = said.map_err(|_| withheld(String::new(), Vec::new()))?.to_bytes();
+        if head.headers.contains_key(header::CONTENT_ENCODING) || quoted(&said) {
+            let status: Option<Status> = serde_json::from_slice(&said).ok();
+            let told = |word: &String| !word.is_empty() && !quoted(word.as_bytes());
+            let reason = status.as_ref().map(|status| status.reason.clone()).filter(told).unwrap_or_default();
+            let causes =
+                status.and_then(|status| status.details).map_or(Vec::new(), |details| details.causes);
+            return Err(withheld(reason, causes.into_iter().map(|cause| cause.field).filter(told).collect()));
+        }
+        let Some(mut masker) = masker else { return Ok(Response::from_parts(head, Answer::Whole(said))) };
+        let mut shown = Vec::with_capacity(said.len());
+        masker.push(&said, &mut shown)?;
+        masker.finish(&mut shown)?;
+        Ok(Response::from_parts(head, Answer::Whole(shown.into())))
+    }
+
+    fn checked(
+        &self,
+        answered: Result<Response<Incoming>, ClientError>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        match answered {
+            Ok(response) => self.check(response),
+            Err(error) if is_the_clients(&error) => Err(Refusal::BodyUnreadable(root_cause(&error))),
+            Err(error) => Err(Refusal::Upstream { target: self.target.clone(), cause: root_cause(&error) }),
+        }
+    }
+
+    /// An answer that would carry masked or filtered objects in a form that is not read here is withheld.
+    fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
+        if self.is_filtered(response.status()) && has_body(&response) {
+            readable_by_filter(response.headers())?;
+        }
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !self.is_masked() || switched || !has_body(&response) {
             return Ok(response);
         }
         let content_type = response.headers().get(header::CONTENT_TYPE);
         let content_type =
             content_type.map_or("no content type", |value| value.to_str().unwrap_or("not ASCII"));
-        let essence = content_type.split(';').next().unwrap_or(content_type).trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        let reads = if self.is_log() { BodyMasker::reads_log } else { BodyMasker::reads };
+        if !reads(content_type) {
             return Err(Refusal::UnmaskableType { content_type: content_type.to_owned() });
         }
         Ok(response)
@@ -161,21 +241,22 @@ impl Exchange {
 
     fn deliver(
         self,
-        mut response: Response<Incoming>,
+        mut response: Response<Answer>,
         mut record: RequestRecord,
         client: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let status = response.status();
         let content_type = text_of(response.headers().get(header::CONTENT_TYPE));
-        record.begun(status.as_u16(), content_type, self.rules.is_some());
-        if status == StatusCode::SWITCHING_PROTOCOLS {
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        record.begun(status.as_u16(), content_type, self.is_masked() || switched && self.masks());
+        if switched {
             record.tell_begun()?;
             return self.switch(response, record, client);
         }
         headers::strip_response(response.headers_mut());
         self.warn(response.headers_mut());
 
-        let masker = self.masker(&mut response)?;
+        let filter = self.filter(&mut response);
         let long_running = self.info.is_long_running(&self.path);
         let ending = if long_running { self.ending(&response) } else { Ending::Silent };
         if long_running && let Some(kind) = self.stream_kind() {
@@ -190,9 +271,16 @@ impl Exchange {
             })?;
         }
         let (head, body) = response.into_parts();
+        let (body, masker) = match body {
+            Answer::Streaming(body, masker) => (body, masker),
+            Answer::Whole(masked) => {
+                record.sent(&masked, true)?;
+                return Ok(Response::from_parts(head, ResponseBody::whole(masked)));
+            }
+        };
         let bodiless = http_body::Body::is_end_stream(&body);
         let access = RunningAccess::new(self.lease, ending, self.person.connection.hang_up.clone());
-        let mut body = ProxiedBody::new(body, masker, record, access);
+        let mut body = ProxiedBody::new(body, filter, masker, record, access);
         if bodiless {
             body.finish_empty()?;
             return Ok(Response::from_parts(head, ResponseBody::Proxied(Box::new(body))));
@@ -205,58 +293,6 @@ impl Exchange {
         }
     }
 
-    /// Whether an answer may quote what was restored in the request.
-    fn may_quote(&self, response: &Response<Incoming>) -> bool {
-        self.restored.is_some() && !response.status().is_success()
-    }
-
-    /// Delivers an answer that may quote what was restored: read whole, and withheld if it does.
-    async fn deliver_words(
-        self,
-        response: Response<Incoming>,
-        mut record: RequestRecord,
-    ) -> Result<Response<ResponseBody>, Refusal> {
-        match self.lease.within(self.words(response)).await.map_err(Refusal::Ended).and_then(|words| words) {
-            Ok(words) => {
-                let content_type = text_of(words.headers().get(header::CONTENT_TYPE));
-                record.begun(words.status().as_u16(), content_type, self.rules.is_some());
-                record.sent(words.body(), true)?;
-                Ok(words.map(ResponseBody::whole))
-            }
-            Err(refusal) => {
-                record.end(Some(refusal.to_string()))?;
-                Err(refusal)
-            }
-        }
-    }
-
-    async fn words(&self, response: Response<Incoming>) -> Result<Response<Bytes>, Refusal> {
-        let (head, body) = response.into_parts();
-        let code = head.status;
-        let quoted = |said: &Bytes| self.restored.as_ref().is_none_or(|values| values.are_quoted_in(said));
-        let said = match Limited::new(body, WORDS).collect().await {
-            Ok(said) => said.to_bytes(),
-            Err(_) => return Err(Refusal::Quoted { code, reason: String::new(), fields: Vec::new() }),
-        };
-        if head.headers.contains_key(header::CONTENT_ENCODING) || quoted(&said) {
-            let status: Option<Status> = serde_json::from_slice(&said).ok();
-            let told = |word: &String| !word.is_empty() && !quoted(&Bytes::copy_from_slice(word.as_bytes()));
-            let reason = status.as_ref().map(|status| status.reason.clone()).filter(told).unwrap_or_default();
-            let causes =
-                status.and_then(|status| status.details).map_or(Vec::new(), |details| details.causes);
-            let fields = causes.into_iter().map(|cause| cause.field).filter(told).collect();
-            return Err(Refusal::Quoted { code, reason, fields });
-        }
-        let mut response = self.check(Response::from_parts(head, Full::new(said.clone())))?;
-        headers::strip_response(response.headers_mut());
-        self.warn(response.headers_mut());
-        let Some(mut masker) = self.masker(&mut response)? else { return Ok(response.map(|_| said)) };
-        let mut shown = Vec::with_capacity(said.len());
-        masker.push(&said, &mut shown)?;
-        masker.finish(&mut shown)?;
-        Ok(response.map(|_| shown.into()))
-    }
-
     /// What kind of stream an endless answer is.
     fn stream_kind(&self) -> Option<StreamKind> {
         match (self.info.verb.as_str(), self.info.subresource.as_str()) {
@@ -266,22 +302,54 @@ impl Exchange {
         }
     }
 
-    fn masker<B: http_body::Body>(&self, response: &mut Response<B>) -> Result<Option<BodyMasker>, Refusal> {
-        let Some(rules) = &self.rules else { return Ok(None) };
+    /// Whether objects are left out of this answer. Errors are about none.
+    fn is_filtered(&self, status: StatusCode) -> bool {
+        self.allowed.filter.is_some() && status.is_success()
+    }
+
+    fn filter(&self, response: &mut Response<Answer>) -> Option<ListFilter> {
+        let filter = self.allowed.filter.clone().filter(|_| self.is_filtered(response.status()))?;
+        // They would tell how much there is that is left out.
+        withhold_size(response.headers_mut());
+        let covers: Covers = Box::new(move |namespace, name| filter.covers(namespace, name));
+        Some(if self.info.verb == "watch" { ListFilter::watch(covers) } else { ListFilter::list(covers) })
+    }
+
+    fn masker(&self, response: &mut Response<Incoming>) -> Result<Option<BodyMasker>, Refusal> {
         if !has_body(response) {
             return Ok(None);
         }
-        let coding = text_of(response.headers().get(header::CONTENT_ENCODING)).unwrap_or_default();
-        let masker = BodyMasker::new(&coding, Arc::clone(rules), &self.proxy.mask_key)?;
+        let header = |name| text_of(response.headers().get(name)).unwrap_or_default();
+        let (content_type, coding) = (header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING));
+        let key = &self.proxy.mask_key;
+        let masker = match &self.rules {
+            Some(rules) => BodyMasker::new(&content_type, &coding, Arc::clone(rules), key)?,
+            None if self.is_log() => {
+                BodyMasker::for_log(&content_type, &coding, self.proxy.profile.borrow().for_unknown(), key)?
+            }
+            None => return Ok(None),
+        };
         // Masking changes the length, and a digest or range of the original would give the original away.
-        for name in [header::CONTENT_LENGTH, header::ETAG, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
-            response.headers_mut().remove(name);
-        }
+        withhold_size(response.headers_mut());
         Ok(Some(masker))
     }
 
+    fn is_masked(&self) -> bool {
+        self.rules.is_some() || self.is_log()
+    }
+
+    /// Whether the answer is a log, in which detectors look for secrets.
+    fn is_log(&self) -> bool {
+        self.masks() && (self.info.resource.as_str(), self.info.subresource.as_str()) == ("pods", "log")
+    }
+
+    /// Whether the role wants anything masked at all.
+    fn masks(&self) -> bool {
+        self.allowed.obligations.mask == MaskLevel::Default
+    }
+
     /// How the end of access can be told inside this answer.
-    fn ending(&self, response: &Response<Incoming>) -> Ending {
+    fn ending(&self, response: &Response<Answer>) -> Ending {
         let headers = response.headers();
         let content_type = text_of(headers.get(header::CONTENT_TYPE)).unwrap_or_default();
         if headers.contains_key(header::CONTENT_ENCODING) {
@@ -307,6 +375,9 @@ impl Exchange {
             let by = by.join(", ").replace(['"', '\\'], "");
             warn(format!("held as {} until {by} agreed", hold.id));
         }
+        if let Some(filter) = &self.allowed.filter {
+            warn(format!("role {} shows only objects {filter}; others are left out", self.allowed.role));
+        }
         let (Some(grant), Some(expires)) = (&self.allowed.grant, self.allowed.expires) else { return };
         let left = expires.duration_since(self.now);
         if left <= WARN_BEFORE {
@@ -318,7 +389,7 @@ impl Exchange {
     /// The server agreed to an upgrade: hand both ends to the tunnel.
     fn switch(
         self,
-        mut response: Response<Incoming>,
+        mut response: Response<Answer>,
         record: RequestRecord,
         client: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, Refusal> {
@@ -328,21 +399,56 @@ impl Exchange {
                 cause: "it switched protocols without being asked".to_owned(),
             });
         };
-        let tap = upgrade::Tap::new(&self.info, &self.path, response.headers())
+        let masking = self.masks().then(|| Masking {
+            detectors: self.proxy.profile.borrow().detectors(),
+            key: self.proxy.mask_key.clone(),
+            rules: self.rules.clone(),
+        });
+        let stream = Stream::new(&self.info, &self.path, response.headers(), masking)
             .map_err(|error| Refusal::Upgrade { protocol: error.to_string() })?;
-        record.event(&tap.opened(record.number()))?;
+        record.event(&stream.opened(record.number()))?;
         let server = hyper::upgrade::on(&mut response);
         let Self { person, lease, .. } = self;
         tokio::spawn(async move {
-            upgrade::tunnel(client, server, tap, record, lease).await;
+            upgrade::tunnel(client, server, stream, record, lease).await;
             drop(person);
         });
         Ok(response.map(|_| ResponseBody::whole(Bytes::new())))
     }
 }
 
-fn has_body<B: http_body::Body>(response: &Response<B>) -> bool {
+/// Whether a request is a GET and nothing else.
+fn is_bodiless(method: &Method, body: &Body) -> bool {
+    method == Method::GET
+        && match body {
+            Body::Empty => true,
+            Body::Streaming(body) => http_body::Body::is_end_stream(body),
+            Body::Whole { bytes, .. } => bytes.is_empty(),
+        }
+}
+
+fn has_body(response: &Response<Incoming>) -> bool {
     !http_body::Body::is_end_stream(response.body())
+}
+
+/// What says how long an answer is, or what it is, as the API server sent it.
+fn withhold_size(headers: &mut http::HeaderMap) {
+    for name in [header::CONTENT_LENGTH, header::ETAG, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
+        headers.remove(name);
+    }
+}
+
+fn readable_by_filter(headers: &http::HeaderMap) -> Result<(), Refusal> {
+    let of = |name| text_of(headers.get(name)).unwrap_or_default();
+    let (content_type, coding) = (of(header::CONTENT_TYPE), of(header::CONTENT_ENCODING));
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::Unfilterable(format!("it came as {content_type:?}")));
+    }
+    match coding.as_str() {
+        "" | "identity" => Ok(()),
+        coding => Err(Refusal::Unfilterable(format!("it came in content coding {coding:?}"))),
+    }
 }
 
 fn text_of(value: Option<&HeaderValue>) -> Option<String> {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::refusal::Refusal;
 
 /// Headers that a client may never send upstream: credentials, identity claims of a front proxy, the audit id
-/// (the API server would use it word for word) and the fields that belong to one hop.
+/// (the API server would use it word for word), the fields that belong to one hop, and what would be agreed on over our heads.
 const NEVER: &[&str] = &[
     "authorization",
     "proxy-authorization",
@@ -30,6 +30,8 @@ const NEVER: &[&str] = &[
     "expect",
     "te",
     "http2-settings",
+    // Compressed frames could not be read.
+    "sec-websocket-extensions",
 ];
 const NEVER_PREFIXES: &[&str] = &["x-forwarded-", "x-remote-", "impersonate-"];
 
@@ -175,37 +177,131 @@ pub(crate) fn set_impersonation(
     Ok(())
 }
 
+/// What is kept of the client's own `User-Agent`, in bytes. The API server's audit log cuts it off at 1,024 (apiserver
+/// `maxUserAgentLength`), and its end is what counts here.
+const USER_AGENT_KEPT: usize = 512;
+
+/// Says at the end of `User-Agent`, which the API server's audit log has, for whom the gate asks: with an account that
+/// all share, nothing else there would. Its beginning stays, since field managers are named after it.
+pub(crate) fn set_on_behalf(
+    headers: &mut HeaderMap,
+    person: &str,
+    grant: Option<&str>,
+) -> Result<(), Refusal> {
+    let own = headers.get(header::USER_AGENT).map_or(&b"unknown"[..], HeaderValue::as_bytes);
+    let own = &own[..own.len().min(USER_AGENT_KEPT)];
+    let grant = grant.map(|grant| format!("; {grant}")).unwrap_or_default();
+    let named = format!(" portcullis ({}{grant})", escaped(person));
+    let value = HeaderValue::from_bytes(&[own, named.as_bytes()].concat())
+        .map_err(|_| Refusal::UnspeakableName { name: person.escape_debug().to_string() })?;
+    headers.insert(header::USER_AGENT, value);
+    Ok(())
+}
+
+/// A name within a comment of RFC 9110 §5.6.5: what could end the comment, or is not ASCII, as `%XX`.
+fn escaped(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@._-+:/#".contains(&byte);
+    let each = name
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    each.collect()
+}
+
 fn value(text: &str) -> Result<HeaderValue, Refusal> {
     HeaderValue::from_str(text)
         .map_err(|_| Refusal::UnspeakableName { name: text.escape_debug().to_string() })
 }
 
-/// Keeps of `Accept` only the JSON representations (plain, Table, PartialObjectMetadata, watch), in the client's order.
+/// Keeps of `Accept` only JSON and protobuf (plain, Table, PartialObjectMetadata, watch), in the client's order. What is not
+/// `repeatable` is asked for in JSON where the client takes it: of protobuf an answer can turn out not to be maskable.
 ///
 /// # Errors
-/// [`Refusal::NotAcceptable`] when the client accepts none: a typed client that wants protobuf only must not be handed
-/// what it cannot read, nor what we cannot mask.
-pub(crate) fn narrow_accept(headers: &mut HeaderMap) -> Result<(), Refusal> {
+/// [`Refusal::NotAcceptable`] when the client accepts neither: it must not be handed what it cannot read, nor what we cannot
+/// mask.
+pub(crate) fn narrow_accept(headers: &mut HeaderMap, repeatable: bool) -> Result<(), Refusal> {
     let asked: Vec<&str> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let asked = asked.join(",");
     let mut kept: Vec<&str> = Vec::new();
-    for clause in asked.split(',').map(str::trim).filter(|clause| !clause.is_empty()) {
-        match clause.split(';').next().unwrap_or(clause).trim().to_ascii_lowercase().as_str() {
-            "application/json" => kept.push(clause),
-            "*/*" | "application/*" => kept.push("application/json"),
+    for clause in clauses(&asked) {
+        match essence(clause).as_str() {
+            JSON | PROTOBUF => kept.push(clause),
+            "*/*" | "application/*" => kept.push(JSON),
             _ => {}
         }
     }
     if asked.trim().is_empty() {
-        kept.push("application/json");
+        kept.push(JSON);
     }
     if kept.is_empty() {
         return Err(Refusal::NotAcceptable { accept: asked });
     }
-    let narrowed = kept.join(",");
-    headers.insert(header::ACCEPT, value(&narrowed)?);
+    let narrowed = value(&kept.join(","))?;
+    headers.insert(header::ACCEPT, narrowed);
+    if !repeatable && let Some(json) = json_instead(headers) {
+        headers.insert(header::ACCEPT, json);
+    }
     Ok(())
+}
+
+/// What a narrowed `Accept` says of JSON, if it speaks of protobuf as well.
+pub(crate) fn json_instead(headers: &HeaderMap) -> Option<HeaderValue> {
+    let accepted = headers.get(header::ACCEPT)?.to_str().ok()?;
+    let (json, others): (Vec<&str>, Vec<&str>) =
+        clauses(accepted).partition(|clause| essence(clause) == JSON);
+    let json: Vec<&str> = json.into_iter().filter(|clause| !is_excluded(clause)).collect();
+    if json.is_empty() || others.is_empty() {
+        return None;
+    }
+    HeaderValue::from_str(&json.join(",")).ok()
+}
+
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// The media ranges of an `Accept` header (RFC 9110 §12.5.1).
+fn clauses(accept: &str) -> impl Iterator<Item = &str> {
+    accept.split(',').map(str::trim).filter(|clause| !clause.is_empty())
+}
+
+/// A media range without its parameters, in lower case.
+fn essence(clause: &str) -> String {
+    clause.split(';').next().unwrap_or(clause).trim().to_ascii_lowercase()
+}
+
+/// Whether a clause says what is not wanted: a weight of zero.
+fn is_excluded(clause: &str) -> bool {
+    let weight = clause.split(';').filter_map(|parameter| parameter.trim().strip_prefix("q=")).next();
+    weight.and_then(|weight| weight.trim().parse().ok()) == Some(0.0)
+}
+
+/// As [`narrow_accept`], of `what` the gate writes or filters itself: JSON alone.
+///
+/// # Errors
+/// [`Refusal::JsonOnly`] when the client accepts none.
+pub(crate) fn accept_json(headers: &mut HeaderMap, what: &'static str) -> Result<(), Refusal> {
+    let asked: Vec<&str> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let asked = asked.join(",");
+    let json: Vec<&str> = clauses(&asked)
+        .filter_map(|clause| match essence(clause).as_str() {
+            JSON => Some(clause),
+            "*/*" | "application/*" => Some(JSON),
+            _ => None,
+        })
+        .collect();
+    let json = if clauses(&asked).next().is_none() { JSON.to_owned() } else { json.join(",") };
+    if json.is_empty() {
+        return Err(Refusal::JsonOnly { what, accept: asked });
+    }
+    headers.insert(header::ACCEPT, value(&json)?);
+    Ok(())
+}
+
+/// Asks for what can be read as it comes.
+pub(crate) fn refuse_coding(headers: &mut HeaderMap) {
+    headers.remove(header::RANGE);
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
 /// Keeps of `Accept-Encoding` only gzip, the one coding the masker opens.
@@ -260,6 +356,24 @@ mod tests {
     }
 
     #[test]
+    fn the_user_agent_ends_with_the_person() {
+        let on_behalf = |agent: Option<&str>, name, grant| {
+            let mut map = headers(&agent.map(|agent| ("User-Agent", agent)).into_iter().collect::<Vec<_>>());
+            set_on_behalf(&mut map, name, grant).unwrap();
+            map.get(header::USER_AGENT).unwrap().to_str().unwrap().to_owned()
+        };
+        let agent = "kubectl/v1.33.1 (linux/amd64) kubernetes/8adc0f0";
+        assert_eq!(
+            on_behalf(Some(agent), "alice", Some("g-41d0e2")),
+            format!("{agent} portcullis (alice; g-41d0e2)")
+        );
+        assert_eq!(on_behalf(None, "al (x) ü", None), "unknown portcullis (al%20%28x%29%20%C3%BC)");
+        let forged = format!("{} portcullis (bob)", "x".repeat(5000));
+        let said = on_behalf(Some(&forged), "alice", None);
+        assert!(said.len() < 1024 && said.ends_with("x portcullis (alice)"), "{said}");
+    }
+
+    #[test]
     fn what_means_something_once_is_there_once() {
         let twice = headers(&[("Content-Encoding", "identity"), ("Content-Encoding", "gzip")]);
         assert_eq!(repeated(&twice), Some(header::CONTENT_ENCODING));
@@ -305,29 +419,82 @@ mod tests {
     }
 
     #[test]
-    fn accept_is_narrowed_to_json() {
-        for (asked, narrowed) in [
-            ("application/vnd.kubernetes.protobuf,application/json", "application/json"),
+    fn accept_is_narrowed_to_what_is_masked() {
+        const PROTOBUF_OR_JSON: &str = "application/vnd.kubernetes.protobuf,application/json";
+        const TABLES: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        for (asked, repeatable, once) in [
+            (PROTOBUF_OR_JSON, PROTOBUF_OR_JSON, "application/json"),
+            (PROTOBUF, PROTOBUF, PROTOBUF),
             (
-                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
-                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+                "application/vnd.kubernetes.protobuf;stream=watch",
+                "application/vnd.kubernetes.protobuf;stream=watch",
+                "application/vnd.kubernetes.protobuf;stream=watch",
             ),
-            ("*/*", "application/json"),
-            ("", "application/json"),
-            ("application/json;stream=watch, application/cbor-seq", "application/json;stream=watch"),
+            ("application/vnd.kubernetes.protobuf, */*;q=0.1", PROTOBUF_OR_JSON, "application/json"),
+            (
+                "application/vnd.kubernetes.protobuf,application/json;q=0",
+                "application/vnd.kubernetes.protobuf,application/json;q=0",
+                "application/vnd.kubernetes.protobuf,application/json;q=0",
+            ),
+            (TABLES, TABLES, TABLES),
+            ("*/*", "application/json", "application/json"),
+            ("", "application/json", "application/json"),
+            (
+                "application/json;stream=watch, application/cbor-seq",
+                "application/json;stream=watch",
+                "application/json;stream=watch",
+            ),
         ] {
-            let mut map = headers(&[("Accept", asked)]);
-            narrow_accept(&mut map).unwrap();
-            assert_eq!(map.get(header::ACCEPT).unwrap(), narrowed);
+            for (may_repeat, narrowed) in [(true, repeatable), (false, once)] {
+                let mut map = headers(&[("Accept", asked)]);
+                narrow_accept(&mut map, may_repeat).unwrap();
+                assert_eq!(map.get(header::ACCEPT).unwrap(), narrowed, "{asked}");
+            }
         }
-        for asked in
-            ["application/vnd.kubernetes.protobuf", "application/cbor", "application/yaml", "text/html"]
-        {
+        for asked in ["application/cbor", "application/yaml", "text/html", "application/json-seq"] {
             assert!(matches!(
-                narrow_accept(&mut headers(&[("Accept", asked)])),
+                narrow_accept(&mut headers(&[("Accept", asked)]), true),
                 Err(Refusal::NotAcceptable { .. })
             ));
         }
+    }
+
+    #[test]
+    fn json_is_there_instead_if_the_client_takes_it() {
+        let instead = |accept| {
+            json_instead(&headers(&[("Accept", accept)])).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let partial = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList,application/json;as=PartialObjectMetadataList,application/json";
+        assert_eq!(
+            instead(partial).as_deref(),
+            Some("application/json;as=PartialObjectMetadataList,application/json")
+        );
+        for accept in [PROTOBUF, JSON, "application/vnd.kubernetes.protobuf,application/json; q=0.0"] {
+            assert_eq!(instead(accept), None, "{accept}");
+        }
+    }
+
+    #[test]
+    fn what_the_gate_writes_is_json() {
+        const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        for (asked, json) in [
+            ("", "application/json"),
+            ("application/vnd.kubernetes.protobuf,application/json", "application/json"),
+            ("application/json, */*", "application/json,application/json"),
+            (TABLE, TABLE),
+        ] {
+            let mut map = headers(&[("Accept", asked)]);
+            accept_json(&mut map, "x").unwrap();
+            assert_eq!(map.get(header::ACCEPT).unwrap(), json);
+        }
+        let mut protobuf = headers(&[("Accept", "application/vnd.kubernetes.protobuf")]);
+        assert!(matches!(accept_json(&mut protobuf, "x"), Err(Refusal::JsonOnly { .. })));
+        let mut coded = headers(&[("Accept-Encoding", "gzip"), ("Range", "bytes=0-9")]);
+        refuse_coding(&mut coded);
+        assert_eq!(
+            (coded.len(), coded.get(header::ACCEPT_ENCODING).unwrap().as_bytes()),
+            (1, &b"identity"[..])
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::body::RequestBody;
 use crate::decide::Decided;
-use crate::present;
+use crate::present::{self, Masked};
 use crate::refusal::Refusal;
 
 /// An object is at most as large as what a request may carry (apiserver, 3 MiB), and a little more.
@@ -35,7 +35,7 @@ pub(crate) async fn ask(
         |cause: String| Refusal::Upstream { target: person.connection.route.target.name.clone(), cause };
     let uri: Uri = target.parse().map_err(|error| failed(format!("{target:?} is no target: {error}")))?;
     let head = head(&decided.classified.head, method, uri);
-    let (head, pools) = present::dress(person, &decided.allowed, head, true).await?;
+    let (head, pools) = present::dress(person, &decided.allowed, head, Masked::Once).await?;
     let request = Request::from_parts(head, RequestBody::whole(body, Arc::default()));
     let response = pools.send(request).await.map_err(|error| failed(error.to_string()))?;
     let (head, mut body) = response.into_parts();

@@ -9,12 +9,15 @@ use portcullis_identity::{Quota, Share, Uid};
 const TURNED_AWAY: usize = 16;
 /// Bodies held whole for the write-back guard, up to 3 MiB each.
 const HELD_WRITES: usize = 8;
+/// Large answers held whole for their masks, up to [`PROTOBUF_LIMIT`](portcullis_mask::PROTOBUF_LIMIT) each.
+const HELD_ANSWERS: usize = 8;
 
 /// The limits of each uid.
 pub struct Limits {
     connections: Arc<Quota>,
     turned_away: Arc<Quota>,
     held_writes: Arc<Quota>,
+    held_answers: Arc<Quota>,
 }
 
 /// A connection's place among those of its uid.
@@ -32,6 +35,7 @@ impl Limits {
             connections: Quota::new(connections),
             turned_away: Quota::new(TURNED_AWAY),
             held_writes: Quota::new(HELD_WRITES),
+            held_answers: Quota::new(HELD_ANSWERS),
         }
     }
 
@@ -47,6 +51,11 @@ impl Limits {
     /// Room to hold the body of one more write; `None` when `uid` has too many under way.
     pub(crate) fn held_write(&self, uid: Uid) -> Option<Share> {
         self.held_writes.take(uid)
+    }
+
+    /// Room to hold one more large answer; `None` when `uid` has too many under way.
+    pub(crate) fn held_answer(&self, uid: Uid) -> Option<Share> {
+        self.held_answers.take(uid)
     }
 }
 

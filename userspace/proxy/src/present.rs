@@ -14,24 +14,37 @@ use crate::headers;
 use crate::refusal::Refusal;
 use crate::upstream::Pools;
 
-/// The head as it goes up, and the connections that may carry it. Of `masked` objects only such forms are asked for as
-/// the masker reads.
+/// Whether the answer to a request is masked, and whether the request can be made once more without doing anything twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Masked {
+    No,
+    Once,
+    Repeatable,
+}
+
+/// The head as it goes up, and the connections that may carry it. Of masked objects only such forms are asked for as the
+/// masker reads.
 pub(crate) async fn dress(
     person: &Person,
     allowed: &Allowed,
     mut head: Parts,
-    masked: bool,
+    masked: Masked,
 ) -> Result<(Parts, Arc<Pools>), Refusal> {
     let connection = &*person.connection;
     let target = &connection.route.target;
     headers::strip_request(&mut head.headers);
-    if masked {
-        headers::narrow_accept(&mut head.headers)?;
+    if masked != Masked::No {
+        headers::narrow_accept(&mut head.headers, masked == Masked::Repeatable)?;
         headers::narrow_accept_encoding(&mut head.headers);
+    }
+    if allowed.filter.is_some() {
+        headers::accept_json(&mut head.headers, "lists that are filtered")?;
+        headers::refuse_coding(&mut head.headers);
     }
     let session = person.line()?.session;
     let session = session.id().as_str();
     let grant = allowed.grant.as_ref().map(GrantId::as_str);
+    headers::set_on_behalf(&mut head.headers, &person.subject.name, grant)?;
     if target.impersonate || allowed.present_as == PresentAs::Impersonate {
         headers::set_impersonation(&mut head.headers, &person.subject, grant, session)?;
     }

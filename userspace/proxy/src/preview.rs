@@ -76,7 +76,7 @@ fn previewed(decided: &Decided) -> Option<&str> {
                 "delete" => !name.is_empty(),
                 _ => false,
             };
-            let object = matches!(subresource.as_str(), "" | "status" | "scale");
+            let object = matches!(subresource.as_str(), "" | "status" | "scale" | "ephemeralcontainers");
             (writes && object && upgrade.is_none() && !facts.dry_run).then_some(verb)
         }
         _ => None,
@@ -110,12 +110,12 @@ async fn ask(
 ) -> Result<String, Unseen> {
     let because = |error: &dyn std::fmt::Display| Unseen::Because(error.to_string());
     let answer = inquiry::ask(decided, method, target, body).await.map_err(|error| because(&error))?;
-    if !answer.status.is_success() && decided.classified.body.is_quoted_in(&answer.body) {
+    let status = answer.status;
+    if !status.is_success() && decided.classified.body.is_quoted_in(&answer.body) {
         return Err(Unseen::Because("the server quotes restored values".to_owned()));
     }
     let shown = mask(proxy, rules, &answer.coding, &answer.body).map_err(|error| because(&error))?;
     let mut object: Value = serde_json::from_slice(&shown).map_err(|error| because(&error))?;
-    let status = answer.status;
     if !status.is_success() {
         let said = object["message"].as_str().map_or_else(|| status.to_string(), str::to_owned);
         let refused = status.is_client_error() && status != StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -134,7 +134,7 @@ fn mask(
     body: &[u8],
 ) -> Result<Vec<u8>, portcullis_mask::MaskError> {
     let Some(rules) = rules else { return Ok(body.to_vec()) };
-    let mut masker = BodyMasker::new(coding, rules, &proxy.mask_key)?;
+    let mut masker = BodyMasker::new("application/json", coding, rules, &proxy.mask_key)?;
     let mut shown = Vec::with_capacity(body.len());
     masker.push(body, &mut shown)?;
     masker.finish(&mut shown)?;

@@ -34,12 +34,27 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Denied(Box<Denial>),
     #[error(
-        "portcullis: refused: {resource} are masked here and can be sent as JSON only; the request accepts {accept:?}",
+        "portcullis: refused: {resource} are masked here and can be sent as JSON or protobuf only; the request accepts {accept:?}",
         resource = "these objects"
     )]
     NotAcceptable { accept: String },
+    #[error("portcullis: refused: {what} can be sent as JSON only; the request accepts {accept:?}")]
+    JsonOnly { what: &'static str, accept: String },
     #[error(
-        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach and port-forward can be upgraded"
+        "portcullis: refused: a Table without objects (includeObject=None) cannot be filtered; leave includeObject out"
+    )]
+    BareTable,
+    #[error("portcullis: refused: an answer that is filtered cannot be upgraded to {protocol:?}")]
+    FilteredUpgrade { protocol: String },
+    #[error("portcullis: withheld: the answer cannot be filtered: {0}")]
+    Unfilterable(String),
+    #[error(
+        "portcullis: refused: a question of type {content_type:?} is not read here; application/json and \
+         application/vnd.kubernetes.protobuf are"
+    )]
+    ReviewType { content_type: String },
+    #[error(
+        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach, port-forward, watches and logs can be upgraded"
     )]
     Upgrade { protocol: String },
     #[error(
@@ -59,6 +74,10 @@ pub(crate) enum Refusal {
     TooLarge { limit: usize },
     #[error("portcullis: refused: too many writes to masked resources are under way at once")]
     TooManyWrites,
+    #[error(
+        "portcullis: withheld: too many large answers in protobuf are being masked at once; ask for JSON, or for less (limit)"
+    )]
+    TooManyAnswers,
     #[error(
         "portcullis: refused: a JSON patch with {operation} could show or probe a masked value; use add, replace and remove"
     )]
@@ -113,7 +132,10 @@ impl From<RecordError> for Refusal {
 
 impl From<MaskError> for Refusal {
     fn from(error: MaskError) -> Self {
-        Self::Unmaskable(Box::new(error))
+        match error {
+            MaskError::List(fault) => Self::Unfilterable(fault.to_string()),
+            error => Self::Unmaskable(Box::new(error)),
+        }
     }
 }
 
@@ -152,7 +174,9 @@ impl Refusal {
     /// told to by `Retry-After`, which is never sent.
     pub(crate) fn code(&self) -> StatusCode {
         match self {
-            Self::Stranger(Stranger::OverLimit { .. }) | Self::TooManyWrites => StatusCode::TOO_MANY_REQUESTS,
+            Self::Stranger(Stranger::OverLimit { .. }) | Self::TooManyWrites | Self::TooManyAnswers => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Stranger(Stranger::Unidentified(_))
             | Self::Denied(_)
             | Self::Held(_)
@@ -165,6 +189,7 @@ impl Refusal {
             | Self::Probe { .. }
             | Self::Impersonation
             | Self::Upgrade { .. }
+            | Self::FilteredUpgrade { .. }
             | Self::ReservedName { .. }
             | Self::UnspeakableName { .. }
             | Self::WriteBack(_) => StatusCode::FORBIDDEN,
@@ -172,16 +197,23 @@ impl Refusal {
             | Self::Framing(_)
             | Self::Repeated(_)
             | Self::Unclassified(_)
+            | Self::BareTable
             | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
-            Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::NotAcceptable { .. } | Self::JsonOnly { .. } => StatusCode::NOT_ACCEPTABLE,
             Self::Stale { .. } => StatusCode::CONFLICT,
             Self::Quoted { code, .. } => *code,
-            Self::BodyCoding(_) | Self::PatchType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unmaskable(error) if matches!(**error, MaskError::TooLarge { .. }) => {
+                StatusCode::NOT_ACCEPTABLE
+            }
+            Self::BodyCoding(_) | Self::PatchType { .. } | Self::ReviewType { .. } => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unrecorded(_) | Self::Credential { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Upstream { .. } | Self::Unmaskable(_) | Self::UnmaskableType { .. } => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Upstream { .. }
+            | Self::Unmaskable(_)
+            | Self::UnmaskableType { .. }
+            | Self::Unfilterable(_) => StatusCode::BAD_GATEWAY,
         }
     }
 

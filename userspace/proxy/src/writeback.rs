@@ -73,11 +73,7 @@ pub(crate) async fn restore(proxy: &Proxy, decided: &mut Decided) -> Result<(), 
 
 /// Refuses a body that cannot be looked through, or that asks the API server to bring masked values out.
 fn check(head: &request::Parts, whole: &[u8]) -> Result<(), Refusal> {
-    if let Some(coding) = head.headers.get(header::CONTENT_ENCODING)
-        && coding != "identity"
-    {
-        return Err(Refusal::BodyCoding(String::from_utf8_lossy(coding.as_bytes()).into_owned()));
-    }
+    readable(head)?;
     if head.method == Method::PATCH {
         patch::checked(&head.headers, whole)?;
     }
@@ -171,6 +167,16 @@ fn write(head: &request::Parts, operation: &Operation) -> Result<Write, &'static
 fn message(status: &[u8]) -> Option<String> {
     let status: Value = serde_json::from_slice(status).ok()?;
     status["message"].as_str().map(str::to_owned)
+}
+
+/// Passes a request whose body can be read as it comes.
+pub(crate) fn readable(head: &request::Parts) -> Result<(), Refusal> {
+    match head.headers.get(header::CONTENT_ENCODING) {
+        Some(coding) if coding != "identity" => {
+            Err(Refusal::BodyCoding(String::from_utf8_lossy(coding.as_bytes()).into_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads the body of a write. Half of one must not go up before its end is known to be clean, and nobody can agree to a

@@ -101,13 +101,13 @@ pub(crate) enum Kind {
 pub(crate) fn schema() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         Schema::parse(&[
-            include_str!("../../schema/meta.v1.txt"),
-            include_str!("../../schema/core.v1.txt"),
-            include_str!("../../schema/apps.v1.txt"),
-            include_str!("../../schema/autoscaling.v1.txt"),
-            include_str!("../../schema/authentication.v1.txt"),
-            include_str!("../../schema/authorization.v1.txt"),
-            include_str!("../../schema/policy.v1.txt"),
+            include_str!("../../../../userspace/mask/schema/meta.v1.txt"),
+            include_str!("../../../../userspace/mask/schema/core.v1.txt"),
+            include_str!("../../../../userspace/mask/schema/apps.v1.txt"),
+            include_str!("../../../../userspace/mask/schema/autoscaling.v1.txt"),
+            include_str!("../../../../userspace/mask/schema/authentication.v1.txt"),
+            include_str!("../../../../userspace/mask/schema/authorization.v1.txt"),
+            include_str!("../../../../userspace/mask/schema/policy.v1.txt"),
         ])
     });
     &SCHEMA

@@ -127,13 +127,26 @@ fn discovery_is_open_to_all_but_not_against_a_deny() {
         let discovery = allowed(ask(&snapshot, &bob, &format!("get {path}"), start()));
         assert_eq!((discovery.role.as_str(), discovery.grant), (crate::DISCOVERY_ROLE, None));
     }
+    for question in [
+        "create selfsubjectreviews.authentication.k8s.io",
+        "create selfsubjectaccessreviews.authorization.k8s.io",
+        "create selfsubjectrulesreviews.authorization.k8s.io",
+    ] {
+        let answered = allowed(ask(&snapshot, &bob, question, start()));
+        assert_eq!((answered.role.as_str(), answered.grant), (crate::DISCOVERY_ROLE, None));
+    }
     for closed in [
         "get /metrics",
         "get /",
         "post /version",
         "get /apiserver",
         "list pods",
-        "create selfsubjectreviews.authentication.k8s.io",
+        "create selfsubjectreviews.example.com",
+        "create selfsubjectreviews.authentication.k8s.io/status",
+        "create selfsubjectreviews.authentication.k8s.io -n demo",
+        "list selfsubjectreviews.authentication.k8s.io",
+        "create subjectaccessreviews.authorization.k8s.io",
+        "create tokenreviews.authentication.k8s.io",
     ] {
         denied(ask(&snapshot, &bob, closed, start()));
     }

@@ -1,18 +1,21 @@
 //! The JSON masker: copies what passes, replaces what does not.
 
+mod scanned;
+
 use std::sync::Arc;
 
 use super::between::Between;
 use super::escape::escape;
 use super::reader::{Container, Reader, Scalar, Visitor};
 use crate::base64_text::Base64Text;
+use crate::detect::Scanner;
 use crate::opened::Opened;
 use crate::placeholder::{Form, How, Mask, Placeholder};
 use crate::rules::{Action, NodeId, ROOT};
 use crate::{MaskError, MaskKey, Rules};
 
 /// The names of annotations have up to 317 characters (an RFC 1123 subdomain, `/`, 63 more), those of other fields fewer.
-const KEY_LIMIT: usize = 512;
+pub(crate) const KEY_LIMIT: usize = 512;
 
 /// Masks JSON as it streams by: one document or several (a watch), in chunks cut anywhere. Byte for byte the same
 /// outside of masked values. Takes strict JSON only (RFC 8259) and needs constant memory, whatever the size of the
@@ -55,6 +58,14 @@ impl JsonMasker {
         Ok(())
     }
 
+    /// A masker for a document that stands at `place` in another, which is not JSON.
+    pub(crate) fn at(rules: Arc<Rules>, placeholder: Placeholder, place: NodeId) -> Self {
+        let mut masker = Self::inside(rules, placeholder, 0);
+        masker.masking.places.push(Place { node: place, drops: false, given: true });
+        masker.masking.next = Action::Enter(place);
+        masker
+    }
+
     /// A masker for a document that is in a string of another, and so on, `depth` times.
     pub(crate) fn inside(rules: Arc<Rules>, placeholder: Placeholder, depth: u8) -> Self {
         let masking = Masking {
@@ -67,6 +78,7 @@ impl JsonMasker {
             key: Key::default(),
             naming: false,
             held: None,
+            scanner: None,
         };
         Self { reader: Reader::new(), masking, over: false }
     }
@@ -103,6 +115,8 @@ struct Masking {
     naming: bool,
     /// The value that is held back.
     held: Option<Held>,
+    /// Looks at the text of what is scanned, if there ever was any to look at.
+    scanner: Option<Box<Scanner>>,
 }
 
 /// An open object or array.
@@ -125,6 +139,11 @@ enum Held {
         empty: bool,
     },
     Opened(Opened),
+    /// It passes, quotes, escapes and all, but for what detectors find.
+    Scanned {
+        /// The scanner has a part of it.
+        begun: bool,
+    },
     /// Not a value: what is between two of which the next may be dropped.
     Between(Between),
     /// It is dropped.
@@ -161,6 +180,10 @@ impl<'a> Pass<'a> {
         match &mut self.masking.held {
             None => self.out.extend_from_slice(bytes),
             Some(Held::Raw { .. }) => self.masking.placeholder.update(bytes),
+            Some(Held::Scanned { begun }) => {
+                *begun = true;
+                self.masking.scanner().push(bytes, self.out);
+            }
             Some(Held::Between(between)) => between.push(bytes),
             Some(_) => {}
         }
@@ -213,6 +236,8 @@ impl<'a> Pass<'a> {
     fn hold_scalar(&mut self, action: Action, scalar: Scalar, at: usize) -> bool {
         let masking = &mut *self.masking;
         let held = match (action, scalar) {
+            (Action::Scan, Scalar::String) => masking.scanned(),
+            (Action::Scan, _) => return false,
             (_, Scalar::Other) => masking.raw(action),
             (Action::Mask(mask), _) => masking.text(mask),
             (action, _) => match Opened::new(action, &mut masking.placeholder) {
@@ -220,16 +245,24 @@ impl<'a> Pass<'a> {
                 None => return false,
             },
         };
+        if let Held::Scanned { .. } = held {
+            // What it says does not matter, but how it is spelled between its quotes.
+            self.hold(held, at + 1);
+            return false;
+        }
         self.hold(held, at);
         true
     }
 
     /// Gives what stands for the held value, which ends at `at`.
     fn release(&mut self, at: usize) {
+        if let Some(Held::Scanned { begun }) = self.masking.held {
+            return self.release_scanned(begun, at);
+        }
         self.settle(at);
         let Masking { rules, placeholder, depth, held, .. } = &mut *self.masking;
         match held.take() {
-            None | Some(Held::Between(_) | Held::Dropped) => {}
+            None | Some(Held::Scanned { .. } | Held::Between(_) | Held::Dropped) => {}
             Some(Held::Text { empty: true, .. } | Held::Base64 { empty: true, .. }) => {
                 self.out.extend_from_slice(b"\"\"");
                 placeholder.begin(How::Digest);
@@ -282,7 +315,7 @@ impl Visitor for Pass<'_> {
         }
         let masking = &mut *self.masking;
         match (action, scalar) {
-            (Action::Keep | Action::Scan | Action::Enter(_), _) | (_, Scalar::Null) => false,
+            (Action::Keep | Action::Enter(_), _) | (_, Scalar::Null) => false,
             (Action::Name, _) => {
                 masking.naming = scalar == Scalar::String;
                 masking.key.length = 0;
@@ -365,7 +398,7 @@ impl Visitor for Pass<'_> {
                 text.push(piece, placeholder);
             }
             Some(Held::Opened(opened)) => opened.push(piece, placeholder),
-            Some(Held::Raw { .. } | Held::Dropped) => {}
+            Some(Held::Raw { .. } | Held::Scanned { .. } | Held::Dropped) => {}
         }
     }
 }

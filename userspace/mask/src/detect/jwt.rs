@@ -1,0 +1,37 @@
+//! JSON Web Tokens (RFC 7519), signed or encrypted: known by a header that decodes.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::alphabet::{Alphabet, BASE64_URL};
+use super::view::{Hold, Secret, Tail, Verdict, View};
+
+/// `{"` begins every header that is spelled without space.
+pub(crate) const START: [u8; 3] = *b"eyJ";
+const PARTS: Alphabet = Alphabet::of(b"A-Za-z0-9_.-");
+/// Bytes of a header; one with a certificate in it is longer and not looked for.
+const HEADER_LIMIT: usize = 2048;
+/// Bytes after the header.
+const LEAST_REST: usize = 9;
+
+pub(crate) fn verify(view: View<'_>, start: usize) -> Verdict {
+    if !view.bytes[start..].starts_with(&START) || view.inside_word(start) {
+        return Ok(None);
+    }
+    let header = view.run(start, BASE64_URL);
+    if header.end - start > HEADER_LIMIT {
+        return Ok(None);
+    }
+    if header.open || view.get(header.end, start)? != Some(b'.') {
+        return if header.open { Err(Hold(start)) } else { Ok(None) };
+    }
+    let rest = view.run(header.end, PARTS);
+    if rest.end - header.end < LEAST_REST {
+        return if rest.open { Err(Hold(start)) } else { Ok(None) };
+    }
+    let is_header = URL_SAFE_NO_PAD.decode(&view.bytes[start..header.end]).is_ok_and(|header| {
+        let text = header.trim_ascii();
+        text.starts_with(b"{") && text.ends_with(b"}") && text.windows(5).any(|name| name == b"\"alg\"")
+    });
+    Ok(is_header.then_some(Secret { start, end: rest.end, tail: Tail::Run(PARTS) }))
+}

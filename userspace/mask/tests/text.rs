@@ -1,0 +1,256 @@
+//! Detectors over text: what each finds, what it leaves alone, and that cuts and pauses make no difference. All values are
+//! invented.
+
+mod support;
+
+use std::sync::Arc;
+
+use portcullis_mask::{DetectorConfig, Detectors, Pattern, Personal, TextMasker};
+use proptest::prelude::*;
+
+use support::{key, placeholder};
+
+fn everything() -> Arc<Detectors> {
+    let personal = vec![Personal::Card, Personal::Iban, Personal::Ssn, Personal::Email];
+    let patterns = vec![Pattern {
+        name: "badge".to_owned(),
+        prefix: "BADGE#".to_owned(),
+        charset: "A-F0-9".to_owned(),
+        least: 8,
+        most: Some(8),
+    }];
+    Arc::new(Detectors::new(&DetectorConfig { off: vec![], personal, patterns }).unwrap())
+}
+
+fn mask(detectors: &Arc<Detectors>, text: &[u8], cuts: &[usize]) -> Vec<u8> {
+    let mut masker = TextMasker::new(Arc::clone(detectors), &key());
+    let (mut out, mut rest, mut cuts) = (Vec::new(), text, cuts.iter().cycle());
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+        masker.push(piece, &mut out);
+        rest = after;
+    }
+    masker.finish(&mut out);
+    out
+}
+
+fn masked(detectors: &Arc<Detectors>, text: &str) -> String {
+    String::from_utf8(mask(detectors, text.as_bytes(), &[usize::MAX])).unwrap()
+}
+
+/// `text` with what stands between `«` and `»` replaced by its placeholder; and as it is without those marks.
+fn read(text: &str) -> (String, String) {
+    let (mut plain, mut wanted, mut rest) = (String::new(), String::new(), text);
+    while let Some((before, after)) = rest.split_once('«') {
+        let (secret, after) = after.split_once('»').unwrap();
+        plain.push_str(before);
+        plain.push_str(secret);
+        wanted.push_str(before);
+        wanted.push_str(&placeholder(secret.as_bytes()));
+        rest = after;
+    }
+    (plain + rest, wanted + rest)
+}
+
+const FOUND: &str = include_str!("fixtures/detectors/found.txt");
+const LEFT: &str = include_str!("fixtures/detectors/left.txt");
+const PERSONAL: &str = include_str!("fixtures/detectors/personal.txt");
+
+#[test]
+fn what_is_found() {
+    let detectors = Arc::new(Detectors::default());
+    for line in FOUND.lines().filter(|line| !line.starts_with('#')) {
+        let (plain, wanted) = read(line);
+        assert_eq!(masked(&detectors, &plain), wanted, "{plain}");
+        // Among other lines, and in a string of JSON.
+        let among = |line: &str| format!("2026-11-22T22:25:08Z INFO started\n{line}\nnext\n");
+        assert_eq!(masked(&detectors, &among(&plain)), among(&wanted));
+    }
+}
+
+#[test]
+fn what_is_left_alone() {
+    let detectors = Arc::new(Detectors::default());
+    for line in LEFT.lines() {
+        assert_eq!(masked(&detectors, line), line);
+    }
+}
+
+#[test]
+fn personal_data_only_if_asked_for() {
+    for line in PERSONAL.lines().filter(|line| !line.starts_with('#')) {
+        let (plain, wanted) = read(line);
+        assert_eq!(masked(&Arc::new(Detectors::default()), &plain), plain);
+        assert_eq!(masked(&everything(), &plain), wanted, "{plain}");
+    }
+}
+
+/// A text of parts that are secrets, nearly, or not at all.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let lines: Vec<String> =
+        [FOUND, LEFT, PERSONAL].iter().flat_map(|file| file.lines()).map(|line| read(line).0).collect();
+    let part = prop_oneof![
+        3 => (prop::sample::select(lines), any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()).prop_map(
+            |(line, from, length, whole)| {
+                let bytes = line.into_bytes();
+                let from = if whole || bytes.is_empty() { 0 } else { from.index(bytes.len()) };
+                let length = if whole { bytes.len() } else { length.index(bytes.len() - from + 1) };
+                bytes[from..from + length].to_vec()
+            }
+        ),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+        2 => prop::sample::select(vec!["\n", " ", "\"", "\\n", "\\\"", "\\", "=", ": ", "-----BEGIN RSA PRIVATE KEY-----\n", "-----END RSA PRIVATE KEY-----", "AAAAB3NzaC1yc2EAAAADAQABAAABgQDZ\n", "://u:", "@h/", "password=", "\"token\":\""])
+            .prop_map(|part| part.as_bytes().to_vec()),
+    ];
+    prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4_000) })]
+
+    #[test]
+    fn any_cut_gives_the_same(text in text(), cuts in prop::collection::vec(1_usize..40, 1..8)) {
+        let detectors = everything();
+        let whole = mask(&detectors, &text, &[usize::MAX]);
+        let whole = String::from_utf8_lossy(&whole).into_owned();
+        for cuts in [&cuts[..], &[1]] {
+            let cut = mask(&detectors, &text, cuts);
+            prop_assert_eq!(String::from_utf8_lossy(&cut), whole.as_str());
+        }
+    }
+}
+
+/// Masks `text` in pieces, with a pause after those whose turn says so.
+fn with_pauses(detectors: &Arc<Detectors>, text: &[u8], pieces: &[(usize, bool)]) -> Vec<u8> {
+    let mut masker = TextMasker::new(Arc::clone(detectors), &key());
+    let (mut out, mut rest, mut pieces) = (Vec::new(), text, pieces.iter().cycle());
+    while !rest.is_empty() {
+        let (size, pause) = pieces.next().unwrap();
+        let (piece, after) = rest.split_at(rest.len().min(*size));
+        masker.push(piece, &mut out);
+        if *pause {
+            masker.flush(&mut out);
+            assert!(!masker.holds());
+        }
+        rest = after;
+    }
+    masker.finish(&mut out);
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+
+    #[test]
+    fn pauses_change_nothing_that_is_no_secret(
+        // What could be an id of a key when it paused is taken for one.
+        line in prop::sample::select(LEFT.lines().filter(|line| !line.contains("AKIA")).collect::<Vec<_>>()),
+        pieces in prop::collection::vec((1_usize..20, any::<bool>()), 1..8),
+    ) {
+        let detectors = Arc::new(Detectors::default());
+        let paused = with_pauses(&detectors, line.as_bytes(), &pieces);
+        prop_assert_eq!(String::from_utf8_lossy(&paused), line);
+    }
+
+    #[test]
+    fn what_comes_after_a_pause_is_masked(cut in 1_usize..40) {
+        let detectors = Arc::new(Detectors::default());
+        let token = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+        let text = format!("token is {token} ok");
+        let paused = with_pauses(&detectors, text.as_bytes(), &[("token is ".len() + cut, true), (usize::MAX, false)]);
+        let wanted = format!("token is {}{} ok", &token[..cut], placeholder(token.as_bytes()));
+        prop_assert_eq!(String::from_utf8_lossy(&paused), wanted);
+    }
+}
+
+#[test]
+fn a_pause_inside_a_sure_secret_gives_its_placeholder_and_nothing_more_of_it() {
+    let detectors = Arc::new(Detectors::default());
+    let mut masker = TextMasker::new(Arc::clone(&detectors), &key());
+    let mut out = Vec::new();
+    masker.push(b"token is ghp_0123456789abcdefghijABCDEFGHIJ012345", &mut out);
+    assert_eq!(out, b"token is ");
+    assert!(masker.holds());
+    masker.flush(&mut out);
+    assert!(!masker.holds());
+    let wanted = format!("token is {}", placeholder(b"ghp_0123456789abcdefghijABCDEFGHIJ012345"));
+    assert_eq!(String::from_utf8_lossy(&out), wanted);
+    masker.push(b"6789 and on\n", &mut out);
+    masker.finish(&mut out);
+    assert_eq!(String::from_utf8_lossy(&out), wanted + " and on\n");
+}
+
+#[test]
+fn a_line_without_a_secret_is_given_at_once() {
+    let mut masker = TextMasker::new(Arc::new(Detectors::default()), &key());
+    for line in LEFT.lines().map(|line| format!("{line}\n")) {
+        let mut out = Vec::new();
+        masker.push(line.as_bytes(), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), line);
+    }
+}
+
+#[test]
+fn a_key_of_any_length_is_masked_to_its_end() {
+    let detectors = Arc::new(Detectors::default());
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n";
+    let block = format!("-----BEGIN PRIVATE KEY-----\n{}-----END PRIVATE KEY-----", line.repeat(5000));
+    let token = format!("password={}", "x1".repeat(100_000));
+    assert_eq!(masked(&detectors, &format!("a {block} b")), format!("a {} b", placeholder(block.as_bytes())));
+    let cut = mask(&detectors, format!("a {block} b").as_bytes(), &[1000, 1, 70_000]);
+    assert_eq!(String::from_utf8(cut).unwrap(), format!("a {} b", placeholder(block.as_bytes())));
+    let value = &token.as_bytes()["password=".len()..];
+    assert_eq!(masked(&detectors, &token), format!("password={}", placeholder(value)));
+}
+
+#[test]
+fn keys_in_logs_with_time_stamps_and_broken_off() {
+    let detectors = Arc::new(Detectors::default());
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+    let stamp = "2026-11-22T22:25:08.123456789Z ";
+    let stamped = format!(
+        "-----BEGIN EC PRIVATE KEY-----\n{stamp}Proc-Type: 4,ENCRYPTED\n{stamp}DEK-Info: AES-128-CBC,0123456789ABCDEF\n{stamp}\n{stamp}{line}\n{stamp}{line}\n{stamp}AQ==\n{stamp}-----END EC PRIVATE KEY-----"
+    );
+    let text = |key: &str| format!("{stamp}x\n{stamp}{key}\n{stamp}done\n");
+    assert_eq!(masked(&detectors, &text(&stamped)), text(&placeholder(stamped.as_bytes())));
+
+    let broken = format!("-----BEGIN RSA PRIVATE KEY-----\n{line}\n{line}\n");
+    assert_eq!(
+        masked(&detectors, &format!("{broken}{{}}")),
+        format!("{}{{}}", placeholder(broken.as_bytes()))
+    );
+}
+
+#[test]
+fn configurations_say_what_is_wrong_with_them() {
+    let config = |yaml: &str| serde_json::from_str::<DetectorConfig>(yaml).unwrap();
+    let off = Detectors::new(&config(r#"{"off":["github"]}"#)).unwrap();
+    let line = "ghp_0123456789abcdefghijABCDEFGHIJ012345 npm_0123456789abcdefghijABCDEFGHIJ012345";
+    let wanted = format!("{} {}", &line[..40], placeholder(&line.as_bytes()[41..]));
+    assert_eq!(masked(&Arc::new(off), line), wanted);
+
+    for (wrong, says) in [
+        (r#"{"off":["gitbub"]}"#, "no detector is called \"gitbub\"; there are aws-access-key"),
+        (
+            r#"{"patterns":[{"name":"x","prefix":"ab","charset":"a-z","least":3}]}"#,
+            "pattern \"x\": the prefix",
+        ),
+        (
+            r#"{"patterns":[{"name":"x","prefix":"abc","charset":"","least":3}]}"#,
+            "pattern \"x\": the charset",
+        ),
+        (r#"{"patterns":[{"name":"x","prefix":"abc","charset":"a-z","least":0}]}"#, "pattern \"x\": least"),
+        (
+            r#"{"patterns":[{"name":"x","prefix":"abc","charset":"a-z","least":9,"most":8}]}"#,
+            "pattern \"x\": most",
+        ),
+        (
+            r#"{"patterns":[{"name":"x","prefix":"abc","charset":"a-z","least":9,"most":9999}]}"#,
+            "pattern \"x\": most",
+        ),
+    ] {
+        let error = Detectors::new(&config(wrong)).unwrap_err().to_string();
+        assert!(error.starts_with(says), "{error}");
+    }
+    assert!(serde_json::from_str::<DetectorConfig>(r#"{"of":[]}"#).is_err());
+}
