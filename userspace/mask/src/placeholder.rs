@@ -23,6 +23,9 @@ pub(crate) const PREFIX: &[u8; 18] = b"portcullis-masked:";
 /// What follows where nothing is to be told of the value. With the prefix a multiple of 3: no padding in base64.
 const NOTHING: &[u8; 6] = b"hidden";
 const DIGEST_BYTES: usize = 12;
+/// [`PREFIX`] as text, and how long a placeholder of [`How::Digest`] is.
+pub(crate) const PREFIX_TEXT: &str = "portcullis-masked:";
+pub(crate) const DIGEST_LENGTH: usize = PREFIX.len() + 2 * DIGEST_BYTES;
 /// Characters that [`How::Partial`] shows, and how long a value must be for that.
 const SHOWN: usize = 4;
 const LONG_ENOUGH: u64 = 12;
@@ -209,12 +212,19 @@ impl Shape {
     }
 }
 
+/// Whether a text is a placeholder of [`How::Digest`].
+pub(crate) fn is_digest(text: &str) -> bool {
+    text.strip_prefix(PREFIX_TEXT).is_some_and(are_digits)
+}
+
+fn are_digits(text: &str) -> bool {
+    text.len() == 2 * DIGEST_BYTES && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Whether a placeholder tells this of its value.
 fn is_told(text: &str) -> bool {
-    let digest = text.len() == 2 * DIGEST_BYTES
-        && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     let length = !text.is_empty() && text.bytes().all(|byte| byte == b'*');
-    digest || length || text.as_bytes() == NOTHING || text.chars().count() == SHOWN
+    are_digits(text) || length || text.as_bytes() == NOTHING || text.chars().count() == SHOWN
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod echo;
 mod opened;
+mod passage;
 mod patch;
 mod place;
 mod tree;

@@ -616,6 +616,30 @@ fn environment_variables_are_known_by_their_names() {
 }
 
 #[test]
+fn a_text_can_be_edited_around_its_masks() {
+    let rules = Profile::default().for_request("", "configmaps", "").unwrap();
+    let config = |text: &str, other: &str| {
+        json!({"metadata": {"resourceVersion": "41"}, "data": {"app.conf": text, "other.conf": other}})
+            .to_string()
+    };
+    let text = "url: https://one.example.test\npassword: hunter2-and-more\ncolor: blue\n";
+    let live = config(text, "plain\n");
+    let shown: Value = serde_json::from_str(&masked_by(&rules, &live)).unwrap();
+    let shown = shown["data"]["app.conf"].as_str().unwrap();
+    assert!(shown.contains("url: https://one") && !shown.contains("hunter2"), "{shown}");
+    for write in [Write::Update, Write::MergePatch, Write::StrategicPatch, Write::Apply] {
+        let edit = |text: &str| text.replace("blue", "green").replace("one", "two") + "more: x\n";
+        let body = config(&edit(shown), "plain\n");
+        assert_eq!(restored_by(&rules, write, &body, &live), Ok(config(&edit(text), "plain\n")));
+        // Neither where it would show nor in another text.
+        let exposed = config(&shown.replace("password: ", "comment "), "plain\n");
+        assert!(restored_by(&rules, write, &exposed, &live).is_err());
+        let moved = restored_by(&rules, write, &config(text, shown), &live).unwrap_err();
+        assert!(moved.starts_with("data[other.conf]: "), "{moved}");
+    }
+}
+
+#[test]
 fn other_masks_come_back_as_well() {
     for how in ["digest", "fixed", "partial", "length"] {
         let rules = policy(&json!({"how": how})).for_request("", "secrets", "").unwrap();

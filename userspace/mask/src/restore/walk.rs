@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::opened::Opened;
+use super::passage;
 use super::place::{Found, Names, Pair, Path, Place, quoted};
 use super::tree::{Kind, Value};
 use super::{Lists, RestoreError, Why, Write};
@@ -196,6 +197,14 @@ impl<'a> Walk<'a> {
         if let Some(opened) = opened.filter(|_| self.depth < EMBEDDED_DEPTH)
             && self.document(sent, &opened, places, path)?
         {
+            return Ok(());
+        }
+        let passages = places.iter().filter_map(|place| place.texts());
+        if let Some(restored) =
+            passages.filter_map(|(live, shown)| passage::restored(text, shown, live)).next()
+        {
+            self.edits.push(Edit::of(sent.span.clone(), quoted(&restored)));
+            self.paths.push(path.to_string());
             return Ok(());
         }
         let why = match Shape::of(text) {
