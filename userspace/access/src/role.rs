@@ -201,7 +201,7 @@ impl Role {
                 Action::Deny if said.denied.is_none() && rule.denies(case) => said.denied = Some(number),
                 Action::Allow if said.allowed.is_none() && rule.covers(case) => said.allowed = Some(number),
                 Action::Allow if said.filtered.is_none() && rule.filters(case) => {
-                    said.filtered = Some(number)
+                    said.filtered = Some(number);
                 }
                 Action::Review => {
                     let Some(terms) = rule.holds(case) else { continue };

@@ -314,6 +314,8 @@ impl Exchange {
             Ending::Silent
         } else if self.info.verb.starts_with("watch") && content_type.starts_with("application/json") {
             Ending::WatchEvent
+        } else if self.info.verb.starts_with("watch") && self.rules.is_some() && is_protobuf(&content_type) {
+            Ending::WatchFrame
         } else if self.info.subresource == "log" && content_type.starts_with("text/plain") {
             Ending::LogLine
         } else {
@@ -383,6 +385,10 @@ fn is_bodiless(method: &Method, body: &Body) -> bool {
             Body::Streaming(body) => http_body::Body::is_end_stream(body),
             Body::Whole { bytes, .. } => bytes.is_empty(),
         }
+}
+
+fn is_protobuf(content_type: &str) -> bool {
+    content_type.starts_with("application/vnd.kubernetes.protobuf")
 }
 
 fn has_body(response: &Response<Incoming>) -> bool {
