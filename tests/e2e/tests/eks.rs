@@ -164,6 +164,13 @@ fn get(stage: &Stage, person: Person, what: &str, context: &str) -> Result<Outpu
     output(&mut stage.kubectl(person, &newest()?, &["get", what, "--context", context]), LIMIT)
 }
 
+fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
+    let pairs = request["headers"].as_array().into_iter().flatten();
+    pairs
+        .filter(|pair| pair[0].as_str().is_some_and(|this| this.eq_ignore_ascii_case(name)))
+        .find_map(|pair| pair[1].as_str())
+}
+
 /// The last request for these objects that reached a target's cluster.
 fn seen(stage: &Stage, target: &str, what: &str) -> Result<Value> {
     let requests = stage.cluster_of(target).requests()?;
@@ -281,12 +288,16 @@ fn a_token_for_another_cluster_or_of_nobody_is_refused() -> Result<()> {
 fn every_way_to_go_on_shows_the_person() -> Result<()> {
     let World { stage, sts: _running, _dir: _kept } = world()?;
     for target in ["own", "tokens", "impersonated"] {
-        stage.grant_on(target, ALICE, "look", "1h")?;
+        let grant = stage.grant_on(target, ALICE, "look", "1h")?;
         let works = get(&stage, ALICE, "pods", target)?;
         assert_eq!(works.code, 0, "{target}: {}", works.all());
+        let request = seen(&stage, target, "/pods")?;
+        let agent = header(&request, "user-agent").context("user-agent")?;
+        assert!(agent.starts_with("kubectl/"), "{agent}");
+        assert!(agent.ends_with(&format!(" portcullis (alice; {grant})")), "{target}: {agent}");
     }
     assert_eq!(seen(&stage, "own", "/pods")?["user"]["name"], "portcullis:alice");
-    // One account for all: the audit id is what leads from there to the person.
+    // One account for all: the user agent has the person, and the audit id leads to the recording.
     let request = seen(&stage, "tokens", "/pods")?;
     assert_eq!(request["user"]["name"], "system:serviceaccount:demo:default");
     let id = request["auditId"].as_str().context("auditId")?;

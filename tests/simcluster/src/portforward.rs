@@ -227,7 +227,7 @@ impl Target {
     }
 }
 
-/// Answers one HTTP request with the pod's name, whatever it asks for.
+/// Answers one HTTP request with the pod's name, or with what `/say/` is followed by.
 async fn hello(mut connection: DuplexStream, pod: String) {
     let mut head = Vec::new();
     let mut buffer = [0_u8; 1024];
@@ -237,7 +237,9 @@ async fn hello(mut connection: DuplexStream, pod: String) {
             Ok(read) => head.extend_from_slice(&buffer[..read]),
         }
     }
-    let body = format!("hello-from-{pod}\n");
+    let target = String::from_utf8_lossy(&head);
+    let said = target.split(' ').nth(1).and_then(|path| path.strip_prefix("/say/"));
+    let body = said.map_or_else(|| format!("hello-from-{pod}\n"), |said| format!("{said}\n"));
     let answer = format!(
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()

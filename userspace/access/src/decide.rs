@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::condition::Case;
 use crate::discovery::is_open;
 use crate::duration;
+use crate::filter::Filter;
 use crate::operation::Query;
 use crate::role::{Obligations, PresentAs, ReviewTerms, Role};
 use crate::snapshot::{Dossier, Snapshot};
@@ -57,6 +58,9 @@ pub struct Allowed {
     pub obligations: Obligations,
     /// As whom it goes to the target.
     pub present_as: PresentAs,
+    /// What of the answer may be seen, where that is not all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
 }
 
 /// Why a request is denied, and what could be done about it.
@@ -74,6 +78,9 @@ pub struct Denied {
     pub pending: Option<RequestId>,
     /// Namespaces to which the request would have to be limited for a live grant to cover it.
     pub namespaces: Vec<String>,
+    /// What the session would have to be like for a live grant to cover it: `command: ls *`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<String>,
 }
 
 /// Why a request is denied.
@@ -141,7 +148,7 @@ pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decisio
     if is_open(&snapshot.open_paths, query.operation) {
         return Decision::Allow(Allowed::discovery());
     }
-    let Some((role, rule, grant)) = found.allowed else {
+    let Some(Candidate { role, rule, grant, in_part }) = found.allowed else {
         return Decision::Deny(explain(snapshot, dossier, &case, target, now));
     };
     let allowed = Allowed {
@@ -149,8 +156,9 @@ pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decisio
         rule,
         grant: Some(grant.id.clone()),
         expires: Some(grant.expires_at),
-        obligations: role.obligations,
+        obligations: role.obligations.clone(),
         present_as: role.present_as.clone(),
+        filter: in_part.then(|| role.filter(&case)),
     };
     if found.holding.is_empty() {
         return Decision::Allow(allowed);
@@ -194,6 +202,7 @@ impl Allowed {
             expires: None,
             obligations: Obligations::default(),
             present_as: PresentAs::default(),
+            filter: None,
         }
     }
 }
@@ -221,22 +230,33 @@ impl Denied {
     }
 
     fn because(reason: DenyReason) -> Self {
-        Self { reason, requestable: Vec::new(), ask_for: None, pending: None, namespaces: Vec::new() }
+        let (requestable, namespaces, sessions) = Default::default();
+        Self { reason, requestable, ask_for: None, pending: None, namespaces, sessions }
     }
 }
 
 struct Found<'a> {
     denied: Option<(&'a Role, usize)>,
     holding: Vec<(&'a Role, usize, &'a ReviewTerms)>,
-    allowed: Option<(&'a Role, usize, &'a Grant)>,
+    allowed: Option<Candidate<'a>>,
+}
+
+/// What could allow a request.
+struct Candidate<'a> {
+    role: &'a Role,
+    rule: usize,
+    grant: &'a Grant,
+    /// A part of the answer only.
+    in_part: bool,
 }
 
 impl Found<'_> {
     const NOTHING: Self = Self { denied: None, holding: Vec::new(), allowed: None };
 }
 
-/// What the live grants say. Where several allow, the one is taken that masks least (it was asked for and
-/// approved), records most and lasts longest; never does the order of grants matter.
+/// What the live grants say. Where several allow, the one is taken that allows all of it, masks least (it was asked for and
+/// approved; of those that open fields the one that opens most), records most and lasts longest; never does the order of
+/// grants matter.
 fn search<'a>(
     snapshot: &'a Snapshot,
     dossier: &'a Dossier,
@@ -245,8 +265,10 @@ fn search<'a>(
     now: Timestamp,
 ) -> Found<'a> {
     let about = snapshot.roles.about(case.query.operation);
-    let preference = |(role, _, grant): &(&Role, usize, &'a Grant)| {
-        (role.obligations.mask, role.obligations.record, Reverse(grant.expires_at), &grant.id)
+    let preference = |Candidate { role, grant, in_part, .. }: &Candidate<'a>| {
+        let Obligations { mask, record, .. } = role.obligations;
+        let opened = role.obligations.unmasked(case.query.operation).len();
+        (*in_part, mask, Reverse(opened), record, Reverse(grant.expires_at), &grant.id)
     };
     let mut found = Found::NOTHING;
     for held in &dossier.held {
@@ -258,8 +280,9 @@ fn search<'a>(
         {
             found.denied = Some((role, rule));
         }
-        if let Some(rule) = said.allowed {
-            let candidate = (role, rule, held.grant.as_ref());
+        if let Some(rule) = said.allowed.or(said.filtered) {
+            let in_part = said.allowed.is_none();
+            let candidate = Candidate { role, rule, grant: held.grant.as_ref(), in_part };
             if found.allowed.as_ref().is_none_or(|best| preference(&candidate) < preference(best)) {
                 found.allowed = Some(candidate);
             }
@@ -299,7 +322,10 @@ fn explain(
     for held in dossier.held.iter().filter(|held| held.target == Some(target)) {
         let Some(role) = held.role.map(|role| snapshot.roles.at(role)) else { continue };
         match held.live(now) {
-            Ok(()) => denied.namespaces.extend(role.namespaces_for(&case.asked).map(ToString::to_string)),
+            Ok(()) => {
+                denied.namespaces.extend(role.namespaces_for(&case.asked).map(ToString::to_string));
+                denied.sessions.extend(role.sessions_for(&case.asked).map(ToString::to_string));
+            }
             Err(how) if role.allows(case) => {
                 let when = |(grant, how): &(&Grant, Ended)| (how.at(), grant.id.clone());
                 let this = (held.grant.as_ref(), how);
@@ -312,6 +338,8 @@ fn explain(
     }
     denied.namespaces.sort();
     denied.namespaces.dedup();
+    denied.sessions.sort();
+    denied.sessions.dedup();
     if let Some((grant, how)) = ended {
         denied.reason =
             DenyReason::GrantEnded { grant: grant.id.clone(), role: grant.role.clone(), ended: how };
@@ -319,5 +347,7 @@ fn explain(
     denied
 }
 
+#[cfg(test)]
+mod semantics;
 #[cfg(test)]
 mod tests;

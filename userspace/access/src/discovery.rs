@@ -1,11 +1,12 @@
-//! Paths that are open to any identified subject, so that the first refusal kubectl shows is the real one.
+//! What is open to any identified subject: paths, so that the first refusal kubectl shows is the real one, and the
+//! questions that people ask about themselves, which the gate answers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::operation::Operation;
 use crate::pattern::Pattern;
 
-/// The role under which an open discovery path is decided and recorded.
+/// The role under which what is open to all is decided and recorded.
 pub const DISCOVERY_ROLE: &str = "discovery";
 
 /// What the ClusterRoles `system:discovery` and `system:public-info-viewer` open in Kubernetes.
@@ -24,6 +25,13 @@ const DEFAULT_PATHS: &[&str] = &[
     "/livez/*",
     "/readyz",
     "/readyz/*",
+];
+
+/// What `kubectl auth can-i` and `kubectl auth whoami` ask with (the ClusterRole `system:basic-user`).
+const SELF_REVIEWS: &[(&str, &str)] = &[
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("authentication.k8s.io", "selfsubjectreviews"),
 ];
 
 /// Which paths are open without a grant, for reading. A deny rule of a live grant still wins.
@@ -57,13 +65,18 @@ impl Default for DiscoveryPolicy {
     }
 }
 
-/// Whether `open` lets anybody do `operation`.
+/// Whether anybody may do `operation`: `open` lets them, or it is a question about themselves.
 pub(crate) fn is_open(open: &[Pattern], operation: &Operation) -> bool {
     match operation {
+        Operation::Resource { verb, api_group, resource, subresource, namespace, name, api_version: _ } => {
+            verb == "create"
+                && SELF_REVIEWS.contains(&(api_group.as_str(), resource.as_str()))
+                && [subresource, namespace, name].into_iter().all(String::is_empty)
+        }
         Operation::NonResource { verb, path } => {
             matches!(verb.as_str(), "get" | "head") && open.iter().any(|pattern| pattern.matches(path))
         }
-        Operation::Resource { .. } | Operation::Mcp { .. } => false,
+        Operation::Mcp { .. } => false,
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::condition::Case;
 use crate::decide::{USUAL_REQUEST, all_agree};
+use crate::filter::Filter;
 use crate::role::{ReviewTerms, Role, RoleSet, Said};
 use crate::{ApprovalTerms, Ask, Query, RoleName, duration};
 
@@ -42,6 +43,13 @@ pub struct Explanation {
 pub enum Verdict {
     /// It allows it.
     Allow(RuleAt),
+    /// It allows a part of it: the answer is filtered.
+    Filter {
+        /// The rule that says so.
+        by: RuleAt,
+        /// What is shown.
+        filter: Filter,
+    },
     /// It allows it, once these people have agreed to the very request.
     Review {
         /// The rule that holds it.
@@ -127,10 +135,14 @@ fn explain(role: &Role, case: &Case<'_>, now: Timestamp) -> Explanation {
         Err(message) => Outcome::Error { message },
     };
     let about = role.rules.iter().enumerate().filter(|(_, rule)| rule.is_about(&case.asked));
-    let conditions = about.filter_map(|(number, rule)| {
-        let when = rule.when.as_ref()?;
-        let (at, outcome) = (role.rule_at(number), outcome(when));
-        Some(ConditionAt { rule: number, at, when: when.to_string(), outcome })
+    let conditions = about.flat_map(|(number, rule)| {
+        let at = |(when, outcome)| ConditionAt { rule: number, at: role.rule_at(number), when, outcome };
+        let session = rule.session().map(|terms| {
+            let included = terms.include(rule.action, case.query.facts);
+            (terms.to_string(), if included { Outcome::True } else { Outcome::False })
+        });
+        let when = rule.when.as_ref().map(|when| (when.to_string(), outcome(when)));
+        session.into_iter().chain(when).map(at).collect::<Vec<_>>()
     });
     let here = role.covers_target(target);
     let eligible = role.is_eligible(subject);
@@ -155,12 +167,12 @@ fn verdict(role: &Role, case: &Case<'_>) -> Verdict {
         return Verdict::OtherTargets;
     }
     let mut holding = Vec::new();
-    let Said { denied, allowed } = role.say(case, &mut holding);
+    let Said { denied, allowed, filtered } = role.say(case, &mut holding);
     if let Some(rule) = denied {
         return Verdict::Deny(at(rule));
     }
     if !holding.is_empty() {
-        return match (all_agree(holding), allowed) {
+        return match (all_agree(holding), allowed.or(filtered)) {
             (Ok((terms, by)), Some(_)) => Verdict::Review { by: at(by.rule), terms },
             (Ok((terms, by)), None) => Verdict::Hold { by: at(by.rule), terms },
             (Err(rules), _) => {
@@ -172,6 +184,9 @@ fn verdict(role: &Role, case: &Case<'_>) -> Verdict {
     }
     if let Some(rule) = allowed {
         return Verdict::Allow(at(rule));
+    }
+    if let Some(rule) = filtered {
+        return Verdict::Filter { by: at(rule), filter: role.filter(case) };
     }
     let namespaces: Vec<String> = role.namespaces_for(&case.asked).map(ToString::to_string).collect();
     if namespaces.is_empty() { Verdict::Nothing } else { Verdict::OnlyInNamespaces { namespaces } }

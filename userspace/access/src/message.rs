@@ -61,6 +61,9 @@ impl Denied {
             let names = self.namespaces.join(", ");
             push(text, format_args!(" Your grant covers it in namespace {names}: name one with -n."));
         }
+        if !self.sessions.is_empty() {
+            push(text, format_args!(" Your grant covers it for {}.", self.sessions.join(", or ")));
+        }
         let target = query.target;
         match (&self.pending, self.way_out(), id) {
             (Some(request), ..) => {
@@ -80,7 +83,9 @@ impl Denied {
                     format_duration(duration)
                 ),
             ),
-            _ if self.namespaces.is_empty() => text.push_str(" No role that you may ask for would allow it."),
+            _ if self.namespaces.is_empty() && self.sessions.is_empty() => {
+                text.push_str(" No role that you may ask for would allow it.");
+            }
             _ => {}
         }
     }

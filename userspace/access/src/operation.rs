@@ -61,7 +61,12 @@ pub(crate) struct Asked<'a> {
 impl<'a> Asked<'a> {
     pub(crate) fn of(operation: &'a Operation) -> Self {
         let authorised_as = Verbs::of(operation.authorised_as());
-        Self { operation, authorised_as, verbs: authorised_as.or(Verbs::of(operation.verb())) }
+        let verbs = match operation.verb() {
+            // Whoever asks whether they may do everything (`kubectl auth can-i '*' pods`).
+            "*" => Verbs::All,
+            verb => authorised_as.or(Verbs::of(verb)),
+        };
+        Self { operation, authorised_as, verbs }
     }
 }
 
@@ -86,6 +91,8 @@ pub struct Facts {
     pub process: Option<Arc<Caller>>,
     /// The request asks for a dry run.
     pub dry_run: bool,
+    /// Who says to manage the fields that the request writes (`kubectl-edit`, a controller); the client says so itself.
+    pub field_manager: String,
     /// The command of an exec.
     pub command: Vec<String>,
     /// The container of an exec, attach or log.
@@ -119,6 +126,7 @@ impl Facts {
     pub const NONE: &'static Self = &Self {
         process: None,
         dry_run: false,
+        field_manager: String::new(),
         command: Vec::new(),
         container: String::new(),
         tty: false,

@@ -139,8 +139,9 @@ impl RawTest {
             account: None,
         };
         let (file, request) = (file.to_owned(), request.0);
-        let RawFacts { at, process, dry_run, command, container, tty, stdin } = facts;
-        let facts = Facts { process: process.map(Arc::new), dry_run, command, container, tty, stdin };
+        let RawFacts { at, process, dry_run, field_manager, command, container, tty, stdin } = facts;
+        let process = process.map(Arc::new);
+        let facts = Facts { process, dry_run, field_manager, command, container, tty, stdin };
         PolicyTest { name, file, line, target, subject, holds, request, facts, at, expect, by }
     }
 }
@@ -152,6 +153,7 @@ struct RawFacts {
     at: Timestamp,
     process: Option<Caller>,
     dry_run: bool,
+    field_manager: String,
     command: Vec<String>,
     container: String,
     tty: bool,

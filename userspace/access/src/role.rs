@@ -1,17 +1,21 @@
 //! Roles: what may be asked for, by whom, with whose approval, for how long, under which obligations.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_identity::Subject;
+use portcullis_mask::FieldPath;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::ApprovalTerms;
 use crate::bits::Bits;
 use crate::condition::{Case, Condition};
+use crate::filter::Filter;
 use crate::operation::{Asked, Operation};
 use crate::pattern::Pattern;
-use crate::rule::{Action, Fit, Rule, Topic};
+use crate::rule::{Action, Fit, Rule, SessionTerms, Topic};
+use crate::unmask::Unmask;
 use crate::{AccessError, RoleName, RuleRef};
 
 /// A role, as its file defines it.
@@ -94,7 +98,7 @@ pub enum PresentAs {
 }
 
 /// What an allowed request carries with it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Obligations {
     /// How answers are masked.
@@ -103,6 +107,19 @@ pub struct Obligations {
     /// How much of the session is kept.
     #[serde(default)]
     pub record: RecordLevel,
+    /// What is shown although the profile masks it.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub unmask: Arc<[Unmask]>,
+}
+
+impl Obligations {
+    /// The fields of a resource that are shown although the profile masks them.
+    #[must_use]
+    pub fn unmasked(&self, operation: &Operation) -> Vec<FieldPath> {
+        let Operation::Resource { api_group, resource, .. } = operation else { return Vec::new() };
+        let about = self.unmask.iter().filter(|unmask| unmask.is_about(api_group, resource));
+        about.flat_map(|unmask| unmask.paths.iter().cloned()).collect()
+    }
 }
 
 /// How answers are masked.
@@ -127,10 +144,12 @@ pub enum RecordLevel {
     Metadata,
 }
 
-/// What a role says of one request: the first of its rules that deny it, and of those that cover it.
+/// What a role says of one request: the first of its rules that deny it, of those that cover it, and of those that cover
+/// a part of its answer.
 pub(crate) struct Said {
     pub(crate) denied: Option<usize>,
     pub(crate) allowed: Option<usize>,
+    pub(crate) filtered: Option<usize>,
 }
 
 impl Role {
@@ -176,11 +195,14 @@ impl Role {
         case: &Case<'_>,
         holding: &mut Vec<(&'a Role, usize, &'a ReviewTerms)>,
     ) -> Said {
-        let mut said = Said { denied: None, allowed: None };
+        let mut said = Said { denied: None, allowed: None, filtered: None };
         for (number, rule) in self.rules.iter().enumerate() {
             match rule.action {
                 Action::Deny if said.denied.is_none() && rule.denies(case) => said.denied = Some(number),
                 Action::Allow if said.allowed.is_none() && rule.covers(case) => said.allowed = Some(number),
+                Action::Allow if said.filtered.is_none() && rule.filters(case) => {
+                    said.filtered = Some(number);
+                }
                 Action::Review => {
                     let Some(terms) = rule.holds(case) else { continue };
                     holding.push((self, number, terms));
@@ -195,18 +217,25 @@ impl Role {
         said
     }
 
-    /// Whether a grant of it alone would allow what is asked for, be it after a review.
+    /// Whether a grant of it alone would allow what is asked for, be it after a review, be it a part of the answer.
     pub(crate) fn allows(&self, case: &Case<'_>) -> bool {
         let said = self.say(case, &mut Vec::new());
-        said.allowed.is_some() && said.denied.is_none()
+        said.allowed.or(said.filtered).is_some() && said.denied.is_none()
+    }
+
+    /// To what its rules filter the answer.
+    pub(crate) fn filter(&self, case: &Case<'_>) -> Filter {
+        let scopes = self.rules.iter().filter(|rule| rule.filters(case)).filter_map(Rule::filter_scope);
+        Filter::of(case.query.operation, scopes.collect())
     }
 
     /// Whether a grant of it could allow `operation` under some conditions.
     pub(crate) fn covers(&self, operation: &Operation) -> bool {
         let asked = Asked::of(operation);
-        let could = |rule: &Rule| rule.action != Action::Deny && rule.fit(&asked) == Fit::Yes;
+        let could =
+            |rule: &Rule| rule.action != Action::Deny && matches!(rule.fit(&asked), Fit::Yes | Fit::Filtered);
         let must_not =
-            |rule: &Rule| rule.action == Action::Deny && rule.when.is_none() && rule.touches(&asked);
+            |rule: &Rule| rule.action == Action::Deny && !rule.is_conditional() && rule.touches(&asked);
         self.rules.iter().any(could) && !self.rules.iter().any(must_not)
     }
 
@@ -214,6 +243,12 @@ impl Role {
     pub(crate) fn namespaces_for(&self, asked: &Asked<'_>) -> impl Iterator<Item = &Pattern> {
         let fits = |rule: &&Rule| rule.action != Action::Deny && rule.fit(asked) == Fit::InANamespace;
         self.rules.iter().filter(fits).flat_map(Rule::namespaces)
+    }
+
+    /// What a session would have to be like for a rule to cover what is asked for.
+    pub(crate) fn sessions_for(&self, asked: &Asked<'_>) -> impl Iterator<Item = &SessionTerms> {
+        let fits = |rule: &&Rule| rule.action != Action::Deny && rule.fit(asked) == Fit::Yes;
+        self.rules.iter().filter(fits).filter_map(Rule::session)
     }
 }
 
@@ -227,6 +262,8 @@ pub struct RoleSet {
     by_resource: HashMap<String, Bits>,
     /// Roles with a rule for every resource, or for a subresource of every one.
     any_resource: Bits,
+    /// Roles with a rule about any resource at all.
+    resources: Bits,
     /// Roles with a rule about other paths.
     paths: Bits,
     /// Roles with a rule about MCP.
@@ -257,6 +294,9 @@ impl RoleSet {
                 set.by_user.entry(user.clone()).or_default().insert(number);
             }
             for topic in role.rules.iter().flat_map(Rule::topics) {
+                if matches!(topic, Topic::Resource(_) | Topic::AnyResource) {
+                    set.resources.insert(number);
+                }
                 match topic {
                     Topic::Resource(name) => {
                         set.by_resource.entry(name.to_owned()).or_default().insert(number);
@@ -299,6 +339,8 @@ impl RoleSet {
     /// The numbers of all roles with a rule that could match or touch `operation`, going by its resource alone.
     pub(crate) fn about(&self, operation: &Operation) -> &Bits {
         match operation {
+            // A question about all of them.
+            Operation::Resource { resource, .. } if resource == "*" => &self.resources,
             Operation::Resource { resource, .. } => {
                 self.by_resource.get(resource).unwrap_or(&self.any_resource)
             }

@@ -5,6 +5,12 @@
 //! might include what it denies; exec, attach and port-forward are `create` however they arrive.
 //!
 //! A review rule is both: it covers as an allow does, and as a brake on other grants it reaches as far as a deny.
+//!
+//! What is asked for may be a question (`kubectl auth can-i`), in which `*` and no name mean all: an allow has to cover all
+//! of it, and a deny of any of it matches.
+
+mod listing;
+mod session;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,9 +18,12 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
+pub(crate) use self::session::SessionTerms;
+use crate::command::CommandPattern;
 use crate::condition::{self, Case, Condition};
 use crate::discovery::is_usually_open;
 use crate::duration;
+use crate::filter::FilterScope;
 use crate::format_duration;
 use crate::mcp::McpScope;
 use crate::operation::{Asked, Operation};
@@ -52,6 +61,10 @@ pub struct Rule {
     pub when: Option<Condition>,
     /// Who has to agree, for a review rule.
     review: Option<ReviewTerms>,
+    /// What a session has to be like, for rules about those.
+    session: Option<Box<SessionTerms>>,
+    /// A list of more than it covers is allowed, without the rest.
+    filter: bool,
     verbs: Verbs,
     scope: Scope,
 }
@@ -60,6 +73,8 @@ pub struct Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
     Yes,
+    /// It covers a part of the list that is asked for, and says that this part may be shown.
+    Filtered,
     /// It would, were the request limited to one of the rule's namespaces.
     InANamespace,
     No,
@@ -69,6 +84,20 @@ impl Rule {
     /// Whether it allows all of what is asked for, be it after a review.
     pub(crate) fn covers(&self, case: &Case<'_>) -> bool {
         self.action != Action::Deny && self.fit(&case.asked) == Fit::Yes && self.applies(case)
+    }
+
+    /// As [`Rule::covers`], of a part of what the answer would hold: what an answer is filtered to then.
+    pub(crate) fn filters(&self, case: &Case<'_>) -> bool {
+        self.filter && self.fit(&case.asked) == Fit::Filtered && self.applies(case)
+    }
+
+    /// What it is limited to, for a filter.
+    pub(crate) fn filter_scope(&self) -> Option<FilterScope> {
+        let Scope::Resources(scope) = &self.scope else { return None };
+        Some(FilterScope {
+            namespaces: scope.namespaces.clone(),
+            resource_names: scope.names.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// Whether it denies what is asked for.
@@ -84,14 +113,27 @@ impl Rule {
     /// Whether it would count for what is asked for, if its condition held.
     pub(crate) fn is_about(&self, asked: &Asked<'_>) -> bool {
         match self.action {
-            Action::Allow => self.fit(asked) == Fit::Yes,
+            Action::Allow => matches!(self.fit(asked), Fit::Yes | Fit::Filtered),
             Action::Deny | Action::Review => self.touches(asked),
         }
+    }
+
+    /// Whether it counts for some of what it is about only.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.when.is_some() || self.session.is_some()
+    }
+
+    /// What a session has to be like, for rules about those.
+    pub(crate) fn session(&self) -> Option<&SessionTerms> {
+        self.session.as_deref()
     }
 
     /// Whether its condition lets it count. What cannot be told allows nothing, and denies and holds.
     fn applies(&self, case: &Case<'_>) -> bool {
         let errs = self.action != Action::Allow;
+        if self.session().is_some_and(|terms| !terms.include(self.action, case.query.facts)) {
+            return false;
+        }
         self.when.as_ref().is_none_or(|condition| case.test(condition).unwrap_or(errs))
     }
 
@@ -132,15 +174,16 @@ impl Rule {
                 Scope::Resources(scope),
                 Operation::Resource { api_group, resource, subresource, namespace, name, .. },
             ) if scope.groups.includes(api_group)
-                && scope.resources.iter().any(|pattern| pattern.allows(resource, subresource))
-                && (scope.names.is_empty() || scope.names.iter().any(|one| one == name)) =>
+                && scope.resources.iter().any(|pattern| pattern.allows(resource, subresource)) =>
             {
-                if scope.namespaces.is_empty() || matches(&scope.namespaces, namespace) {
-                    Fit::Yes
-                } else if namespace.is_empty() && is_collection(operation.verb()) {
-                    Fit::InANamespace
-                } else {
-                    Fit::No
+                let named = scope.names.is_empty() || scope.names.iter().any(|one| one == name);
+                let placed = scope.namespaces.is_empty() || matches(&scope.namespaces, namespace);
+                let part = (named || name.is_empty()) && (placed || namespace.is_empty());
+                match operation.verb() {
+                    _ if named && placed => Fit::Yes,
+                    "list" | "watch" if self.filter && part => Fit::Filtered,
+                    verb if named && namespace.is_empty() && is_collection(verb) => Fit::InANamespace,
+                    _ => Fit::No,
                 }
             }
             _ => Fit::No,
@@ -163,12 +206,11 @@ impl Rule {
                 Scope::Resources(scope),
                 Operation::Resource { api_group, resource, subresource, namespace, name, .. },
             ) => {
-                let collection = is_collection(operation.verb());
-                scope.groups.includes(api_group)
-                    && scope.resources.iter().any(|pattern| pattern.matches(resource, subresource))
-                    && (scope.names.is_empty()
-                        || scope.names.iter().any(|one| one == name)
-                        || name.is_empty() && collection)
+                let several = name.is_empty() && operation.verb() != "create";
+                let collection = is_collection(operation.verb()) || several;
+                (scope.groups.includes(api_group) || api_group == "*")
+                    && scope.resources.iter().any(|pattern| pattern.touches(resource, subresource))
+                    && (scope.names.is_empty() || scope.names.iter().any(|one| one == name) || several)
                     && (scope.namespaces.is_empty()
                         || matches(&scope.namespaces, namespace)
                         || namespace.is_empty() && collection)
@@ -253,8 +295,30 @@ impl TryFrom<RawRule> for Rule {
                     .to_owned(),
             );
         }
-        Ok(Self { action: raw.action, reason: raw.reason, when: raw.when, review, verbs, scope })
+        let session = SessionTerms::read(raw.command, raw.tty, &scope)?;
+        let filter = raw.filter.unwrap_or(false);
+        if filter {
+            can_filter(raw.action, verbs, &scope)?;
+        }
+        let (action, reason, when) = (raw.action, raw.reason, raw.when);
+        Ok(Self { action, reason, when, review, session: session.map(Box::new), filter, verbs, scope })
     }
+}
+
+/// Only what is limited can be a part of something.
+fn can_filter(action: Action, verbs: Verbs, scope: &Scope) -> Result<(), String> {
+    let limited =
+        matches!(scope, Scope::Resources(scope) if !(scope.namespaces.is_empty() && scope.names.is_empty()));
+    if action != Action::Allow {
+        return Err("filter: only an allow rule says what of a list is shown".to_owned());
+    }
+    if !limited {
+        return Err("filter: the rule covers whole lists; limit it by namespaces or resourceNames".to_owned());
+    }
+    if !verbs.include_any(Verbs::of("list").or(Verbs::of("watch"))) {
+        return Err("filter: the rule is about neither list nor watch".to_owned());
+    }
+    Ok(())
 }
 
 fn verbs(written: Option<Vec<String>>, known: &[&str]) -> Result<Verbs, String> {
@@ -354,6 +418,12 @@ struct RawRule {
     non_resource_urls: Option<Vec<Pattern>>,
     #[serde(default, deserialize_with = "present")]
     mcp: Option<McpScope>,
+    #[serde(default, deserialize_with = "present")]
+    filter: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    command: Option<Vec<CommandPattern>>,
+    #[serde(default, deserialize_with = "present")]
+    tty: Option<bool>,
     #[serde(default, deserialize_with = "condition::of_rule")]
     when: Option<Condition>,
     #[serde(default, deserialize_with = "present")]
@@ -397,10 +467,32 @@ impl ResourcePattern {
         }
     }
 
+    /// As [`Self::matches`], of a question in which `*` means all of them.
+    fn touches(&self, resource: &str, subresource: &str) -> bool {
+        let any_of = |asked: &str, own: &str| asked == own || asked == "*";
+        match self {
+            ResourcePattern::All => true,
+            // Subresources are among all resources.
+            _ if resource == "*" && subresource.is_empty() => true,
+            ResourcePattern::One { resource: r, subresource: s } => {
+                any_of(resource, r) && any_of(subresource, s)
+            }
+            ResourcePattern::Sub(s) => any_of(subresource, s),
+        }
+    }
+
     /// As [`Self::matches`], but `*` does not hand out the proxy subresources: through them a node's or pod's
     /// own endpoints answer, whatever the other rules say.
     fn allows(&self, resource: &str, subresource: &str) -> bool {
         self.matches(resource, subresource) && (subresource != "proxy" || *self != ResourcePattern::All)
+    }
+
+    /// The one that it is about, if it is about one.
+    fn subresource(&self) -> Option<&str> {
+        match self {
+            ResourcePattern::All => None,
+            ResourcePattern::One { subresource, .. } | ResourcePattern::Sub(subresource) => Some(subresource),
+        }
     }
 
     fn topic(&self) -> Topic<'_> {

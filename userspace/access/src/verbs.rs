@@ -59,6 +59,38 @@ impl Verbs {
         }
     }
 
+    /// Those that are not among `others`. All without some are all that are `known` without them.
+    pub(crate) fn without(self, others: Self, known: &[&str]) -> Self {
+        let some = |verbs| match verbs {
+            Verbs::Of(verbs) => verbs,
+            Verbs::All => known.iter().fold(0, |some, verb| match Verbs::of(verb) {
+                Verbs::Of(verb) => some | verb,
+                Verbs::All => some,
+            }),
+        };
+        match others {
+            Verbs::All => Verbs::NONE,
+            Verbs::Of(0) => self,
+            Verbs::Of(others) => Verbs::Of(some(self) & !others),
+        }
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self == Verbs::NONE
+    }
+
+    /// Their names, of which those in `known` are meant; `*` for all.
+    pub(crate) fn names(self, known: &[&str]) -> Vec<String> {
+        match self {
+            Verbs::All => vec!["*".to_owned()],
+            some => known
+                .iter()
+                .filter(|verb| some.include_any(Verbs::of(verb)))
+                .map(ToString::to_string)
+                .collect(),
+        }
+    }
+
     /// How many they are, for comparing rules.
     pub(crate) fn breadth(self) -> u64 {
         match self {
@@ -88,6 +120,16 @@ mod tests {
         }
         assert!(some.include_any(Verbs::of("list").or(Verbs::of("get"))));
         assert_eq!((some.breadth(), verbs(&["*"]).unwrap().breadth()), (2, 20));
+    }
+
+    #[test]
+    fn what_is_taken_away_is_gone() {
+        let (some, all) = (verbs(&["get", "delete"]).unwrap(), Verbs::All);
+        assert_eq!(some.without(Verbs::of("get"), RESOURCE_VERBS).names(RESOURCE_VERBS), ["delete"]);
+        assert!(some.without(all, RESOURCE_VERBS).is_empty());
+        assert_eq!(all.without(Verbs::NONE, RESOURCE_VERBS).names(RESOURCE_VERBS), ["*"]);
+        let left = all.without(some, RESOURCE_VERBS).names(RESOURCE_VERBS);
+        assert_eq!(left, ["list", "watch", "create", "update", "patch", "deletecollection", "proxy"]);
     }
 
     #[test]

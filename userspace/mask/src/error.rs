@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::ListFault;
+
 /// A body that cannot be masked, or a key that cannot be used. After an error the masker gives nothing more: cut the
 /// stream.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,9 @@ pub enum MaskError {
         /// The most that is masked at once.
         limit: usize,
     },
+    /// The body is no list and no watch whose objects can be told apart.
+    #[error("the answer cannot be filtered: {0}")]
+    List(#[from] ListFault),
     /// The body is not gzip as RFC 1952 has it.
     #[error("not valid gzip near byte {offset}: {source}")]
     Gzip {

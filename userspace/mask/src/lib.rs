@@ -4,10 +4,12 @@
 //!
 //! [`Profile`] says which resources are masked and by which [`Rules`]; [`BodyMasker`] masks a response body,
 //! [`JsonMasker`] and [`ProtobufMasker`] what is inside it, [`filter()`] a whole stream; [`PlaceholderGuard`] finds
-//! placeholders that come back in a write, where they would replace the secret by its mask.
+//! placeholders that come back in a write, where they would replace the secret by its mask. [`ListFilter`] leaves out of
+//! lists and watches what somebody may not see at all.
 
 mod base64_text;
 mod body;
+mod cover;
 mod detect;
 mod error;
 mod filter;
@@ -25,10 +27,12 @@ mod profile;
 mod protobuf;
 mod quotes;
 mod rules;
+mod select;
 mod terminal;
 mod text;
 
 pub use body::BodyMasker;
+pub use cover::CoverMasker;
 pub use detect::{DetectorConfig, DetectorError, Detectors, Pattern, Personal};
 pub use error::{JsonFault, MaskError, ProtobufFault};
 pub use filter::{Format, filter};
@@ -40,5 +44,6 @@ pub use policy::{MaskPolicy, PolicyError};
 pub use profile::Profile;
 pub use protobuf::{LIMIT as PROTOBUF_LIMIT, ProtobufMasker};
 pub use rules::{Rules, RulesError};
+pub use select::{Covers, ListFault, ListFilter};
 pub use terminal::TerminalMasker;
 pub use text::TextMasker;

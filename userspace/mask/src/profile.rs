@@ -3,23 +3,14 @@
 mod defaults;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::path::{FieldPath, Step};
-use crate::placeholder::{Form, Mask};
 use crate::policy::{MaskPolicy, PolicyError, PolicyRule};
 use crate::rules::{Mark, What};
-use crate::{Detectors, Rules, RulesError};
+use crate::{Detectors, FieldPath, Rules, RulesError};
 
 /// Requests whose answers are no objects: streams, and what a pod or node behind the API server says.
 const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
-
-/// The fields of resources that hold bytes, and so base64 in JSON.
-const BYTES: [(&str, &str, &[&str]); 3] = [
-    ("", "secrets", &["data"]),
-    ("", "configmaps", &["binaryData"]),
-    ("certificates.k8s.io", "certificatesigningrequests", &["request", "certificate"]),
-];
 
 /// For every group, or every resource.
 const ANY: &str = "*";
@@ -30,7 +21,15 @@ pub struct Profile {
     /// By group and resource, each as some entry names it or [`ANY`].
     rules: HashMap<String, HashMap<String, Option<Arc<Rules>>>>,
     unknown: Arc<Rules>,
+    /// What roles have opened so far.
+    opened: Arc<Mutex<Opened>>,
 }
+
+/// Rules by what they were made of: the address of rules, which are kept beside them, and the paths that they are without.
+type Opened = HashMap<(usize, String), [Arc<Rules>; 2]>;
+
+/// More than there are roles that open something, times what they open it of.
+const MOST_OPENED: usize = 1024;
 
 /// What becomes of the objects of some resources.
 struct Entry {
@@ -72,6 +71,25 @@ impl Profile {
         found?.clone()
     }
 
+    /// Rules of this profile without what a role opens.
+    ///
+    /// # Errors
+    /// As [`Rules::without`].
+    pub fn opened(&self, rules: &Arc<Rules>, paths: &[FieldPath]) -> Result<Arc<Rules>, RulesError> {
+        let named: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        let place = (Arc::as_ptr(rules).addr(), named.join("\n"));
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some([_, known]) = opened.get(&place) {
+            return Ok(Arc::clone(known));
+        }
+        if opened.len() == MOST_OPENED {
+            opened.clear();
+        }
+        let made = rules.without(paths)?;
+        opened.insert(place, [Arc::clone(rules), Arc::clone(&made)]);
+        Ok(made)
+    }
+
     /// The rules for a document of which nothing is known: as if it were a Secret, and with all that is masked anywhere.
     pub fn for_unknown(&self) -> Arc<Rules> {
         Arc::clone(&self.unknown)
@@ -82,16 +100,18 @@ impl Profile {
         Arc::clone(self.unknown.detectors())
     }
 
+    /// The profile for documents that are known to be of one resource, or none where nothing of it is masked.
+    pub fn about(&self, group: &str, resource: &str, subresource: &str) -> Option<Self> {
+        let unknown = self.for_request(group, resource, subresource)?;
+        Some(Self { unknown, ..self.clone() })
+    }
+
     fn compile(entries: &[Entry], release: Option<Arc<Rules>>) -> Result<Self, PolicyError> {
-        let groups: BTreeSet<&str> =
-            entries.iter().flat_map(|entry| &entry.groups).map(String::as_str).collect();
-        let resources: BTreeSet<&str> =
-            entries.iter().flat_map(|entry| &entry.resources).map(String::as_str).collect();
-        let bytes_in = BYTES.map(|(group, resource, _)| (group, resource));
-        let groups: BTreeSet<&str> =
-            groups.into_iter().chain(bytes_in.map(|(group, _)| group)).chain([ANY]).collect();
-        let resources: BTreeSet<&str> =
-            resources.into_iter().chain(bytes_in.map(|(_, resource)| resource)).chain([ANY]).collect();
+        let groups = entries.iter().flat_map(|entry| &entry.groups).map(String::as_str);
+        let groups: BTreeSet<&str> = groups.chain([ANY]).collect();
+        let resources = entries.iter().flat_map(|entry| &entry.resources).map(String::as_str);
+        let but = entries.iter().flat_map(|entry| entry.but).copied();
+        let resources: BTreeSet<&str> = resources.chain(but).chain([ANY]).collect();
         // Most places are alike: they have the rules for everything.
         let mut known = HashMap::new();
         let mut rules: HashMap<String, HashMap<String, _>> = HashMap::new();
@@ -99,11 +119,9 @@ impl Profile {
             for &resource in &resources {
                 let about =
                     |(number, entry): (usize, &Entry)| entry.is_about(group, resource).then_some(number);
-                let alike: (Vec<usize>, _) =
-                    (entries.iter().enumerate().filter_map(about).collect(), bytes(group, resource));
+                let alike: Vec<usize> = entries.iter().enumerate().filter_map(about).collect();
                 if !known.contains_key(&alike) {
-                    let marks = alike.0.iter().flat_map(|entry| &entries[*entry].marks);
-                    let marks = marks.map(|mark| fitted(mark, group, resource)).collect();
+                    let marks = alike.iter().flat_map(|entry| &entries[*entry].marks).cloned().collect();
                     let compiled = compiled(marks, release.clone()).map_err(|source| PolicyError::Rules {
                         resource: format!("{resource} of group {group:?}"),
                         source,
@@ -116,7 +134,7 @@ impl Profile {
         let unknown = unknown(entries);
         let unknown = Rules::new(unknown, release)
             .map_err(|source| PolicyError::Rules { resource: "all resources together".to_owned(), source })?;
-        Ok(Self { rules, unknown: Arc::new(unknown) })
+        Ok(Self { rules, unknown: Arc::new(unknown), opened: Arc::default() })
     }
 }
 
@@ -129,7 +147,7 @@ impl Default for Profile {
 impl Entry {
     fn of(rule: &PolicyRule) -> Self {
         let keep = rule.keep.iter().map(|path| Mark { path: path.clone(), what: What::Keep });
-        let what = What::MaskInside(Mask { form: Form::Plain, how: rule.how });
+        let what = What::MaskInside(rule.how);
         let mask = rule.mask.iter().map(|path| Mark { path: path.clone(), what });
         Self {
             groups: rule.groups.clone(),
@@ -149,49 +167,19 @@ impl Entry {
 }
 
 fn compiled(marks: Vec<Mark>, release: Option<Arc<Rules>>) -> Result<Option<Arc<Rules>>, RulesError> {
-    let nothing = marks.iter().all(|mark| mark.what == What::Keep);
+    let nothing = marks.iter().all(|mark| matches!(mark.what, What::Keep | What::Bytes));
     if nothing { Ok(None) } else { Ok(Some(Arc::new(Rules::new(marks, release)?))) }
 }
 
 /// The marks for a document that may be any object. What is kept in anything but Secrets might be secret in them.
 fn unknown(entries: &[Entry]) -> Vec<Mark> {
-    let mut marks = Vec::new();
-    for entry in entries {
-        let of_secrets = entry.is_about("", "secrets");
-        let resource = entry.resources.first().map_or(ANY, String::as_str);
-        let resource = if of_secrets { "secrets" } else { resource };
-        let group = entry.groups.first().map_or(ANY, String::as_str);
-        let counts = |mark: &&Mark| of_secrets || mark.what != What::Keep;
-        marks.extend(entry.marks.iter().filter(counts).map(|mark| fitted(mark, group, resource)));
-    }
+    let counts = |entry: &Entry, mark: &Mark| mark.what != What::Keep || entry.is_about("", "secrets");
+    let of =
+        |entry: &Entry| entry.marks.iter().filter(|mark| counts(entry, mark)).cloned().collect::<Vec<_>>();
+    let mut marks: Vec<Mark> = entries.iter().flat_map(of).collect();
     // What is only scanned in one resource may be masked in another.
     marks.sort_by_key(|mark| mark.what == What::Scan);
     marks
-}
-
-fn bytes(group: &str, resource: &str) -> &'static [&'static str] {
-    let resource = resource.split('/').next().unwrap_or(resource);
-    let found = BYTES.iter().find(|(of, named, _)| *of == group && *named == resource);
-    found.map_or(&[], |(_, _, fields)| fields)
-}
-
-/// A mark with the form that values at its path have in a resource.
-fn fitted(mark: &Mark, group: &str, resource: &str) -> Mark {
-    let mut mark = mark.clone();
-    if let What::MaskInside(mask) = &mut mark.what
-        && goes_through(&mark.path, bytes(group, resource))
-    {
-        mask.form = Form::Base64;
-    }
-    mark
-}
-
-fn goes_through(path: &FieldPath, fields: &[&str]) -> bool {
-    let mut names = path.steps().iter().filter_map(|step| match step {
-        Step::Field(names) => Some(names),
-        _ => None,
-    });
-    names.any(|names| fields.iter().any(|field| names.contain(field.as_bytes())))
 }
 
 #[cfg(test)]

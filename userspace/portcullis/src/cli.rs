@@ -271,7 +271,7 @@ pub(crate) enum PolicyVerb {
     /// Check the configuration and the role files; errors name file, line and field
     Check,
     /// Say which roles would allow or deny a request, by which rules, and what it takes to get them
-    Explain(ExplainArgs),
+    Explain(Box<ExplainArgs>),
     /// Check what roles are expected to do; exit code 1 when an expectation fails
     Test(TestArgs),
     /// Read JSON lines {"method","target"} and print how the API server would read each
@@ -305,6 +305,9 @@ pub(crate) struct ExplainArgs {
     /// What else conditions look at, as YAML: '{command: [ls], process: {uid: 1001, gid: 1001, exe: /usr/bin/kubectl, argv: []}}'
     #[arg(long, value_name = "YAML")]
     pub(crate) facts: Option<String>,
+    /// The command of an exec, behind --
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
     #[command(flatten)]
     pub(crate) roles: RolesArgs,
     /// Ask the daemon what would be decided now, for you, with the grants that you hold
@@ -333,6 +336,12 @@ pub(crate) struct MaskArgs {
     /// What comes in
     #[arg(long, value_enum)]
     pub(crate) format: MaskFormat,
+    /// A mask policy [default: what is masked without one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// What it is: secrets, deployments.apps, serviceaccounts/token [default: it may be anything, Secrets too]
+    #[arg(long, value_name = "RESOURCE")]
+    pub(crate) resource: Option<String>,
     /// The key for digests [default: one made for this run, so that digests of two runs differ]
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,

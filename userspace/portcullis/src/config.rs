@@ -12,6 +12,7 @@ use portcullis_access::{AccessConfig, read_yaml};
 use portcullis_credential::{UpstreamConfig, discover_or_remembered};
 use portcullis_identity::{Acceptance, Accepted, IdentityConfig};
 use portcullis_intercept::{GateConfig, Place, TargetName};
+use portcullis_mask::{MaskPolicy, Profile};
 use portcullis_notify::NotifyConfig;
 use portcullis_record::RecordConfig;
 use portcullis_tls::{Endpoint, Name, TargetNames};
@@ -38,6 +39,8 @@ struct RawConfig {
     roles: PathBuf,
     access: AccessConfig,
     record: RecordConfig,
+    #[serde(default)]
+    mask_policy: Option<PathBuf>,
     #[serde(default)]
     notify: Option<NotifyConfig>,
     #[serde(default)]
@@ -84,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) roles: PathBuf,
     pub(crate) access: AccessConfig,
     pub(crate) record: RecordConfig,
+    /// The mask policy; nothing where the defaults are enough.
+    pub(crate) mask_policy: Option<PathBuf>,
     /// Nothing where nobody is told.
     pub(crate) notify: Option<NotifyConfig>,
     pub(crate) limits: LimitsConfig,
@@ -130,6 +135,14 @@ impl Config {
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
         let raw = read_yaml(&path.display().to_string(), 0, &text)?;
         Self::check(raw).with_context(|| format!("in the configuration {}", path.display()))
+    }
+
+    /// What is masked.
+    ///
+    /// # Errors
+    /// Naming the policy's file, and the line and field where there is one.
+    pub(crate) fn mask_profile(&self) -> Result<Profile> {
+        self.mask_policy.as_deref().map_or_else(|| Ok(Profile::default()), mask_profile)
     }
 
     /// As [`Config::read`], and asks AWS where those targets are whose endpoints the file leaves out. What it said is kept
@@ -194,6 +207,7 @@ impl Config {
             roles: raw.roles,
             access: AccessConfig { targets: names, ..raw.access },
             record: raw.record,
+            mask_policy: raw.mask_policy,
             notify: raw.notify,
             limits: raw.limits,
         })
@@ -303,6 +317,17 @@ fn endpoint(text: &str) -> Result<Endpoint> {
 
 fn is_unroutable(address: &IpAddr) -> bool {
     address.is_unspecified() || address.is_multicast()
+}
+
+/// What a mask policy says.
+///
+/// # Errors
+/// Naming the file, and the line and field where there is one.
+pub(crate) fn mask_profile(path: &Path) -> Result<Profile> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the mask policy {}", path.display()))?;
+    let policy: MaskPolicy = read_yaml(&path.display().to_string(), 0, &text)?;
+    Profile::new(&policy).with_context(|| format!("in the mask policy {}", path.display()))
 }
 
 /// Makes a folder that nobody else can write, as the state directory is.

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_access::Ended;
 use portcullis_kube::{Status, watch_error_event, watch_error_frame};
-use portcullis_mask::{BodyMasker, MaskError};
+use portcullis_mask::{BodyMasker, ListFilter, MaskError};
 use portcullis_record::{Event, RecordError};
 
 use tokio::time::Sleep;
@@ -118,8 +118,13 @@ fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
 
 /// The body of an answer: the gate's own, or the API server's on its way to the client.
 pub(crate) enum ResponseBody {
-    /// An answer of the gate itself.
-    Whole(Option<Bytes>),
+    /// An answer that is there as a whole.
+    Whole {
+        /// What is left of it.
+        rest: Option<Bytes>,
+        /// Whether its length is announced; one that the API server did not announce is not made up.
+        sized: bool,
+    },
     /// The API server's answer.
     Proxied(Box<ProxiedBody>),
 }
@@ -127,7 +132,7 @@ pub(crate) enum ResponseBody {
 impl ResponseBody {
     /// A body known in full; empty stays empty.
     pub(crate) fn whole(body: Bytes) -> Self {
-        Self::Whole(Some(body).filter(|body| !body.is_empty()))
+        Self::Whole { rest: Some(body).filter(|body| !body.is_empty()), sized: true }
     }
 }
 
@@ -140,21 +145,22 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
-            Self::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Self::Whole { rest, .. } => Poll::Ready(rest.take().map(|body| Ok(Frame::data(body)))),
             Self::Proxied(body) => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body) => body.is_none(),
+            Self::Whole { rest, .. } => rest.is_none(),
             Self::Proxied(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Self::Whole { sized: false, .. } => SizeHint::default(),
+            Self::Whole { rest, .. } => SizeHint::with_exact(rest.as_ref().map_or(0, Bytes::len) as u64),
             Self::Proxied(body) => body.size_hint(),
         }
     }
@@ -206,6 +212,7 @@ impl RunningAccess {
 /// An answer of the API server, passing through.
 pub(crate) struct ProxiedBody {
     inner: Incoming,
+    filter: Option<ListFilter>,
     masker: Option<BodyMasker>,
     record: RequestRecord,
     access: RunningAccess,
@@ -240,12 +247,14 @@ impl Pause {
 impl ProxiedBody {
     pub(crate) fn new(
         inner: Incoming,
+        filter: Option<ListFilter>,
         masker: Option<BodyMasker>,
         record: RequestRecord,
         access: RunningAccess,
     ) -> Self {
         Self {
             inner,
+            filter,
             masker,
             record,
             access,
@@ -274,7 +283,8 @@ impl ProxiedBody {
             None => {}
         }
         if self.done && self.trailers.is_none() {
-            return Ok(ResponseBody::Whole(self.first.take()));
+            let sized = self.inner.size_hint().exact().is_some();
+            return Ok(ResponseBody::Whole { rest: self.first.take(), sized });
         }
         self.record.tell_begun()?;
         if self.first.is_some() {
@@ -320,8 +330,8 @@ impl ProxiedBody {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => (data, self.inner.is_end_stream()),
                     Err(frame) => {
-                        // Of a masked answer only what the masker read is passed on.
-                        self.trailers = frame.into_trailers().ok().filter(|_| self.masker.is_none());
+                        // Of a filtered or masked answer only what was read of it is passed on.
+                        self.trailers = frame.into_trailers().ok().filter(|_| self.passes_as_it_is());
                         continue;
                     }
                 },
@@ -329,6 +339,7 @@ impl ProxiedBody {
             };
             // What has ended is closed now: a client that reads exactly Content-Length bytes never polls again.
             self.done = last;
+            let data = self.filter(data)?;
             let data = self.mask(data)?;
             if !data.is_empty() {
                 self.record.sent(&data, self.done)?;
@@ -355,6 +366,21 @@ impl ProxiedBody {
         self.record.sent(&held, false)?;
         self.at_line_start = held.last() == Some(&b'\n');
         Poll::Ready(Ok(Some(Frame::data(held.into()))))
+    }
+
+    fn passes_as_it_is(&self) -> bool {
+        self.filter.is_none() && self.masker.is_none()
+    }
+
+    fn filter(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
+        let Some(filter) = &mut self.filter else { return Ok(data) };
+        let mut out = Vec::with_capacity(data.len());
+        filter.push(&data, &mut out)?;
+        if self.done {
+            filter.finish()?;
+        }
+        self.record.left_out(filter.withheld());
+        Ok(out.into())
     }
 
     fn mask(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
@@ -410,7 +436,7 @@ impl ProxiedBody {
 
     fn size_hint(&self) -> SizeHint {
         // Last words are no part of what the server announced.
-        if self.masker.is_some() || self.access.ending != Ending::Silent {
+        if !self.passes_as_it_is() || self.access.ending != Ending::Silent {
             return SizeHint::default();
         }
         let first = self.first.as_ref().map_or(0, |first| first.len() as u64);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -27,7 +27,7 @@ pub(crate) struct Classified {
     pub(crate) target: String,
     pub(crate) operation: Operation,
     pub(crate) facts: Facts,
-    /// Of a request for exec, attach or port-forward.
+    /// Of a request for exec, attach or port-forward, and of a watch or log that is to come over WebSocket.
     pub(crate) upgrade: Option<Upgrade>,
 }
 
@@ -63,6 +63,9 @@ impl Classified {
         if let Some(name) = headers::repeated(request.headers()) {
             return Err(Refusal::Repeated(name));
         }
+        if names_another_host(&request) {
+            return Err(Refusal::Repeated(header::HOST));
+        }
         let target = target_of(&request);
         let method = request.method().as_str();
         if let Some(ambiguity) = portcullis_kube::ambiguity(method, &target) {
@@ -72,14 +75,8 @@ impl Classified {
             return Err(Refusal::Impersonation);
         }
         let info = portcullis_kube::classify(method, &target)?;
-        let upgrade = request.headers().get(header::UPGRADE).cloned();
-        if let Some(protocol) = &upgrade
-            && !info.is_session()
-        {
-            let protocol = String::from_utf8_lossy(protocol.as_bytes()).into_owned();
-            return Err(Refusal::Upgrade { protocol });
-        }
-        let upgrade = upgrade.map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
+        let protocol = wanted_upgrade(request.method(), request.headers(), &info)?;
+        let upgrade = protocol.map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
         let operation = operation(&info);
         let facts = facts(&person, &info, &target, request.body().is_end_stream());
         let (head, body) = request.into_parts();
@@ -98,6 +95,12 @@ impl Body {
     }
 }
 
+/// Whether `:authority` and `Host` differ (RFC 9113 §8.3.1).
+fn names_another_host(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(header::HOST);
+    request.uri().authority().zip(host).is_some_and(|(authority, host)| host != authority.as_str())
+}
+
 /// The request target as the client sent it (origin form) or, on h2 and absolute form, its path and query.
 fn target_of(request: &Request<Incoming>) -> String {
     let uri = request.uri();
@@ -106,6 +109,31 @@ fn target_of(request: &Request<Incoming>) -> String {
         (http::Version::HTTP_11 | http::Version::HTTP_10, Some(_)) => uri.to_string(),
         _ => uri.path_and_query().map_or_else(|| uri.path().to_owned(), |target| target.as_str().to_owned()),
     }
+}
+
+/// What the client may have its connection become. A WebSocket where the API server has none to give is ignored, as it
+/// does: it answers as if it had not been asked for.
+fn wanted_upgrade(
+    method: &Method,
+    headers: &HeaderMap,
+    info: &RequestInfo,
+) -> Result<Option<HeaderValue>, Refusal> {
+    let Some(protocol) = headers.get(header::UPGRADE) else { return Ok(None) };
+    if info.is_session() {
+        return Ok(Some(protocol.clone()));
+    }
+    let is = |value: &HeaderValue, word: &str| {
+        let text = value.to_str().unwrap_or_default();
+        text.split(',').any(|token| token.trim().eq_ignore_ascii_case(word))
+    };
+    // What stands behind a proxy or an unknown subresource might take the upgrade, and nobody here could follow it.
+    let known = info.is_upgradable() && !info.is_proxy() || info.subresource.is_empty();
+    if *method != Method::GET || !is(protocol, "websocket") || info.is_proxy() || !known {
+        let protocol = String::from_utf8_lossy(protocol.as_bytes()).into_owned();
+        return Err(Refusal::Upgrade { protocol });
+    }
+    let asked = headers.get_all(header::CONNECTION).iter().any(|value| is(value, "upgrade"));
+    Ok((asked && info.is_upgradable()).then(|| protocol.clone()))
 }
 
 /// What is to be decided, in the terms of roles.
@@ -131,6 +159,7 @@ fn facts(person: &Person, info: &RequestInfo, target: &str, bodiless: bool) -> F
     if target.contains('?') {
         let first = |key| query_values(target, key).into_iter().next();
         facts.dry_run = is_dry_run(info, target, bodiless);
+        facts.field_manager = first("fieldManager").unwrap_or_default();
         if matches!(info.subresource.as_str(), "exec" | "attach" | "log") {
             facts.command = query_values(target, "command");
             facts.container = first("container").unwrap_or_default();
@@ -151,6 +180,40 @@ fn is_dry_run(info: &RequestInfo, target: &str, bodiless: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn upgrades_are_followed_ignored_or_refused() {
+        const POD: &str = "/api/v1/namespaces/demo/pods/web";
+        let wanted = |method: &str, target: &str, protocol: &'static str, connection: &'static str| {
+            let headers = HeaderMap::from_iter([
+                (header::UPGRADE, HeaderValue::from_static(protocol)),
+                (header::CONNECTION, HeaderValue::from_static(connection)),
+            ]);
+            let info = portcullis_kube::classify(method, target).unwrap();
+            wanted_upgrade(&method.parse().unwrap(), &headers, &info).map(|protocol| protocol.is_some())
+        };
+        for followed in ["/exec", "/attach", "/portforward", "/log", "/log?follow=true"] {
+            assert!(wanted("GET", &format!("{POD}{followed}"), "websocket", "keep-alive, Upgrade").unwrap());
+        }
+        assert!(wanted("POST", &format!("{POD}/exec"), "SPDY/3.1", "Upgrade").unwrap());
+        for watch in ["/api/v1/secrets?watch=true", "/api/v1/watch/secrets"] {
+            assert!(wanted("GET", watch, "WebSocket", "Upgrade").unwrap());
+            assert!(!wanted("GET", watch, "websocket", "close").unwrap());
+        }
+        for ignored in ["/api/v1/secrets", POD, "/version", "/api"] {
+            assert!(!wanted("GET", ignored, "websocket", "Upgrade").unwrap(), "{ignored}");
+        }
+        for (method, target, protocol) in [
+            ("GET", "/api/v1/namespaces/demo/services/a/proxy", "websocket"),
+            ("GET", "/apis/kubevirt.io/v1/namespaces/a/vms/b/console", "websocket"),
+            ("GET", "/api/v1/secrets?watch=true", "SPDY/3.1"),
+            ("GET", "/api/v1/secrets", "h2c"),
+            ("POST", "/api/v1/namespaces/demo/configmaps", "websocket"),
+        ] {
+            let refused = wanted(method, target, protocol, "Upgrade");
+            assert!(matches!(refused, Err(Refusal::Upgrade { .. })), "{method} {target} {protocol}");
+        }
+    }
 
     #[test]
     fn a_dry_run_is_one_to_the_api_server_too() {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use portcullis_access::{
     Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, RuleRef, decide,
 };
-use portcullis_mask::Rules;
+use portcullis_kube::query_values;
+use portcullis_mask::{FieldPath, Rules};
 use portcullis_record::{Action, Event, redact_query};
 
 use crate::Proxy;
@@ -24,6 +25,8 @@ pub(crate) struct Decided {
     pub(crate) review: Option<(ReviewTerms, RuleRef)>,
     /// What is to be masked in the answer.
     pub(crate) rules: Option<Arc<Rules>>,
+    /// What is not, although it is for others.
+    unmasked: Vec<FieldPath>,
     pub(crate) lease: Lease,
 }
 
@@ -63,17 +66,42 @@ impl Decided {
                 })));
             }
         };
+        if allowed.filter.is_some() {
+            filterable(&classified)?;
+        }
         let rules = match (allowed.obligations.mask, &classified.operation) {
             (MaskLevel::Default, operation) => masked(proxy, operation),
             _ => None,
         };
+        let unmasked = match rules {
+            Some(_) => allowed.obligations.unmasked(&classified.operation),
+            None => Vec::new(),
+        };
+        let rules = rules.map(|rules| opened(proxy, rules, &unmasked));
         let clock = Arc::clone(&proxy.clock);
         let lease = Lease::new(allowed.grant.clone(), snapshots, clock, person.logged_out.clone());
-        Ok(Self { classified, allowed, review, rules, lease })
+        Ok(Self { classified, allowed, review, rules, unmasked, lease })
     }
 }
 
 impl Decided {
+    /// Says, for all to hear, what is shown that is masked for others.
+    fn tell_unmasked(&self, record: &RequestRecord) -> Result<(), Refusal> {
+        if self.unmasked.is_empty() {
+            return Ok(());
+        }
+        let (subject, role) = (self.classified.person.subject.name.clone(), self.allowed.role.to_string());
+        let paths: Vec<String> = self.unmasked.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            subject,
+            role,
+            paths = paths.join(", "),
+            "fields are shown that are masked for others"
+        );
+        record.event(&Event::Unmasked { request: record.number(), subject, role, paths })?;
+        Ok(())
+    }
+
     /// The same request, decided by what is in force now that people have agreed to it on `terms`: roles, grants and the
     /// time may be others than when it began to wait.
     pub(crate) fn anew(self, proxy: &Proxy, terms: &ReviewTerms) -> Result<Self, Refusal> {
@@ -85,14 +113,37 @@ impl Decided {
     }
 }
 
+/// Passes a request whose answer will tell whose each object is.
+fn filterable(classified: &Classified) -> Result<(), Refusal> {
+    if let Some(upgrade) = &classified.upgrade {
+        let protocol = String::from_utf8_lossy(upgrade.protocol.as_bytes()).into_owned();
+        return Err(Refusal::FilteredUpgrade { protocol });
+    }
+    match query_values(&classified.target, "includeObject").iter().any(|policy| policy == "None") {
+        true => Err(Refusal::BareTable),
+        false => Ok(()),
+    }
+}
+
 /// What is masked of the objects that `operation` is about, unless a role unmasks it.
 pub(crate) fn masked(proxy: &Proxy, operation: &Operation) -> Option<Arc<Rules>> {
     match operation {
         Operation::Resource { api_group, resource, subresource, .. } => {
-            proxy.profile.for_request(api_group, resource, subresource)
+            proxy.profile.borrow().for_request(api_group, resource, subresource)
         }
         _ => None,
     }
+}
+
+/// The rules without what a role opens. What cannot be opened stays masked.
+fn opened(proxy: &Proxy, rules: Arc<Rules>, unmasked: &[FieldPath]) -> Arc<Rules> {
+    if unmasked.is_empty() {
+        return rules;
+    }
+    proxy.profile.borrow().opened(&rules, unmasked).unwrap_or_else(|error| {
+        tracing::error!(%error, "what a role unmasks cannot be opened, and stays masked");
+        rules
+    })
 }
 
 impl Recorded {
@@ -116,6 +167,7 @@ impl Recorded {
             *grant = allowed.grant.as_ref().map(ToString::to_string);
         }
         let record = RequestRecord::open(line.session, number, allowed.obligations.record, &event)?;
+        decided.tell_unmasked(&record)?;
         Ok(Self { decided, hold, record, audit_id })
     }
 }
@@ -155,7 +207,7 @@ impl fmt::Display for Denial {
 
 /// What is asked for, as the event that says how it was decided: denied, until a grant says otherwise.
 fn described(classified: &Classified) -> Event {
-    let Classified { head, info, target, operation, .. } = classified;
+    let Classified { head, info, target, operation, facts, .. } = classified;
     Event::RequestDecided {
         request: 0,
         connection: 0,
@@ -168,6 +220,7 @@ fn described(classified: &Classified) -> Event {
         subresource: info.subresource.clone(),
         namespace: info.namespace.clone(),
         name: info.name.clone(),
+        command: facts.command.clone(),
         decision: Action::Deny,
         role: None,
         rule: None,

@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Error as ClientError;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_access::{Allowed, Hold, MaskLevel};
 use portcullis_kube::{RequestInfo, query_values};
-use portcullis_mask::{BodyMasker, Rules};
+use portcullis_mask::{BodyMasker, Covers, ListFilter, Rules};
 use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
@@ -19,13 +19,14 @@ use crate::body::{BodyError, Ending, ProxiedBody, RequestBody, ResponseBody, Run
 use crate::caller::Person;
 use crate::classify::{Body, Classified, Upgrade};
 use crate::decide::{Decided, Recorded};
+use crate::headers;
 use crate::lease::Lease;
 use crate::present::{self, Masked};
 use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
+use crate::upgrade::{self, Masking, Stream};
 use crate::upstream::Pools;
 use crate::whole::{self, Answer, Unread};
-use crate::{headers, upgrade};
 
 /// In the last five minutes of a grant, answers carry a warning that kubectl prints.
 const WARN_BEFORE: SignedDuration = SignedDuration::from_mins(5);
@@ -78,7 +79,7 @@ impl Credentialed {
         record: &RequestRecord,
         audit_id: &str,
     ) -> Result<(Request<RequestBody>, Arc<Pools>, Exchange, Option<OnUpgrade>), Refusal> {
-        let Decided { classified, allowed, review: _, rules, lease } = decided;
+        let Decided { classified, allowed, rules, lease, .. } = decided;
         let Classified { person, head, body, info, target: path, upgrade, .. } = classified;
         let repeatable = matches!(info.verb.as_str(), "get" | "list") && is_bodiless(&head.method, &body);
         let masked = match rules {
@@ -177,9 +178,13 @@ impl Exchange {
         }
     }
 
-    /// An answer that would carry masked objects in a form the masker does not read is withheld.
+    /// An answer that would carry masked or filtered objects in a form that is not read here is withheld.
     fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
-        if !self.is_masked() || !has_body(&response) {
+        if self.is_filtered(response.status()) && has_body(&response) {
+            readable_by_filter(response.headers())?;
+        }
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !self.is_masked() || switched || !has_body(&response) {
             return Ok(response);
         }
         let content_type = response.headers().get(header::CONTENT_TYPE);
@@ -200,14 +205,16 @@ impl Exchange {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let status = response.status();
         let content_type = text_of(response.headers().get(header::CONTENT_TYPE));
-        record.begun(status.as_u16(), content_type, self.is_masked());
-        if status == StatusCode::SWITCHING_PROTOCOLS {
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        record.begun(status.as_u16(), content_type, self.is_masked() || switched && self.masks());
+        if switched {
             record.tell_begun()?;
             return self.switch(response, record, client);
         }
         headers::strip_response(response.headers_mut());
         self.warn(response.headers_mut());
 
+        let filter = self.filter(&mut response);
         let long_running = self.info.is_long_running(&self.path);
         let ending = if long_running { self.ending(&response) } else { Ending::Silent };
         if long_running && let Some(kind) = self.stream_kind() {
@@ -231,7 +238,7 @@ impl Exchange {
         };
         let bodiless = http_body::Body::is_end_stream(&body);
         let access = RunningAccess::new(self.lease, ending, self.person.connection.hang_up.clone());
-        let mut body = ProxiedBody::new(body, masker, record, access);
+        let mut body = ProxiedBody::new(body, filter, masker, record, access);
         if bodiless {
             body.finish_empty()?;
             return Ok(Response::from_parts(head, ResponseBody::Proxied(Box::new(body))));
@@ -253,6 +260,19 @@ impl Exchange {
         }
     }
 
+    /// Whether objects are left out of this answer. Errors are about none.
+    fn is_filtered(&self, status: StatusCode) -> bool {
+        self.allowed.filter.is_some() && status.is_success()
+    }
+
+    fn filter(&self, response: &mut Response<Answer>) -> Option<ListFilter> {
+        let filter = self.allowed.filter.clone().filter(|_| self.is_filtered(response.status()))?;
+        // They would tell how much there is that is left out.
+        withhold_size(response.headers_mut());
+        let covers: Covers = Box::new(move |namespace, name| filter.covers(namespace, name));
+        Some(if self.info.verb == "watch" { ListFilter::watch(covers) } else { ListFilter::list(covers) })
+    }
+
     fn masker(&self, response: &mut Response<Incoming>) -> Result<Option<BodyMasker>, Refusal> {
         if !has_body(response) {
             return Ok(None);
@@ -263,14 +283,12 @@ impl Exchange {
         let masker = match &self.rules {
             Some(rules) => BodyMasker::new(&content_type, &coding, Arc::clone(rules), key)?,
             None if self.is_log() => {
-                BodyMasker::for_log(&content_type, &coding, self.proxy.profile.for_unknown(), key)?
+                BodyMasker::for_log(&content_type, &coding, self.proxy.profile.borrow().for_unknown(), key)?
             }
             None => return Ok(None),
         };
         // Masking changes the length, and a digest or range of the original would give the original away.
-        for name in [header::CONTENT_LENGTH, header::ETAG, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
-            response.headers_mut().remove(name);
-        }
+        withhold_size(response.headers_mut());
         Ok(Some(masker))
     }
 
@@ -317,6 +335,9 @@ impl Exchange {
             let by = by.join(", ").replace(['"', '\\'], "");
             warn(format!("held as {} until {by} agreed", hold.id));
         }
+        if let Some(filter) = &self.allowed.filter {
+            warn(format!("role {} shows only objects {filter}; others are left out", self.allowed.role));
+        }
         let (Some(grant), Some(expires)) = (&self.allowed.grant, self.allowed.expires) else { return };
         let left = expires.duration_since(self.now);
         if left <= WARN_BEFORE {
@@ -338,13 +359,18 @@ impl Exchange {
                 cause: "it switched protocols without being asked".to_owned(),
             });
         };
-        let tap = upgrade::Tap::new(&self.info, &self.path, response.headers())
+        let masking = self.masks().then(|| Masking {
+            detectors: self.proxy.profile.borrow().detectors(),
+            key: self.proxy.mask_key.clone(),
+            rules: self.rules.clone(),
+        });
+        let stream = Stream::new(&self.info, &self.path, response.headers(), masking)
             .map_err(|error| Refusal::Upgrade { protocol: error.to_string() })?;
-        record.event(&tap.opened(record.number()))?;
+        record.event(&stream.opened(record.number()))?;
         let server = hyper::upgrade::on(&mut response);
         let Self { person, lease, .. } = self;
         tokio::spawn(async move {
-            upgrade::tunnel(client, server, tap, record, lease).await;
+            upgrade::tunnel(client, server, stream, record, lease).await;
             drop(person);
         });
         Ok(response.map(|_| ResponseBody::whole(Bytes::new())))
@@ -367,6 +393,26 @@ fn is_protobuf(content_type: &str) -> bool {
 
 fn has_body(response: &Response<Incoming>) -> bool {
     !http_body::Body::is_end_stream(response.body())
+}
+
+/// What says how long an answer is, or what it is, as the API server sent it.
+fn withhold_size(headers: &mut http::HeaderMap) {
+    for name in [header::CONTENT_LENGTH, header::ETAG, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
+        headers.remove(name);
+    }
+}
+
+fn readable_by_filter(headers: &http::HeaderMap) -> Result<(), Refusal> {
+    let of = |name| text_of(headers.get(name)).unwrap_or_default();
+    let (content_type, coding) = (of(header::CONTENT_TYPE), of(header::CONTENT_ENCODING));
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::Unfilterable(format!("it came as {content_type:?}")));
+    }
+    match coding.as_str() {
+        "" | "identity" => Ok(()),
+        coding => Err(Refusal::Unfilterable(format!("it came in content coding {coding:?}"))),
+    }
 }
 
 fn text_of(value: Option<&HeaderValue>) -> Option<String> {

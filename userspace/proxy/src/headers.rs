@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::refusal::Refusal;
 
 /// Headers that a client may never send upstream: credentials, identity claims of a front proxy, the audit id
-/// (the API server would use it word for word) and the fields that belong to one hop.
+/// (the API server would use it word for word), the fields that belong to one hop, and what would be agreed on over our heads.
 const NEVER: &[&str] = &[
     "authorization",
     "proxy-authorization",
@@ -30,6 +30,8 @@ const NEVER: &[&str] = &[
     "expect",
     "te",
     "http2-settings",
+    // Compressed frames could not be read.
+    "sec-websocket-extensions",
 ];
 const NEVER_PREFIXES: &[&str] = &["x-forwarded-", "x-remote-", "impersonate-"];
 
@@ -117,7 +119,7 @@ fn never_passes(name: &HeaderName) -> bool {
 }
 
 fn strip_bearer_subprotocols(headers: &mut HeaderMap) {
-    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+    if !protocols(headers).any(|protocol| protocol.starts_with(BEARER_SUBPROTOCOL)) {
         return;
     }
     let kept: Vec<String> = protocols(headers)
@@ -173,6 +175,36 @@ pub(crate) fn set_impersonation(
     }
     headers.insert("impersonate-extra-portcullis.dev%2fsession", value(session)?);
     Ok(())
+}
+
+/// What is kept of the client's own `User-Agent`, in bytes. The API server's audit log cuts it off at 1,024 (apiserver
+/// `maxUserAgentLength`), and its end is what counts here.
+const USER_AGENT_KEPT: usize = 512;
+
+/// Says at the end of `User-Agent`, which the API server's audit log has, for whom the gate asks: with an account that
+/// all share, nothing else there would. Its beginning stays, since field managers are named after it.
+pub(crate) fn set_on_behalf(
+    headers: &mut HeaderMap,
+    person: &str,
+    grant: Option<&str>,
+) -> Result<(), Refusal> {
+    let own = headers.get(header::USER_AGENT).map_or(&b"unknown"[..], HeaderValue::as_bytes);
+    let own = &own[..own.len().min(USER_AGENT_KEPT)];
+    let grant = grant.map(|grant| format!("; {grant}")).unwrap_or_default();
+    let named = format!(" portcullis ({}{grant})", escaped(person));
+    let value = HeaderValue::from_bytes(&[own, named.as_bytes()].concat())
+        .map_err(|_| Refusal::UnspeakableName { name: person.escape_debug().to_string() })?;
+    headers.insert(header::USER_AGENT, value);
+    Ok(())
+}
+
+/// A name within a comment of RFC 9110 §5.6.5: what could end the comment, or is not ASCII, as `%XX`.
+fn escaped(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@._-+:/#".contains(&byte);
+    let each = name
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    each.collect()
 }
 
 fn value(text: &str) -> Result<HeaderValue, Refusal> {
@@ -243,6 +275,35 @@ fn is_excluded(clause: &str) -> bool {
     weight.and_then(|weight| weight.trim().parse().ok()) == Some(0.0)
 }
 
+/// As [`narrow_accept`], of `what` the gate writes or filters itself: JSON alone.
+///
+/// # Errors
+/// [`Refusal::JsonOnly`] when the client accepts none.
+pub(crate) fn accept_json(headers: &mut HeaderMap, what: &'static str) -> Result<(), Refusal> {
+    let asked: Vec<&str> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let asked = asked.join(",");
+    let json: Vec<&str> = clauses(&asked)
+        .filter_map(|clause| match essence(clause).as_str() {
+            JSON => Some(clause),
+            "*/*" | "application/*" => Some(JSON),
+            _ => None,
+        })
+        .collect();
+    let json = if clauses(&asked).next().is_none() { JSON.to_owned() } else { json.join(",") };
+    if json.is_empty() {
+        return Err(Refusal::JsonOnly { what, accept: asked });
+    }
+    headers.insert(header::ACCEPT, value(&json)?);
+    Ok(())
+}
+
+/// Asks for what can be read as it comes.
+pub(crate) fn refuse_coding(headers: &mut HeaderMap) {
+    headers.remove(header::RANGE);
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
 /// Keeps of `Accept-Encoding` only gzip, the one coding the masker opens.
 pub(crate) fn narrow_accept_encoding(headers: &mut HeaderMap) {
     let gzip = headers
@@ -292,6 +353,24 @@ mod tests {
         let mut left: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept", "content-length", "kubectl-session"]);
+    }
+
+    #[test]
+    fn the_user_agent_ends_with_the_person() {
+        let on_behalf = |agent: Option<&str>, name, grant| {
+            let mut map = headers(&agent.map(|agent| ("User-Agent", agent)).into_iter().collect::<Vec<_>>());
+            set_on_behalf(&mut map, name, grant).unwrap();
+            map.get(header::USER_AGENT).unwrap().to_str().unwrap().to_owned()
+        };
+        let agent = "kubectl/v1.33.1 (linux/amd64) kubernetes/8adc0f0";
+        assert_eq!(
+            on_behalf(Some(agent), "alice", Some("g-41d0e2")),
+            format!("{agent} portcullis (alice; g-41d0e2)")
+        );
+        assert_eq!(on_behalf(None, "al (x) ü", None), "unknown portcullis (al%20%28x%29%20%C3%BC)");
+        let forged = format!("{} portcullis (bob)", "x".repeat(5000));
+        let said = on_behalf(Some(&forged), "alice", None);
+        assert!(said.len() < 1024 && said.ends_with("x portcullis (alice)"), "{said}");
     }
 
     #[test]
@@ -393,6 +472,29 @@ mod tests {
         for accept in [PROTOBUF, JSON, "application/vnd.kubernetes.protobuf,application/json; q=0.0"] {
             assert_eq!(instead(accept), None, "{accept}");
         }
+    }
+
+    #[test]
+    fn what_the_gate_writes_is_json() {
+        const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        for (asked, json) in [
+            ("", "application/json"),
+            ("application/vnd.kubernetes.protobuf,application/json", "application/json"),
+            ("application/json, */*", "application/json,application/json"),
+            (TABLE, TABLE),
+        ] {
+            let mut map = headers(&[("Accept", asked)]);
+            accept_json(&mut map, "x").unwrap();
+            assert_eq!(map.get(header::ACCEPT).unwrap(), json);
+        }
+        let mut protobuf = headers(&[("Accept", "application/vnd.kubernetes.protobuf")]);
+        assert!(matches!(accept_json(&mut protobuf, "x"), Err(Refusal::JsonOnly { .. })));
+        let mut coded = headers(&[("Accept-Encoding", "gzip"), ("Range", "bytes=0-9")]);
+        refuse_coding(&mut coded);
+        assert_eq!(
+            (coded.len(), coded.get(header::ACCEPT_ENCODING).unwrap().as_bytes()),
+            (1, &b"identity"[..])
+        );
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod present;
 mod preview;
 mod record;
 mod refusal;
+mod reviews;
 mod target;
 mod terminate;
 mod upgrade;
@@ -66,7 +67,7 @@ pub struct Proxy {
     /// Where evidence goes.
     pub recorder: Recorder,
     /// What is masked.
-    pub profile: Profile,
+    pub profile: watch::Receiver<Arc<Profile>>,
     /// Makes masked values comparable and nothing more.
     pub mask_key: MaskKey,
     /// What one uid may have open at once.

@@ -37,9 +37,14 @@ pub(crate) async fn dress(
         headers::narrow_accept(&mut head.headers, masked == Masked::Repeatable)?;
         headers::narrow_accept_encoding(&mut head.headers);
     }
+    if allowed.filter.is_some() {
+        headers::accept_json(&mut head.headers, "lists that are filtered")?;
+        headers::refuse_coding(&mut head.headers);
+    }
     let session = person.line()?.session;
     let session = session.id().as_str();
     let grant = allowed.grant.as_ref().map(GrantId::as_str);
+    headers::set_on_behalf(&mut head.headers, &person.subject.name, grant)?;
     if target.impersonate || allowed.present_as == PresentAs::Impersonate {
         headers::set_impersonation(&mut head.headers, &person.subject, grant, session)?;
     }

@@ -81,7 +81,7 @@ fn previewed(decided: &Decided) -> Option<&str> {
                 "delete" => !name.is_empty(),
                 _ => false,
             };
-            let object = matches!(subresource.as_str(), "" | "status" | "scale");
+            let object = matches!(subresource.as_str(), "" | "status" | "scale" | "ephemeralcontainers");
             (writes && object && upgrade.is_none() && !facts.dry_run).then_some(verb)
         }
         _ => None,

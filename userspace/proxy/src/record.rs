@@ -18,6 +18,7 @@ pub(crate) struct RequestRecord {
     begun: Option<Event>,
     received: Arc<AtomicU64>,
     sent: u64,
+    left_out: u64,
     open: bool,
 }
 
@@ -39,6 +40,7 @@ impl RequestRecord {
             begun: None,
             received: Arc::default(),
             sent: 0,
+            left_out: 0,
             open: true,
         })
     }
@@ -77,6 +79,11 @@ impl RequestRecord {
         self.append(body, ended.as_ref())
     }
 
+    /// So many objects were left out of the answer so far.
+    pub(crate) fn left_out(&mut self, objects: u64) {
+        self.left_out = objects;
+    }
+
     /// Counts bytes that went to the client in an upgraded stream, whose content is recorded by channel.
     pub(crate) fn passed(&mut self, bytes: usize) {
         self.sent += bytes as u64;
@@ -104,6 +111,7 @@ impl RequestRecord {
             bytes_in: self.received.load(Ordering::Relaxed),
             bytes_out: self.sent,
             duration_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            left_out: self.left_out,
             error,
         })
     }

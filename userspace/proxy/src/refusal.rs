@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::HeaderName;
 use http::{HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use portcullis_access::{AccessError, Ended, Hold, HoldId, HoldState, format_duration};
 use portcullis_credential::CredentialError;
 use portcullis_kube::{Ambiguity, ClassifyError, Status};
@@ -19,7 +21,7 @@ use crate::wire::Fault;
 pub(crate) enum Refusal {
     #[error("portcullis: {0}")]
     Stranger(Stranger),
-    #[error("portcullis: refused: the request can be read in two ways: {0}")]
+    #[error("portcullis: refused: {}", framing(*.0))]
     Framing(Fault),
     #[error("portcullis: refused: the request can be read in two ways: it has more than one {0} header")]
     Repeated(HeaderName),
@@ -38,8 +40,23 @@ pub(crate) enum Refusal {
         resource = "these objects"
     )]
     NotAcceptable { accept: String },
+    #[error("portcullis: refused: {what} can be sent as JSON only; the request accepts {accept:?}")]
+    JsonOnly { what: &'static str, accept: String },
     #[error(
-        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach and port-forward can be upgraded"
+        "portcullis: refused: a Table without objects (includeObject=None) cannot be filtered; leave includeObject out"
+    )]
+    BareTable,
+    #[error("portcullis: refused: an answer that is filtered cannot be upgraded to {protocol:?}")]
+    FilteredUpgrade { protocol: String },
+    #[error("portcullis: withheld: the answer cannot be filtered: {0}")]
+    Unfilterable(String),
+    #[error(
+        "portcullis: refused: a question of type {content_type:?} is not read here; application/json and \
+         application/vnd.kubernetes.protobuf are"
+    )]
+    ReviewType { content_type: String },
+    #[error(
+        "portcullis: refused: an upgrade to {protocol:?} cannot be followed here; only exec, attach, port-forward, watches and logs can be upgraded"
     )]
     Upgrade { protocol: String },
     #[error(
@@ -108,7 +125,10 @@ impl From<RecordError> for Refusal {
 
 impl From<MaskError> for Refusal {
     fn from(error: MaskError) -> Self {
-        Self::Unmaskable(Box::new(error))
+        match error {
+            MaskError::List(fault) => Self::Unfilterable(fault.to_string()),
+            error => Self::Unmaskable(Box::new(error)),
+        }
     }
 }
 
@@ -162,24 +182,31 @@ impl Refusal {
             | Self::Probe { .. }
             | Self::Impersonation
             | Self::Upgrade { .. }
+            | Self::FilteredUpgrade { .. }
             | Self::ReservedName { .. }
             | Self::UnspeakableName { .. }
             | Self::WriteBack(_) => StatusCode::FORBIDDEN,
+            Self::Framing(Fault::TooLong) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Framing(Fault::TargetTooLong) => StatusCode::URI_TOO_LONG,
             Self::Ambiguous(_)
             | Self::Framing(_)
             | Self::Repeated(_)
             | Self::Unclassified(_)
+            | Self::BareTable
             | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
-            Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::NotAcceptable { .. } | Self::JsonOnly { .. } => StatusCode::NOT_ACCEPTABLE,
             Self::Unmaskable(error) if matches!(**error, MaskError::TooLarge { .. }) => {
                 StatusCode::NOT_ACCEPTABLE
             }
-            Self::BodyCoding(_) | Self::PatchType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyCoding(_) | Self::PatchType { .. } | Self::ReviewType { .. } => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unrecorded(_) | Self::Credential { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Upstream { .. } | Self::Unmaskable(_) | Self::UnmaskableType { .. } => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Upstream { .. }
+            | Self::Unmaskable(_)
+            | Self::UnmaskableType { .. }
+            | Self::Unfilterable(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -208,9 +235,26 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(date) = date() {
+            headers.insert(header::DATE, date);
+        }
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
         response
     }
+}
+
+/// What is wrong with the bytes of a request.
+fn framing(fault: Fault) -> String {
+    match fault {
+        Fault::TooLong | Fault::TargetTooLong => format!("the request is too long: {fault}"),
+        fault => format!("the request can be read in two ways: {fault}"),
+    }
+}
+
+/// The field that every answer has (RFC 9110 §6.6.1).
+fn date() -> Option<HeaderValue> {
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now()).ok()?;
+    HeaderValue::try_from(text).ok()
 }
 
 /// Why a request that waited does not go on.

@@ -18,17 +18,23 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Passes a write to a masked resource when it neither carries a masked value nor asks the API server to.
 pub(crate) fn check(head: &request::Parts, whole: &[u8]) -> Result<(), Refusal> {
-    if let Some(coding) = head.headers.get(header::CONTENT_ENCODING)
-        && coding != "identity"
-    {
-        return Err(Refusal::BodyCoding(String::from_utf8_lossy(coding.as_bytes()).into_owned()));
-    }
+    readable(head)?;
     if head.method == Method::PATCH {
         patch::checked(&head.headers, whole)?;
     }
     match PlaceholderGuard::find(whole) {
         Some(found) => Err(Refusal::WriteBack(found.to_string())),
         None => Ok(()),
+    }
+}
+
+/// Passes a request whose body can be read as it comes.
+pub(crate) fn readable(head: &request::Parts) -> Result<(), Refusal> {
+    match head.headers.get(header::CONTENT_ENCODING) {
+        Some(coding) if coding != "identity" => {
+            Err(Refusal::BodyCoding(String::from_utf8_lossy(coding.as_bytes()).into_owned()))
+        }
+        _ => Ok(()),
     }
 }
 

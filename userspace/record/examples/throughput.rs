@@ -34,6 +34,7 @@ fn main() {
         subresource: String::new(),
         namespace: "default".to_owned(),
         name: String::new(),
+        command: Vec::new(),
         decision: Action::Allow,
         role: Some("reader".to_owned()),
         rule: Some(0),
@@ -47,6 +48,7 @@ fn main() {
         bytes_in: 0,
         bytes_out: 4900,
         duration_us: 900,
+        left_out: 0,
         error: None,
     };
     let answer = Event::ResponseStarted {

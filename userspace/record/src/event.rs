@@ -73,6 +73,9 @@ pub enum Event {
         /// Empty if there is none.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         name: String,
+        /// The command of an exec, word by word.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        command: Vec<String>,
         /// What was decided.
         decision: Action,
         /// The role that decided it.
@@ -90,6 +93,17 @@ pub enum Event {
         /// The id under which the denial can be asked from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         denial: Option<String>,
+    },
+    /// Fields of the answer are shown although they are masked for others.
+    Unmasked {
+        /// The request's number.
+        request: u32,
+        /// Who sees them.
+        subject: String,
+        /// The role that says so.
+        role: String,
+        /// The fields.
+        paths: Vec<String>,
     },
     /// A request is to wait for a person's word. Nothing of it has gone to the target; what a write would change may
     /// be asked of it from now on (a dry run).
@@ -159,6 +173,9 @@ pub enum Event {
         bytes_out: u64,
         /// Microseconds from its decision to its end.
         duration_us: u64,
+        /// Objects and events that the role's filter left out of the answer.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        left_out: u64,
         /// What cut it short.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
@@ -325,6 +342,10 @@ impl Channel {
             .into_iter()
             .find(|channel| *channel as u8 == number)
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

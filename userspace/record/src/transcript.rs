@@ -146,6 +146,10 @@ fn describe(event: &Event) -> String {
             format!("connection {connection} closed{}", because(error.as_deref()))
         }
         Event::RequestDecided { .. } => describe_decision(event),
+        Event::Unmasked { request, subject, role, paths } => {
+            let paths = paths.iter().map(|path| Safe(path).to_string()).collect::<Vec<_>>().join(", ");
+            format!("#{request} UNMASKED for {} by role {}: {paths}", Safe(subject), Safe(role))
+        }
         Event::HoldBegun { request, method, path, role, rule, .. } => {
             format!(
                 "#{request} {} {} is to be reviewed: role {}, rule {rule}",
@@ -169,11 +173,15 @@ fn describe(event: &Event) -> String {
             let masked = if *masked { ", masked" } else { "" };
             format!("#{request} answer {status} {}{masked}", Safe(content_type.as_deref().unwrap_or("")))
         }
-        Event::RequestEnded { request, bytes_in, bytes_out, duration_us, error, .. } => {
+        Event::RequestEnded { request, bytes_in, bytes_out, duration_us, left_out, error, .. } => {
             let duration =
                 readable(jiff::SignedDuration::from_micros((*duration_us).min(1 << 62).cast_signed()));
             let error = because(error.as_deref());
-            format!("#{request} done in {duration}, {bytes_in} bytes in, {bytes_out} bytes out{error}")
+            let left_out =
+                if *left_out == 0 { String::new() } else { format!(", {left_out} objects left out") };
+            format!(
+                "#{request} done in {duration}, {bytes_in} bytes in, {bytes_out} bytes out{left_out}{error}"
+            )
         }
         Event::StreamOpened { request, kind, protocol, command, container, tty } => {
             let kind = match kind {
@@ -183,7 +191,7 @@ fn describe(event: &Event) -> String {
                 StreamKind::Log => "log",
                 StreamKind::Watch => "watch",
             };
-            let command = command.iter().map(|arg| format!(" {}", Safe(arg))).collect::<String>();
+            let command = if command.is_empty() { String::new() } else { format!(" {}", words(command)) };
             let container =
                 container.as_deref().map_or_else(String::new, |name| format!(" in container {}", Safe(name)));
             let protocol =
@@ -210,10 +218,12 @@ fn describe(event: &Event) -> String {
 }
 
 fn describe_decision(event: &Event) -> String {
-    let Event::RequestDecided { request, method, path, decision, role, rule, grant, reason, .. } = event
+    let Event::RequestDecided { request, method, path, command, decision, role, rule, grant, reason, .. } =
+        event
     else {
         return String::new();
     };
+    let command = if command.is_empty() { String::new() } else { format!(" (command {})", words(command)) };
     let decision = match decision {
         Action::Allow => "allowed",
         Action::Deny => "DENIED",
@@ -226,11 +236,45 @@ fn describe_decision(event: &Event) -> String {
     let by = by.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let by = if by.is_empty() { by } else { format!(" by {by}") };
     let because = because(reason.as_deref());
-    format!("#{request} {} {} {decision}{by}{because}", Safe(method), Safe(path))
+    format!("#{request} {} {}{command} {decision}{by}{because}", Safe(method), Safe(path))
+}
+
+/// A command line in which one word is told from two.
+fn words(argv: &[String]) -> String {
+    let plain = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c))
+    };
+    let word = |word: &String| {
+        if plain(word) { word.clone() } else { format!("'{}'", Safe(&word.replace('\'', r"'\''"))) }
+    };
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn because(reason: Option<&str>) -> String {
     reason
         .filter(|reason| !reason.is_empty())
         .map_or_else(String::new, |reason| format!(": {}", Safe(reason)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_word_by_word() {
+        let argv = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(words(&argv(&["ls", "-l", "/var/log"])), "ls -l /var/log");
+        assert_eq!(words(&argv(&["sh", "-c", "rm 'a b'; ls", ""])), r"sh -c 'rm '\''a b'\''; ls' ''");
+        let decided = r#"{"type":"requestDecided","request":3,"connection":1,"auditId":"a","method":"POST","path":"/x","verb":"create","decision":"deny","command":["rm","-rf","a b"]}"#;
+        let told = describe(&serde_json::from_str(decided).unwrap());
+        assert_eq!(told, "#3 POST /x (command rm -rf 'a b') DENIED");
+    }
+
+    #[test]
+    fn what_was_left_out_is_counted() {
+        let ended =
+            r#"{"type":"requestEnded","request":3,"bytesIn":0,"bytesOut":9,"durationUs":1000,"leftOut":7}"#;
+        let told = describe(&serde_json::from_str(ended).unwrap());
+        assert!(told.ends_with("0 bytes in, 9 bytes out, 7 objects left out"), "{told}");
+    }
 }

@@ -231,6 +231,7 @@ fn tell(session: &SessionHandle, clock: &ManualClock) -> Result<(), RecordError>
         subresource: String::new(),
         namespace: "default".to_owned(),
         name: String::new(),
+        command: Vec::new(),
         decision,
         role: Some("debugger".to_owned()),
         rule: Some(0),
@@ -244,6 +245,7 @@ fn tell(session: &SessionHandle, clock: &ManualClock) -> Result<(), RecordError>
         bytes_in: 0,
         bytes_out,
         duration_us: 1500,
+        left_out: 0,
         error: error.map(str::to_owned),
     };
     session.event(&Event::ConnectionOpened {

@@ -45,7 +45,7 @@ pub(super) fn kind_of(about: About, record: &str, field: &str) -> Option<Kind> {
         (
             "request",
             "verb" | "apiGroup" | "apiVersion" | "resource" | "subresource" | "namespace" | "name" | "path"
-            | "method" | "item" | "container",
+            | "method" | "item" | "container" | "fieldManager",
         ) => Kind::Text,
         ("request", "dryRun" | "tty" | "stdin") => Kind::Bool,
         ("request", "command") => texts(),
@@ -144,6 +144,7 @@ impl<'a> World<'a> {
                 "tty" => truth(facts.tty),
                 "stdin" => truth(facts.stdin),
                 "container" => text(&facts.container),
+                "fieldManager" => text(&facts.field_manager),
                 "command" => return list(&self.command, &facts.command),
                 _ => text(of_operation(operation, field)),
             }),

@@ -7,13 +7,14 @@
 use portcullis_codec::spdy::{self, StreamId};
 use portcullis_codec::websocket::{self, Kind};
 
+use super::frames::{data, on_channel};
 use super::port_forward::{LaneKind, Wire as PortWire};
 use super::remote_command::Wire;
 use super::{Channel, PortForwardTap, Protocol, RemoteCommandTap, Side, StreamError, Version};
 use crate::Status;
 
 /// RFC 6455, section 7.4.1. With another code kubectl prints the code instead of the reason.
-const NORMAL_CLOSURE: u16 = 1000;
+pub(super) const NORMAL_CLOSURE: u16 = 1000;
 
 impl RemoteCommandTap {
     /// Ends the session with `status`, whose message appears on the terminal or stderr, and as the exit status, with
@@ -43,8 +44,8 @@ impl RemoteCommandTap {
         match (&self.wire, self.protocol) {
             (Wire::WebSocket(_), protocol) => {
                 let base64 = matches!(protocol, Protocol::WebSocket { base64: true, .. });
-                on_channel(&mut out, base64, channel as u8, text.as_bytes());
-                on_channel(&mut out, base64, Channel::Error as u8, &exit);
+                on_channel(&mut out, base64, channel as u8, text.as_bytes(), None);
+                on_channel(&mut out, base64, Channel::Error as u8, &exit, None);
                 websocket::close(&mut out, None, NORMAL_CLOSURE, &status.message);
             }
             (Wire::Spdy(streams), _) => {
@@ -58,7 +59,7 @@ impl RemoteCommandTap {
                         of if of == channel => text.as_bytes(),
                         _ => b"",
                     };
-                    finish(&mut out, stream, payload)?;
+                    data(&mut out, stream, payload, true)?;
                 }
                 go_away(&mut out, streams.newest())?;
             }
@@ -81,7 +82,7 @@ impl PortForwardTap {
         match &self.wire {
             PortWire::Channels { base64, ports, .. } => {
                 for (n, _) in ports.iter().enumerate().filter(|(_, port)| port.is_announced()) {
-                    on_channel(&mut out, *base64, (2 * n + 1) as u8, status.message.as_bytes());
+                    on_channel(&mut out, *base64, (2 * n + 1) as u8, status.message.as_bytes(), None);
                 }
                 websocket::close(&mut out, None, NORMAL_CLOSURE, &status.message);
             }
@@ -89,7 +90,7 @@ impl PortForwardTap {
                 let mut frames = Vec::new();
                 for (stream, lane) in streams.open(Side::Server) {
                     let payload = if lane.kind == LaneKind::Error { status.message.as_bytes() } else { b"" };
-                    finish(&mut frames, stream, payload)?;
+                    data(&mut frames, stream, payload, true)?;
                 }
                 go_away(&mut frames, streams.newest())?;
                 if let PortWire::Spdy(_) = &self.wire {
@@ -101,21 +102,6 @@ impl PortForwardTap {
         }
         Ok(out)
     }
-}
-
-/// A whole message on a WebSocket channel.
-fn on_channel(out: &mut Vec<u8>, base64: bool, channel: u8, payload: &[u8]) {
-    if base64 {
-        let text = ::base64::Engine::encode(&::base64::prelude::BASE64_STANDARD, payload);
-        websocket::message(out, Kind::Text, None, &[&[b'0'.wrapping_add(channel)], text.as_bytes()]);
-    } else {
-        websocket::message(out, Kind::Binary, None, &[&[channel], payload]);
-    }
-}
-
-/// The last data of a SPDY stream.
-fn finish(out: &mut Vec<u8>, stream: StreamId, payload: &[u8]) -> Result<(), StreamError> {
-    Ok(spdy::Encoder::default().encode(&spdy::Frame::Data { stream, payload, fin: true }, out)?)
 }
 
 fn go_away(out: &mut Vec<u8>, last_good: StreamId) -> Result<(), StreamError> {

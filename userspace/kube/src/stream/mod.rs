@@ -1,26 +1,47 @@
-//! Sessions that follow an upgrade, decoded in passing: what is forwarded is fed to a tap, both directions, and the tap
-//! tells what it meant. Nothing is held back or changed, and nothing but small control messages is buffered.
+//! Sessions that follow an upgrade, decoded on their way. A tap only looks: what is forwarded is fed to it, both
+//! directions, and it tells what that meant. A rewriter gives what is to be forwarded instead: decoded, masked and
+//! framed anew. It feeds a tap of its own with that, so that what is told is what the client gets.
 //!
-//! - [`RemoteCommandTap`]: exec and attach over SPDY/3.1 (protocols v1 to v4) and WebSocket (v1 to v5, plain and base64).
-//! - [`PortForwardTap`]: port-forward over SPDY/3.1, over SPDY/3.1 tunnelled in WebSocket, and over WebSocket channels.
+//! - [`RemoteCommandTap`], [`RemoteCommandRewriter`]: exec and attach over SPDY/3.1 (protocols v1 to v4) and WebSocket
+//!   (v1 to v5, plain and base64).
+//! - [`PortForwardTap`], [`PortForwardRewriter`]: port-forward over SPDY/3.1, over SPDY/3.1 tunnelled in WebSocket, and
+//!   over WebSocket channels.
+//! - [`MessageStream`]: watches and logs over WebSocket, masked or not.
 //!
-//! Where a peer could read the bytes in another way than the tap, the tap fails, and the caller cuts the stream: what
-//! cannot be recorded is not passed on. Both taps can also put an end to their session with a reason that the client
-//! prints; see `ending` of either.
+//! Where a peer could read the bytes in another way than we do, decoding fails, and the caller cuts the stream: what
+//! cannot be recorded is not passed on. Each can also put an end to its session with a reason that the client prints;
+//! see `ending`.
+//!
+//! A rewriter gives whole frames only, so that something of one's own can be put in between at any time. It never
+//! splits a message into fragments; a message that arrived in several reads may leave as several messages, since what
+//! channels carry is a stream of bytes.
 
 mod base64;
 mod channels;
+mod command_rewriter;
 mod end;
+mod forwarded;
+mod frames;
+mod masker;
+mod message_stream;
 mod port_forward;
+mod port_rewriter;
 mod protocol;
 mod remote_command;
+mod session;
 mod spdy;
 
 use portcullis_codec::spdy::StreamId;
 
+pub use command_rewriter::RemoteCommandRewriter;
+pub use forwarded::MakeMasker;
+pub use masker::Masker;
+pub use message_stream::{MessageProtocol, MessageStream};
 pub use port_forward::{PortEvent, PortForwardTap};
+pub use port_rewriter::{PortForwardRewriter, PortMasking};
 pub use protocol::{PortForwardProtocol, Protocol, Version};
 pub use remote_command::{RemoteCommandTap, StreamEvent};
+pub use session::{Said, Session, Tell};
 
 /// Who sent the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +103,7 @@ pub enum StreamError {
     /// A WebSocket text message where SPDY bytes should be.
     #[error("text message inside a SPDY tunnel")]
     TextInTunnel,
-    /// A SPDY stream opened by the server, twice, or out of order.
+    /// A SPDY stream opened by the server, twice, out of order, or after the server has said that it takes no more.
     #[error("SPDY stream {0} must not be opened here")]
     Opening(StreamId),
     /// A SPDY frame for a stream that was never opened.
@@ -108,6 +129,12 @@ pub enum StreamError {
     /// An exit status that cannot be read.
     #[error("malformed exit status on the error channel")]
     ExitStatus,
+    /// What was to be masked is not what it should be.
+    #[error("cannot be masked: {0}")]
+    Unmaskable(String),
+    /// A message that has to be masked whole is too long; bytes.
+    #[error("WebSocket message of more than {0} bytes")]
+    MessageTooLong(usize),
     /// A port-forward channel that announced another port than was asked for.
     #[error("WebSocket channel {0} did not announce its port")]
     PortAnnouncement(u8),

@@ -11,7 +11,8 @@ use super::{PortForwardProtocol, Side, StreamError};
 #[derive(Debug)]
 pub struct PortForwardTap {
     pub(super) wire: Wire,
-    failed: bool,
+    /// Which sides can be decoded no further.
+    failed: [bool; 2],
 }
 
 /// What happened in a port-forward. `request` numbers the forwarded connections; on WebSocket channels, the ports.
@@ -44,6 +45,15 @@ pub enum PortEvent<'a> {
         request: u32,
         /// A slice of the text.
         text: &'a [u8],
+    },
+    /// An answer of forwarded HTTP that passes without being masked, because of its content coding.
+    Coded {
+        /// The pod's port.
+        port: u16,
+        /// The connection.
+        request: u32,
+        /// The coding, such as `gzip`.
+        coding: &'a str,
     },
     /// One side of a connection will send no more; after a reset, both.
     Closed {
@@ -80,12 +90,12 @@ pub(super) enum LaneKind {
 /// A port's two channels, data and error.
 #[derive(Debug)]
 pub(super) struct Port {
-    number: u16,
+    pub(super) number: u16,
     announced: [Vec<u8>; 2],
 }
 
 /// Where events go.
-type Emit<'e> = dyn FnMut(PortEvent<'_>) + 'e;
+pub(super) type Emit<'e> = dyn FnMut(PortEvent<'_>) + 'e;
 
 impl PortForwardTap {
     /// A tap for a session that starts now.
@@ -103,15 +113,15 @@ impl PortForwardTap {
                 Wire::Channels { channels: Channels::new(base64), base64, ports }
             }
         };
-        Self { wire, failed: false }
+        Self { wire, failed: [false; 2] }
     }
 
     /// Feeds what `side` sent, in whatever slices, and emits what it meant.
     ///
     /// # Errors
-    /// When it cannot be decoded; from then on always. Events before the fault have been emitted.
+    /// When it cannot be decoded; from then on always, of this side. Events before the fault have been emitted.
     pub fn feed(&mut self, side: Side, bytes: &[u8], emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        if self.failed {
+        if self.failed[side as usize] {
             return Err(portcullis_codec::Error::Poisoned.into());
         }
         let outcome = match &mut self.wire {
@@ -121,14 +131,14 @@ impl PortForwardTap {
                 channels.feed(side, bytes, &mut |piece| Port::message(ports, side, piece, emit))
             }
         };
-        self.failed = outcome.is_err();
+        self.failed[side as usize] = outcome.is_err();
         outcome
     }
 
     /// Whether a side's bytes stand between two messages, where one's own could be put in.
     #[must_use]
     pub fn at_boundary(&self, side: Side) -> bool {
-        !self.failed
+        !self.failed[side as usize]
             && match &self.wire {
                 Wire::Spdy(streams) => streams.at_boundary(side),
                 Wire::SpdyInWebSocket { tunnel, streams } => {
@@ -172,7 +182,7 @@ fn feed_tunnel(
 }
 
 /// Connections that are pairs of SPDY streams.
-struct SpdyPorts<'e, 'f>(&'e mut Emit<'f>);
+pub(super) struct SpdyPorts<'e, 'f>(pub(super) &'e mut Emit<'f>);
 
 impl Lanes for SpdyPorts<'_, '_> {
     type Lane = Lane;
@@ -211,6 +221,11 @@ impl Lanes for SpdyPorts<'_, '_> {
 }
 
 impl Lane {
+    /// What its connection is known by.
+    pub(super) fn key(self) -> (u16, u32) {
+        (self.port, self.request)
+    }
+
     fn data(self, from: Side, bytes: &[u8], emit: &mut Emit<'_>) -> Result<(), StreamError> {
         let Self { kind, port, request } = self;
         match (kind, from) {
@@ -230,7 +245,20 @@ impl Lane {
 impl Port {
     /// Whether the error channel may carry an error: its first message is the port.
     pub(super) fn is_announced(&self) -> bool {
-        self.announced[LaneKind::Error as usize].len() == 2
+        self.has_announced(LaneKind::Error)
+    }
+
+    /// Whether the server has sent the first message of one of its channels.
+    pub(super) fn has_announced(&self, kind: LaneKind) -> bool {
+        self.announced[kind as usize].len() == 2
+    }
+
+    /// What a channel is for.
+    pub(super) fn lane(ports: &[Self], channel: u8) -> Result<Lane, StreamError> {
+        let index = usize::from(channel / 2);
+        let port = ports.get(index).ok_or(StreamError::UnknownChannel(channel))?;
+        let kind = if channel.is_multiple_of(2) { LaneKind::Data } else { LaneKind::Error };
+        Ok(Lane { kind, port: port.number, request: index as u32 })
     }
 
     /// A slice of a WebSocket message. The server's first on each channel is the port, two bytes, low first.
@@ -240,11 +268,8 @@ impl Port {
         piece: Piece<'_>,
         emit: &mut Emit<'_>,
     ) -> Result<(), StreamError> {
-        let index = usize::from(piece.channel / 2);
-        let port = ports.get_mut(index).ok_or(StreamError::UnknownChannel(piece.channel))?;
-        let kind = if piece.channel.is_multiple_of(2) { LaneKind::Data } else { LaneKind::Error };
-        let lane = Lane { kind, port: port.number, request: index as u32 };
-        let announced = &mut port.announced[kind as usize];
+        let lane = Self::lane(ports, piece.channel)?;
+        let announced = &mut ports[usize::from(piece.channel / 2)].announced[lane.kind as usize];
         if side == Side::Client || announced.len() == 2 {
             return if piece.bytes.is_empty() { Ok(()) } else { lane.data(side, piece.bytes, emit) };
         }
@@ -252,10 +277,10 @@ impl Port {
         if !piece.last && announced.len() < 2 {
             return Ok(());
         }
-        if !piece.last || *announced != port.number.to_le_bytes() {
+        if !piece.last || *announced != lane.port.to_le_bytes() {
             return Err(StreamError::PortAnnouncement(piece.channel));
         }
-        if kind == LaneKind::Data {
+        if lane.kind == LaneKind::Data {
             emit(PortEvent::Opened { port: lane.port, request: lane.request });
         }
         Ok(())

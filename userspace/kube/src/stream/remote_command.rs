@@ -11,7 +11,7 @@ use super::{Channel, Protocol, Side, StreamError, Version};
 use crate::Status;
 
 /// Longest exit status, in bytes. The API server's own are a few hundred.
-const MAX_STATUS: usize = 32 << 10;
+pub(super) const MAX_STATUS: usize = 32 << 10;
 /// Longest terminal size, in bytes. kubectl sends 26.
 const MAX_RESIZE: usize = 1 << 10;
 /// A message that closes the channel that it names (v5).
@@ -24,7 +24,8 @@ pub struct RemoteCommandTap {
     session: Session,
     pub(super) protocol: Protocol,
     pub(super) tty: bool,
-    failed: bool,
+    /// Which sides can be decoded no further.
+    failed: [bool; 2],
 }
 
 /// What happened in an exec or attach.
@@ -74,7 +75,7 @@ struct Session {
 }
 
 /// Where events go.
-type Emit<'e> = dyn FnMut(StreamEvent<'_>) + 'e;
+pub(super) type Emit<'e> = dyn FnMut(StreamEvent<'_>) + 'e;
 
 impl RemoteCommandTap {
     /// A tap for a session that starts now. `tty` is whether the request asked for a terminal.
@@ -91,15 +92,15 @@ impl RemoteCommandTap {
             exited: false,
             closing: Vec::new(),
         };
-        Self { wire, session, protocol, tty, failed: false }
+        Self { wire, session, protocol, tty, failed: [false; 2] }
     }
 
     /// Feeds what `side` sent, in whatever slices, and emits what it meant.
     ///
     /// # Errors
-    /// When it cannot be decoded; from then on always. Events before the fault have been emitted.
+    /// When it cannot be decoded; from then on always, of this side. Events before the fault have been emitted.
     pub fn feed(&mut self, side: Side, bytes: &[u8], emit: &mut Emit<'_>) -> Result<(), StreamError> {
-        if self.failed {
+        if self.failed[side as usize] {
             return Err(portcullis_codec::Error::Poisoned.into());
         }
         let session = &mut self.session;
@@ -109,14 +110,14 @@ impl RemoteCommandTap {
                 channels.feed(side, bytes, &mut |piece| session.message(side, piece, emit))
             }
         };
-        self.failed = outcome.is_err();
+        self.failed[side as usize] = outcome.is_err();
         outcome
     }
 
     /// Whether a side's bytes stand between two messages, where one's own could be put in.
     #[must_use]
     pub fn at_boundary(&self, side: Side) -> bool {
-        !self.failed
+        !self.failed[side as usize]
             && match &self.wire {
                 Wire::Spdy(streams) => streams.at_boundary(side),
                 Wire::WebSocket(channels) => channels.at_boundary(side),
@@ -286,7 +287,7 @@ struct TerminalSize {
 }
 
 impl Channel {
-    fn of_number(number: u8) -> Result<Self, StreamError> {
+    pub(super) fn of_number(number: u8) -> Result<Self, StreamError> {
         Self::ALL.get(usize::from(number)).copied().ok_or(StreamError::UnknownChannel(number))
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Streams<L> {
     decoders: [Decoder; 2],
     open: BTreeMap<StreamId, Stream<L>>,
     newest: StreamId,
+    /// The server takes no more streams.
+    going_away: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ impl<L: Copy + PartialEq> Streams<L> {
             decoders: [Decoder::default(), Decoder::default()],
             open: BTreeMap::new(),
             newest: StreamId(0),
+            going_away: false,
         }
     }
 
@@ -54,7 +57,8 @@ impl<L: Copy + PartialEq> Streams<L> {
         while let Some(frame) = self.decoders[side as usize].next(&mut input)? {
             match frame {
                 Frame::SynStream { stream, fin, headers, .. } => {
-                    if side == Side::Server || stream.0.is_multiple_of(2) || stream <= self.newest {
+                    let doubtful = stream.0.is_multiple_of(2) || stream <= self.newest || self.going_away;
+                    if side == Side::Server || doubtful {
                         return Err(StreamError::Opening(stream));
                     }
                     if self.open.len() == MAX_STREAMS {
@@ -97,10 +101,8 @@ impl<L: Copy + PartialEq> Streams<L> {
                         }
                     }
                 }
-                Frame::Settings { .. }
-                | Frame::Ping { .. }
-                | Frame::GoAway { .. }
-                | Frame::WindowUpdate { .. } => {}
+                Frame::GoAway { .. } => self.going_away |= side == Side::Server,
+                Frame::Settings { .. } | Frame::Ping { .. } | Frame::WindowUpdate { .. } => {}
             }
         }
         Ok(())
@@ -110,6 +112,11 @@ impl<L: Copy + PartialEq> Streams<L> {
     pub(super) fn open(&self, side: Side) -> impl Iterator<Item = (StreamId, L)> {
         let open = self.open.iter().filter(move |(_, stream)| !stream.ended[side as usize]);
         open.map(|(id, stream)| (*id, stream.lane))
+    }
+
+    /// What `stream` is for; `None` once it is over.
+    pub(super) fn lane(&self, stream: StreamId) -> Result<Option<L>, StreamError> {
+        Ok(self.find(stream)?.map(|stream| stream.lane))
     }
 
     /// The last stream that the client opened; zero for none.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::names::Names;
 use crate::path::{FieldPath, Step};
-use crate::placeholder::{Form, Mask};
 use crate::policy::{Defaults, HelmReleases, Part};
 use crate::rules::{Mark, Rules, What};
 
@@ -98,8 +97,8 @@ pub(super) fn entries(defaults: &Defaults) -> Vec<Entry> {
         .filter(|(part, _)| !defaults.leave_out.contains(part))
         .flat_map(|(_, entries)| entries)
         .collect();
-    entries.push(copies(defaults));
-    entries.push(scanned());
+    entries.extend([copies(defaults), scanned()]);
+    entries.extend(bytes());
     entries
 }
 
@@ -108,7 +107,7 @@ pub(super) fn release(defaults: &Defaults) -> Option<Rules> {
     if defaults.helm_releases == HelmReleases::Mask {
         return None;
     }
-    let what = What::MaskInside(Mask { form: Form::Plain, how: defaults.how });
+    let what = What::MaskInside(defaults.how);
     let fields: [&[&str]; 5] =
         [&["config"], &["chart", "values"], &["manifest"], &["hooks", "manifest"], &["info", "notes"]];
     let marks = fields.map(|fields| Mark { path: path(fields.iter().map(|name| field(name))), what });
@@ -119,26 +118,26 @@ pub(super) fn release(defaults: &Defaults) -> Option<Rules> {
 fn secrets(defaults: &Defaults) -> Vec<Entry> {
     let mut marks = Vec::new();
     if defaults.helm_releases == HelmReleases::Open {
-        let what = What::Helm(Mask { form: Form::Base64, how: defaults.how });
+        let what = What::Helm(defaults.how);
         marks.push(Mark { path: path([Step::Deep, field("data"), field("release")]), what });
     }
-    for (name, form) in [("data", Form::Base64), ("stringData", Form::Plain)] {
-        marks.push(Mark { path: path([Step::Deep, field(name), field("*")]), what: whole(defaults, form) });
+    for name in ["data", "stringData"] {
+        marks
+            .push(Mark { path: path([Step::Deep, field(name), field("*")]), what: What::Mask(defaults.how) });
     }
     vec![entry("", "secrets", marks)]
 }
 
 fn config_maps(defaults: &Defaults) -> Vec<Entry> {
     let names = names(defaults, &FILES);
-    let release = Mask { form: Form::Plain, how: defaults.how };
     let release = match defaults.helm_releases {
-        HelmReleases::Mask => What::Mask(release),
-        HelmReleases::Open => What::Helm(release),
+        HelmReleases::Mask => What::Mask(defaults.how),
+        HelmReleases::Open => What::Helm(defaults.how),
     };
     let marks = vec![
         Mark { path: path([field("data"), field("release")]), what: release },
-        Mark { path: path([field("data"), any_of(&names)]), what: whole(defaults, Form::Plain) },
-        Mark { path: path([field("binaryData"), any_of(&names)]), what: whole(defaults, Form::Base64) },
+        Mark { path: path([field("data"), any_of(&names)]), what: What::Mask(defaults.how) },
+        Mark { path: path([field("binaryData"), any_of(&names)]), what: What::Mask(defaults.how) },
         Mark { path: path([field("data"), field("*")]), what: What::Scan },
     ];
     vec![entry("", "configmaps", marks)]
@@ -146,7 +145,7 @@ fn config_maps(defaults: &Defaults) -> Vec<Entry> {
 
 fn tokens(defaults: &Defaults) -> Vec<Entry> {
     let token =
-        |place| vec![Mark { path: path([field(place), field("token")]), what: whole(defaults, Form::Plain) }];
+        |place| vec![Mark { path: path([field(place), field("token")]), what: What::Mask(defaults.how) }];
     vec![
         entry("", "serviceaccounts/token", token("status")),
         entry("authentication.k8s.io", "tokenreviews", token("spec")),
@@ -156,7 +155,7 @@ fn tokens(defaults: &Defaults) -> Vec<Entry> {
 fn certificate_requests(defaults: &Defaults) -> Vec<Entry> {
     let marks = [("spec", "request"), ("status", "certificate")].map(|(place, name)| Mark {
         path: path([field(place), field(name)]),
-        what: whole(defaults, Form::Base64),
+        what: What::Mask(defaults.how),
     });
     vec![entry("certificates.k8s.io", "certificatesigningrequests", marks.into())]
 }
@@ -165,13 +164,13 @@ fn certificate_requests(defaults: &Defaults) -> Vec<Entry> {
 fn copies(defaults: &Defaults) -> Entry {
     let json = JSON_COPIES.map(|name| Mark { path: annotation(field(name)), what: What::Json });
     let packed =
-        PACKED_COPIES.map(|name| Mark { path: annotation(field(name)), what: whole(defaults, Form::Plain) });
+        PACKED_COPIES.map(|name| Mark { path: annotation(field(name)), what: What::Mask(defaults.how) });
     entry("*", "*", json.into_iter().chain(packed).collect())
 }
 
 fn annotations(defaults: &Defaults) -> Vec<Entry> {
     let names = names(defaults, &[]);
-    vec![entry("*", "*", vec![Mark { path: annotation(any_of(&names)), what: whole(defaults, Form::Plain) }])]
+    vec![entry("*", "*", vec![Mark { path: annotation(any_of(&names)), what: What::Mask(defaults.how) }])]
 }
 
 /// What a container is told by environment variables, wherever a pod's template stands.
@@ -186,8 +185,7 @@ fn environment(defaults: &Defaults) -> Vec<Entry> {
             field("value"),
         ])
     };
-    let marks =
-        CONTAINERS.map(|containers| Mark { path: value(containers), what: whole(defaults, Form::Plain) });
+    let marks = CONTAINERS.map(|containers| Mark { path: value(containers), what: What::Mask(defaults.how) });
     vec![entry("*", "*", marks.into())]
 }
 
@@ -198,6 +196,18 @@ fn errors() -> Vec<Entry> {
         [path([status, field("message")]), path([field("details"), field("causes"), field("message")])]
             .map(|path| Mark { path, what: What::Quotes });
     vec![Entry { but: &["events"], ..entry("*", "*", marks.into()) }]
+}
+
+/// Fields of the type `[]byte`, base64 in JSON.
+fn bytes() -> [Entry; 3] {
+    let mark = |path| Mark { path, what: What::Bytes };
+    let requests = [("spec", "request"), ("status", "certificate")];
+    let requests = requests.map(|(place, name)| mark(path([field(place), field(name)])));
+    [
+        entry("", "secrets", vec![mark(path([Step::Deep, field("data"), field("*")]))]),
+        entry("", "configmaps", vec![mark(path([field("binaryData"), field("*")]))]),
+        entry("certificates.k8s.io", "certificatesigningrequests", requests.into()),
+    ]
 }
 
 /// Text that people write and secrets slip into.
@@ -224,11 +234,6 @@ fn names(defaults: &Defaults, more: &[&str]) -> Arc<Names> {
     let except: Vec<&str> =
         NOT_NAMES.iter().copied().chain(defaults.except_names.iter().map(|glob| &*glob.0)).collect();
     Arc::new(Names::new(&globs, &except))
-}
-
-/// Masks what should be a string, whatever it is.
-fn whole(defaults: &Defaults, form: Form) -> What {
-    What::Mask(Mask { form, how: defaults.how })
 }
 
 fn annotation(name: Step) -> FieldPath {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::{Action, Choice, Node, NodeId, Rules, length_bit};
 use crate::names::Names;
 use crate::path::Step;
-use crate::placeholder::{How, Mask};
+use crate::placeholder::{Form, How, Mask};
 use crate::{Detectors, FieldPath};
 
 /// Nodes and tests of names that an automaton may have: far more than any policy written by hand asks for.
@@ -30,15 +30,17 @@ pub(crate) enum What {
     /// It passes, but for what detectors find.
     Scan,
     /// It is replaced whole, whatever it is: what should be a string.
-    Mask(Mask),
+    Mask(How),
     /// It is replaced; in an object or array, each value in it is.
-    MaskInside(Mask),
+    MaskInside(How),
     /// It is a copy of an object as JSON, masked by the same rules.
     Json,
     /// It is a Helm release, masked by rules of its own; replaced if it is none.
-    Helm(Mask),
+    Helm(How),
     /// It is a message, masked where it quotes.
     Quotes,
+    /// Whatever else becomes of it, it is bytes and so base64 in JSON.
+    Bytes,
 }
 
 /// The paths and the rules are more than an automaton should hold.
@@ -61,6 +63,8 @@ struct State {
     items: BTreeSet<Item>,
     /// The strongest mark that covers all of the place.
     base: Option<usize>,
+    /// It holds bytes.
+    bytes: bool,
     /// A document, or part of one, may begin here.
     root: bool,
     /// Where the object was before it said its name.
@@ -95,7 +99,7 @@ impl Rules {
 impl Compiler<'_> {
     fn nodes(mut self) -> Result<Vec<Node>, RulesError> {
         let items = self.start();
-        self.node(State { items, base: None, root: true, unnamed: None })?;
+        self.node(State { items, base: None, bytes: false, root: true, unnamed: None })?;
         let mut nodes = Vec::new();
         while let Some(state) = self.states.get(nodes.len()) {
             let state = state.clone();
@@ -169,21 +173,24 @@ impl Compiler<'_> {
 
     /// What becomes of a scalar at a place. Where every field of an object is masked, so is what stands in its stead.
     fn scalar(&self, state: &State) -> Action {
-        let every_field = |item: &&Item| {
-            matches!(self.step(**item), Some(Step::Field(names)) if names.are_all())
-                && self.step((item.0, item.1 + 1)).is_none()
+        let ends_every_field = |item: &&Item| {
+            let every = matches!(self.step(**item), Some(Step::Field(names)) if names.are_all());
+            every && self.step((item.0, item.1 + 1)).is_none()
         };
-        let mark = state.base.or_else(|| state.items.iter().find(every_field).map(|(mark, _)| *mark));
+        let every_field = || state.items.iter().filter(ends_every_field).map(|(mark, _)| *mark);
+        let is_bytes = |mark: &usize| self.marks[*mark].what == What::Bytes;
+        let form = form(state.bytes || every_field().any(|mark| is_bytes(&mark)));
+        let mark = state.base.or_else(|| every_field().find(|mark| !is_bytes(mark)));
         match mark.map(|mark| self.marks[mark].what) {
-            None | Some(What::Keep) => Action::Keep,
+            None | Some(What::Keep | What::Bytes) => Action::Keep,
             Some(What::Scan) => Action::Scan,
             // An element of an array is no field that could be dropped.
-            Some(What::Mask(mask) | What::MaskInside(mask)) if mask.how == How::Drop => {
-                Action::Mask(Mask { how: How::Fixed, ..mask })
+            Some(What::Mask(How::Drop) | What::MaskInside(How::Drop)) => {
+                Action::Mask(Mask { form, how: How::Fixed })
             }
-            Some(What::Mask(mask) | What::MaskInside(mask)) => Action::Mask(mask),
+            Some(What::Mask(how) | What::MaskInside(how)) => Action::Mask(Mask { form, how }),
             Some(What::Json) => Action::Json,
-            Some(What::Helm(mask)) => Action::Helm(mask),
+            Some(What::Helm(how)) => Action::Helm(Mask { form, how }),
             Some(What::Quotes) => Action::Quotes,
         }
     }
@@ -228,15 +235,17 @@ impl Compiler<'_> {
         is: impl Fn(&Names, What) -> bool,
         key: Option<&[u8]>,
     ) -> Result<Action, RulesError> {
-        let (mut items, mut base) = (BTreeSet::new(), state.base);
+        let (mut items, mut base, mut bytes) = (BTreeSet::new(), state.base, state.bytes);
         for (mark, at) in self.here(state) {
             match self.step((mark, at)) {
                 Some(Step::Deep) if key != Some(METADATA) => self.arrive((mark, at), &mut items),
                 Some(Step::Field(names)) if is(names, self.marks[mark].what) => {
-                    if self.step((mark, at + 1)).is_none() {
-                        base = Some(base.map_or(mark, |base| base.min(mark)));
-                    } else {
+                    if self.step((mark, at + 1)).is_some() {
                         self.arrive((mark, at + 1), &mut items);
+                    } else if self.marks[mark].what == What::Bytes {
+                        bytes = true;
+                    } else {
+                        base = Some(base.map_or(mark, |base| base.min(mark)));
                     }
                 }
                 _ => {}
@@ -247,18 +256,21 @@ impl Compiler<'_> {
             items.extend(self.start());
         }
         if let Some(base) = base {
-            items.retain(|(mark, _)| *mark < base && self.goes_on(base, *mark));
+            // What holds objects is gone through, whatever covers it: it is no field of theirs.
+            items.retain(|(mark, _)| self.goes_on(base, *mark) || root && *mark < base);
         }
-        self.action(State { items, base, root, unnamed: None })
+        self.action(State { items, base, bytes, root, unnamed: None })
     }
 
-    /// Whether a stronger mark can still reach what is inside of a value that is marked as a whole. What should be a string,
+    /// Whether another mark can still reach what is inside of a value that is marked as a whole. What should be a string,
     /// by the API's own types, has nothing inside.
-    fn goes_on(&self, base: usize, stronger: usize) -> bool {
+    fn goes_on(&self, base: usize, other: usize) -> bool {
+        let what = self.marks[other].what;
         match self.marks[base].what {
-            What::Keep | What::MaskInside(_) => true,
-            What::Scan => matches!(self.marks[stronger].what, What::Keep | What::MaskInside(_)),
-            What::Mask(_) | What::Json | What::Helm(_) | What::Quotes => false,
+            What::MaskInside(How::Drop) => false,
+            What::Keep | What::MaskInside(_) => other < base || what == What::Bytes,
+            What::Scan => other < base && matches!(what, What::Keep | What::MaskInside(_)),
+            What::Mask(_) | What::Json | What::Helm(_) | What::Quotes | What::Bytes => false,
         }
     }
 
@@ -267,13 +279,13 @@ impl Compiler<'_> {
         if !state.items.is_empty() || state.root {
             return self.node(state).map(Action::Enter);
         }
+        let form = form(state.bytes);
         Ok(match state.base.map(|mark| self.marks[mark].what) {
-            None | Some(What::Keep) => Action::Keep,
-            Some(What::Mask(mask)) => Action::Mask(mask),
-            Some(What::MaskInside(mask)) if mask.how == How::Drop => Action::Mask(mask),
+            None | Some(What::Keep | What::Bytes) => Action::Keep,
+            Some(What::Mask(how) | What::MaskInside(how @ How::Drop)) => Action::Mask(Mask { form, how }),
             Some(What::MaskInside(_) | What::Scan) => Action::Enter(self.node(state)?),
             Some(What::Json) => Action::Json,
-            Some(What::Helm(mask)) => Action::Helm(mask),
+            Some(What::Helm(how)) => Action::Helm(Mask { form, how }),
             Some(What::Quotes) => Action::Quotes,
         })
     }
@@ -393,6 +405,10 @@ const METADATA: &[u8] = b"metadata";
 /// Whether a mark is there to hide something, and so counts where it is not known whether it does.
 fn masks(what: What) -> bool {
     !matches!(what, What::Keep | What::Scan)
+}
+
+fn form(bytes: bool) -> Form {
+    if bytes { Form::Base64 } else { Form::Plain }
 }
 
 impl Choice {

@@ -3,10 +3,12 @@
 #![allow(dead_code, reason = "each test file takes what it needs of this")]
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
+use std::sync::{Arc, LazyLock};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use portcullis_mask::{JsonMasker, MaskError, MaskKey, Profile};
+use portcullis_mask::{JsonMasker, MaskError, MaskKey, Profile, Rules};
 use sha2::Sha256;
 
 pub(crate) const KEY: [u8; 32] = *b"a key that only the tests are on";
@@ -15,9 +17,36 @@ pub(crate) fn key() -> MaskKey {
     MaskKey::from_bytes(KEY)
 }
 
+/// The rules for a resource of the default profile; `""` for a document of which nothing is known.
+pub(crate) fn rules(resource: &str) -> Arc<Rules> {
+    static DEFAULT: LazyLock<Profile> = LazyLock::new(Profile::default);
+    rules_of(&DEFAULT, resource)
+}
+
+/// The rules for a resource (`secrets`, `deployments.apps`, `serviceaccounts/token`).
+pub(crate) fn rules_of(profile: &Profile, resource: &str) -> Arc<Rules> {
+    if resource.is_empty() {
+        return profile.for_unknown();
+    }
+    let (whole, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let (resource, group) = whole.split_once('.').unwrap_or((whole, ""));
+    profile.for_request(group, resource, subresource).unwrap()
+}
+
+/// The profile of a policy.
+pub(crate) fn profile(policy: &str) -> Profile {
+    let head = "apiVersion: portcullis.dev/v1alpha1\nkind: MaskPolicy\n";
+    Profile::new(&serde_saphyr::from_str(&format!("{head}{policy}")).unwrap()).unwrap()
+}
+
 /// Masks `body` in chunks whose sizes come from `sizes` (over and over).
 pub(crate) fn mask(body: &[u8], sizes: &[usize]) -> (Vec<u8>, Result<(), MaskError>) {
-    let mut masker = JsonMasker::new(Profile::default().for_unknown(), &key());
+    mask_by(&rules(""), body, sizes)
+}
+
+/// The same by other rules.
+pub(crate) fn mask_by(rules: &Arc<Rules>, body: &[u8], sizes: &[usize]) -> (Vec<u8>, Result<(), MaskError>) {
+    let mut masker = JsonMasker::new(Arc::clone(rules), &key());
     let (mut out, mut rest, mut sizes) = (Vec::new(), body, sizes.iter().cycle());
     while !rest.is_empty() {
         let (chunk, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
@@ -34,6 +63,16 @@ pub(crate) fn mask(body: &[u8], sizes: &[usize]) -> (Vec<u8>, Result<(), MaskErr
 pub(crate) fn masked(body: &str) -> String {
     let (out, outcome) = mask(body.as_bytes(), &[usize::MAX]);
     outcome.unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// Masks what is valid, in chunks of every size.
+pub(crate) fn masked_by(rules: &Arc<Rules>, body: &str) -> String {
+    let (out, outcome) = mask_by(rules, body.as_bytes(), &[usize::MAX]);
+    outcome.unwrap_or_else(|error| panic!("{error} in {body}"));
+    for size in [1, 2, 3, 7] {
+        assert_eq!(mask_by(rules, body.as_bytes(), &[size]).0, out, "chunks of {size}: {body}");
+    }
     String::from_utf8(out).unwrap()
 }
 

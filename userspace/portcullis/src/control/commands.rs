@@ -99,8 +99,8 @@ impl Commands {
             | Ask::LoginWait { .. }
             | Ask::LoginFinish { .. }
             | Ask::Logout => unreachable!("answered before"),
-            Ask::Explain { target, operation } => {
-                serde_json::to_value(self.explain(subject, &target, &operation)?)?
+            Ask::Explain { target, operation, command } => {
+                serde_json::to_value(self.explain(subject, &target, &operation, command)?)?
             }
             Ask::Grants { all } => {
                 serde_json::to_value(access.grants(&GrantFilter { live: !all, subject: None })?)?
@@ -109,9 +109,16 @@ impl Commands {
     }
 
     /// Decides as for a request, of which there is none: nothing is recorded, and no denial remembered.
-    fn explain(&self, subject: &Subject, target: &str, operation: &Operation) -> Result<Explained> {
+    fn explain(
+        &self,
+        subject: &Subject,
+        target: &str,
+        operation: &Operation,
+        command: Vec<String>,
+    ) -> Result<Explained> {
         let snapshot = self.access.snapshot();
-        let query = Query { subject, target, operation, facts: Facts::NONE };
+        let facts = Facts { command, ..Facts::default() };
+        let query = Query { subject, target, operation, facts: &facts };
         let decision = decide(&snapshot, &query, SystemClock.now());
         let (allowed, message) = match &decision {
             Decision::Allow(allowed) => (
@@ -130,9 +137,11 @@ impl Commands {
 
 /// `rule 1 of role look (roles/look.yaml:12), by grant g-41d0e2 until 2026-03-01T13:00:00Z.`
 fn by(snapshot: &Snapshot, allowed: &Allowed) -> String {
+    let filter =
+        allowed.filter.as_ref().map_or(String::new(), |filter| format!(", for objects {filter} only"));
     match (snapshot.roles().get(&allowed.role), &allowed.grant, allowed.expires) {
         (Some(role), Some(grant), Some(expires)) => format!(
-            "rule {} of role {} ({}), by grant {grant} until {expires:.0}.",
+            "rule {} of role {} ({}){filter}, by grant {grant} until {expires:.0}.",
             allowed.rule + 1,
             role.name,
             role.rule_at(allowed.rule)

@@ -94,6 +94,8 @@ pub(crate) enum Ask {
     Explain {
         target: String,
         operation: Operation,
+        /// The command of an exec; empty for none.
+        command: Vec<String>,
     },
 }
 

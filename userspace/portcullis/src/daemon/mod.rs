@@ -50,9 +50,15 @@ async fn serve(config_path: &Path, socket: &Path) -> Result<()> {
 
     let parts = Parts::assemble(&config).await?;
     let listening_to_commands = control::listen(socket)?;
-    let Parts { proxy, listeners, access, commands, routes, notifying } = parts;
-    let reloader =
-        Reloader::new(config_path, config, Arc::clone(&access), Arc::clone(&proxy.identities), routes);
+    let Parts { proxy, listeners, access, commands, routes, profiles, notifying } = parts;
+    let reloader = Reloader::new(
+        config_path,
+        config,
+        Arc::clone(&access),
+        Arc::clone(&proxy.identities),
+        routes,
+        profiles,
+    );
 
     let workers =
         std::thread::available_parallelism().and_then(Workers::start).context("cannot start workers")?;

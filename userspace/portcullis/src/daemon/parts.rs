@@ -17,6 +17,7 @@ use portcullis_notify::{Decider, Notifier, Notify, NotifyConfig, Outbox, Server}
 use portcullis_proxy::{Counts, Denials, Holds, Limits, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
+use tokio::sync::watch;
 
 use super::sync::{ByName, Routes};
 use super::telling::Telling;
@@ -30,6 +31,8 @@ pub(super) struct Parts {
     pub(super) access: Arc<Access>,
     pub(super) commands: Commands,
     pub(super) routes: Arc<Routes>,
+    /// Puts another mask profile in force.
+    pub(super) profiles: watch::Sender<Arc<Profile>>,
     /// Where somebody is to be told.
     pub(super) notifying: Option<Notifying>,
 }
@@ -60,6 +63,7 @@ impl Parts {
         let listeners = listeners(config)?;
         let routes = Arc::new(Routes::start(config, targets, exemptions, targets_of(config)?));
         let remembered = Arc::new(portcullis_access::Denials::default());
+        let (profiles, profile) = watch::channel(Arc::new(config.mask_profile()?));
         let proxy = Proxy {
             attestor: Arc::new(attestor),
             identities: Arc::clone(&identities),
@@ -69,7 +73,7 @@ impl Parts {
             holds: Holds::new(Arc::clone(&access), hostname()?),
             clock: Arc::new(SystemClock),
             recorder,
-            profile: Profile::default(),
+            profile,
             mask_key: MaskKey::load_or_create(&state.join("mask.key"))?,
             limits: Limits::new(config.limits.connections_per_uid.get()),
             remembered: Arc::clone(&remembered),
@@ -89,6 +93,7 @@ impl Parts {
             commands: Commands::new(Arc::clone(&access), identities, trust, remembered),
             access,
             routes,
+            profiles,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! SIGHUP: reads configuration and roles anew. A file that is wrong changes nothing and says so.
+//! SIGHUP: reads configuration, mask policy and roles anew. A file that is wrong changes nothing and says so.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,19 +6,22 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use portcullis_access::{Access, AccessConfig, load_roles};
 use portcullis_identity::Identities;
+use portcullis_mask::Profile;
 use portcullis_tls::TargetNames;
+use tokio::sync::watch;
 
 use super::parts::{check_identities, targets_of};
 use super::sync::Routes;
 use crate::config::{Config, TargetConfig};
 
-/// What a reload touches: targets and roles. Identity, the store, the recorder and the gate's own section need a restart.
+/// What a reload touches: targets, the mask policy and roles. Identity, the store, the recorder and the gate's own section need a restart.
 pub(super) struct Reloader {
     path: PathBuf,
     running: Config,
     access: Arc<Access>,
     identities: Arc<Identities>,
     routes: Arc<Routes>,
+    profiles: watch::Sender<Arc<Profile>>,
 }
 
 impl Reloader {
@@ -28,8 +31,9 @@ impl Reloader {
         access: Arc<Access>,
         identities: Arc<Identities>,
         routes: Arc<Routes>,
+        profiles: watch::Sender<Arc<Profile>>,
     ) -> Self {
-        Self { path: path.to_owned(), running, access, identities, routes }
+        Self { path: path.to_owned(), running, access, identities, routes, profiles }
     }
 
     /// Reloads all or nothing.
@@ -46,6 +50,7 @@ impl Reloader {
     async fn try_reload(&self) -> Result<()> {
         let config = Config::read_and_discover(&self.path).await?;
         let roles = load_roles(&config.roles)?;
+        let profile = config.mask_profile()?;
         check_identities(&self.identities, &config)?;
         let targets = targets_of(&config)?;
         let vouched_for: Vec<TargetNames> = self.running.targets.values().map(TargetConfig::names).collect();
@@ -77,6 +82,7 @@ impl Reloader {
         self.routes.replace(&config, targets)?;
         self.access.reload_targets(config.targets.keys().cloned().collect());
         self.access.reload_roles(roles);
+        self.profiles.send_replace(Arc::new(profile));
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use portcullis_access::{
     ConditionAt, Decision, Explanation, Facts, Operation, Outcome, Query, ReviewTerms, RuleAt, Snapshot,
@@ -35,7 +35,8 @@ struct Answer {
 
 /// Asks the daemon, for the caller.
 pub(super) fn live(args: &ExplainArgs, socket: &Path, format: Format) -> Result<()> {
-    let ask_live = Ask::Explain { target: args.target.clone(), operation: operation(args)? };
+    let (target, operation, command) = (args.target.clone(), operation(args)?, args.command.clone());
+    let ask_live = Ask::Explain { target, operation, command };
     let explained: Explained = ask(socket, &ask_live)?;
     print::data(format, &explained, |explained| explained.message.clone())
 }
@@ -47,10 +48,14 @@ pub(super) fn offline(args: &ExplainArgs, config: &Path, format: Format) -> Resu
     policy.must_know(&target)?;
     let subject = subject(args, &policy)?;
     let at = args.at.unwrap_or_else(Timestamp::now);
-    let facts: Facts = match &args.facts {
+    let mut facts: Facts = match &args.facts {
         Some(yaml) => read_yaml("--facts", 0, yaml)?,
         None => Facts::default(),
     };
+    if !args.command.is_empty() {
+        ensure!(facts.command.is_empty(), "the command is in --facts and behind -- as well");
+        facts.command.clone_from(&args.command);
+    }
     let nothing_held = Snapshot::supposing(&policy.roles, &policy.discovery, &subject, &target, &[], at)?;
     let query = Query { subject: &subject, target: &target, operation: &operation, facts: &facts };
     let without_grants = decide(&nothing_held, &query, at);
@@ -130,6 +135,9 @@ fn row(said: &Explanation) -> Vec<String> {
 fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Allow(by) => format!("allow it: rule {}, {}", by.rule + 1, by.at),
+        Verdict::Filter { by, filter } => {
+            format!("show of it only objects {filter}: rule {}, {}", by.rule + 1, by.at)
+        }
         Verdict::Review { by, terms } => format!("allow it {}", once_agreed(by, terms)),
         Verdict::Hold { by, terms } => {
             format!("not allow it; with another grant, {}", once_agreed(by, terms))

@@ -1,0 +1,152 @@
+//! One forwarded connection. When it begins with an HTTP/1 request, the text in the bodies of its answers is masked;
+//! everything else passes as it is.
+//!
+//! The masks used here keep the length of what they replace, so that `Content-Length`, ranges and files stay what they
+//! are; chunks are cut anew. Answers are asked for uncompressed. Where either side cannot be followed as HTTP any
+//! further, nothing breaks: from there on everything that the server sends is masked as one text.
+
+mod chunks;
+mod head;
+mod requests;
+mod responses;
+
+use std::collections::VecDeque;
+
+use self::requests::Requests;
+use self::responses::Responses;
+use super::{Masker, StreamError};
+
+/// Most requests that may wait for their answers.
+const MAX_PIPELINED: usize = 256;
+
+/// Makes the masker of a body.
+pub type MakeMasker = dyn Fn() -> Box<dyn Masker> + Send;
+
+/// Where a connection stands.
+pub(super) enum Forwarded {
+    /// The client has not finished its first line; what it has of it.
+    Unknown(Vec<u8>),
+    Http(Box<Http>),
+    /// Not to be looked into.
+    Other,
+}
+
+/// A connection that speaks HTTP/1.
+pub(super) struct Http {
+    requests: Requests,
+    responses: Responses,
+    asked: VecDeque<Asked>,
+}
+
+/// What the answer to a request depends on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Asked {
+    /// Its answer has no body.
+    head: bool,
+    /// With its answer the connection becomes something else.
+    connect: bool,
+}
+
+impl Forwarded {
+    pub(super) fn new() -> Self {
+        Self::Unknown(Vec::new())
+    }
+
+    /// Takes what the client sent and appends what goes to the pod to `out`.
+    pub(super) fn client(&mut self, bytes: &[u8], fin: bool, out: &mut Vec<u8>) {
+        let mut bytes = bytes;
+        if let Self::Unknown(line) = self {
+            let (first, rest) = head::split_line(bytes);
+            line.extend_from_slice(first);
+            if !head::may_be_request(line) {
+                *self = Self::Other;
+            } else if line.ends_with(b"\n") {
+                let line = std::mem::take(line);
+                *self = Requests::begun_by(&line).map_or(Self::Other, |(requests, asked)| {
+                    let (responses, asked) = (Responses::new(), VecDeque::from([asked]));
+                    Self::Http(Box::new(Http { requests, responses, asked }))
+                });
+            }
+            // The first line passes as it comes, whatever it turns out to be.
+            out.extend_from_slice(first);
+            bytes = rest;
+        }
+        match self {
+            Self::Http(http) => http.client(bytes, fin, out),
+            Self::Unknown(_) | Self::Other => out.extend_from_slice(bytes),
+        }
+    }
+
+    /// Takes what the pod sent and appends what the client gets to `out`. Tells of each answer that passes without
+    /// being looked into, in which content coding it is.
+    pub(super) fn server(
+        &mut self,
+        bytes: &[u8],
+        fin: bool,
+        make: &MakeMasker,
+        out: &mut Vec<u8>,
+        coded: &mut dyn FnMut(&str),
+    ) -> Result<(), StreamError> {
+        match self {
+            Self::Http(http) => http.server(bytes, fin, make, out, coded),
+            // In HTTP/1 the server never has the first word.
+            Self::Unknown(_) if !bytes.is_empty() => {
+                *self = Self::Other;
+                out.extend_from_slice(bytes);
+                Ok(())
+            }
+            Self::Unknown(_) | Self::Other => {
+                out.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether something of an answer is held back.
+    pub(super) fn holds(&self) -> bool {
+        matches!(self, Self::Http(http) if http.responses.holds())
+    }
+
+    /// Appends what of an answer is held back to `out`.
+    pub(super) fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), StreamError> {
+        match self {
+            Self::Http(http) => http.responses.flush(out),
+            Self::Unknown(_) | Self::Other => Ok(()),
+        }
+    }
+
+    /// Appends everything of an answer that has come to `out`.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), StreamError> {
+        match self {
+            Self::Http(http) => http.responses.finish(out),
+            Self::Unknown(_) | Self::Other => Ok(()),
+        }
+    }
+}
+
+impl Http {
+    fn client(&mut self, bytes: &[u8], fin: bool, out: &mut Vec<u8>) {
+        if self.requests.push(bytes, &mut self.asked, out).is_err() {
+            self.responses.give_up();
+        }
+        if fin {
+            self.requests.release(out);
+        }
+    }
+
+    fn server(
+        &mut self,
+        bytes: &[u8],
+        fin: bool,
+        make: &MakeMasker,
+        out: &mut Vec<u8>,
+        coded: &mut dyn FnMut(&str),
+    ) -> Result<(), StreamError> {
+        let Self { requests, responses, asked } = self;
+        responses.push(bytes, make, asked, out, coded)?;
+        if responses.is_opaque() {
+            requests.pass();
+        }
+        if fin { responses.finish(out) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,485 @@
+//! port-forward, rewritten: text that forwarded HTTP servers answer goes through maskers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use portcullis_codec::spdy::{Frame, StreamId};
+use portcullis_codec::websocket::{self, Kind};
+
+use super::forwarded::{Forwarded, MakeMasker};
+use super::frames::{ChannelFrames, ChannelMessage, Message, SpdyFrames, WebSocketFrames, data, on_channel};
+use super::port_forward::{Emit, Lane, LaneKind, Port, SpdyPorts, Wire};
+use super::spdy::Streams;
+use super::{PortEvent, PortForwardProtocol, PortForwardTap, Said, Session, Side, StreamError, Tell};
+use crate::Status;
+
+/// Decodes one port-forward and, with maskers, rewrites it. Connections that speak HTTP/1 have the text in their answers
+/// masked, and ask for it uncompressed; what other connections carry passes as it is.
+pub struct PortForwardRewriter {
+    tap: PortForwardTap,
+    /// None: everything passes as it is.
+    masking: Option<Masking>,
+    failed: [bool; 2],
+}
+
+/// What a rewriter needs from outside.
+pub struct PortMasking {
+    /// Makes the masker of each body, which must give as many bytes as it takes.
+    pub make: Box<MakeMasker>,
+    /// Makes the keys of WebSocket messages from the client (RFC 6455, section 5.3).
+    pub key: fn() -> [u8; 4],
+}
+
+struct Masking {
+    frames: [Frames; 2],
+    forwards: Forwards,
+    key: fn() -> [u8; 4],
+}
+
+/// One direction.
+enum Frames {
+    Spdy(SpdyFrames),
+    Tunnel {
+        outer: WebSocketFrames,
+        inner: SpdyFrames,
+        /// What goes into the next message.
+        message: Vec<u8>,
+    },
+    Channels {
+        frames: ChannelFrames,
+        /// The announcement of a port, until it is complete.
+        whole: Vec<u8>,
+    },
+}
+
+/// The connections that are open, by port and request.
+struct Forwards {
+    open: BTreeMap<(u16, u32), Forwarded>,
+    make: Box<MakeMasker>,
+    rewritten: Vec<u8>,
+}
+
+impl PortForwardRewriter {
+    /// A rewriter for a session that starts now. Without `masking` everything passes byte for byte.
+    #[must_use]
+    pub fn new(protocol: PortForwardProtocol, masking: Option<PortMasking>) -> Self {
+        let masking = masking.map(|PortMasking { make, key }| Masking {
+            frames: [Side::Client, Side::Server].map(|side| Frames::new(&protocol, side)),
+            forwards: Forwards { open: BTreeMap::new(), make, rewritten: Vec::new() },
+            key,
+        });
+        Self { tap: PortForwardTap::new(protocol), masking, failed: [false; 2] }
+    }
+
+    /// Appends what each connection gives when asked by `how`.
+    fn release(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>, how: Release) -> Result<(), StreamError> {
+        let Self { tap, masking: Some(masking), .. } = self else { return Ok(()) };
+        masking.release(tap, out, &mut |event| tell(Said::Port(event)), how)
+    }
+}
+
+impl Session for PortForwardRewriter {
+    fn feed(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), StreamError> {
+        if self.failed[side as usize] {
+            return Err(portcullis_codec::Error::Poisoned.into());
+        }
+        let emit = &mut |event: PortEvent<'_>| tell(Said::Port(event));
+        let outcome = match &mut self.masking {
+            Some(masking) => masking.rewrite(&mut self.tap, side, bytes, out, emit),
+            None => self.tap.feed(side, bytes, emit).map(|()| out.extend_from_slice(bytes)),
+        };
+        self.failed[side as usize] = outcome.is_err();
+        outcome
+    }
+
+    fn holds(&self) -> bool {
+        let mut open = self.masking.iter().flat_map(|masking| masking.forwards.open.values());
+        open.any(Forwarded::holds)
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.release(out, tell, Forwarded::flush)
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.release(out, tell, Forwarded::finish)
+    }
+
+    fn at_boundary(&self) -> bool {
+        self.tap.at_boundary(Side::Server)
+    }
+
+    fn remaining(&self) -> u64 {
+        self.tap.remaining(Side::Server)
+    }
+
+    fn ending(&mut self, status: &Status, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
+        self.finish(out, tell)?;
+        out.extend_from_slice(&self.tap.ending(status)?);
+        Ok(())
+    }
+}
+
+impl Frames {
+    fn new(protocol: &PortForwardProtocol, side: Side) -> Self {
+        match protocol {
+            PortForwardProtocol::Spdy => Self::Spdy(SpdyFrames::default()),
+            PortForwardProtocol::SpdyInWebSocket => Self::Tunnel {
+                outer: WebSocketFrames::of(side),
+                inner: SpdyFrames::default(),
+                message: Vec::new(),
+            },
+            PortForwardProtocol::Channels { base64, .. } => {
+                Self::Channels { frames: ChannelFrames::new(side, *base64), whole: Vec::new() }
+            }
+        }
+    }
+}
+
+impl Masking {
+    fn rewrite(
+        &mut self,
+        tap: &mut PortForwardTap,
+        side: Side,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), StreamError> {
+        let Self { frames, forwards, key } = self;
+        let key = *key;
+        let mask = || (side == Side::Client).then(key);
+        match (&mut frames[side as usize], &mut tap.wire) {
+            (Frames::Spdy(frames), Wire::Spdy(streams)) => {
+                forwards.spdy(frames, streams, side, bytes, out, emit)
+            }
+            (Frames::Tunnel { outer, inner, message }, Wire::SpdyInWebSocket { streams, .. }) => {
+                let mut input = bytes;
+                let outcome = loop {
+                    let next = match outer.next(&mut input) {
+                        Ok(None) => break Ok(()),
+                        Ok(Some(Message::Data(slice))) if slice.kind == Kind::Text => {
+                            Err(StreamError::TextInTunnel)
+                        }
+                        Ok(Some(Message::Data(slice))) => {
+                            forwards.spdy(inner, streams, side, slice.payload, message, emit)
+                        }
+                        Ok(Some(Message::Control { raw, close })) => {
+                            let held = match close && side == Side::Server {
+                                true => forwards.release_told(streams, message, emit, Forwarded::finish),
+                                false => Ok(()),
+                            };
+                            wrap(message, mask(), out);
+                            out.extend_from_slice(raw);
+                            held
+                        }
+                        Err(error) => Err(error),
+                    };
+                    if next.is_err() {
+                        break next;
+                    }
+                };
+                wrap(message, mask(), out);
+                outcome
+            }
+            (Frames::Channels { frames, whole }, Wire::Channels { base64, .. }) => {
+                let (base64, mut input) = (*base64, bytes);
+                while let Some(message) = frames.next(&mut input)? {
+                    let told = out.len();
+                    let rewritten = forwards.message(&message, whole, tap, side, base64, &mask, out, emit);
+                    if let Err(error) = rewritten.and_then(|()| tap.feed(side, &out[told..], emit)) {
+                        out.truncate(told);
+                        return Err(error);
+                    }
+                }
+                Ok(())
+            }
+            _ => Err(StreamError::InsideFrame),
+        }
+    }
+
+    /// Appends what each connection gives when asked by `how`.
+    fn release(
+        &mut self,
+        tap: &mut PortForwardTap,
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+        how: Release,
+    ) -> Result<(), StreamError> {
+        let forwards = &mut self.forwards;
+        match &mut tap.wire {
+            Wire::Spdy(streams) => forwards.release_told(streams, out, emit, how),
+            Wire::SpdyInWebSocket { streams, .. } => {
+                let mut message = Vec::new();
+                forwards.release_told(streams, &mut message, emit, how)?;
+                wrap(&mut message, None, out);
+                Ok(())
+            }
+            Wire::Channels { base64, ports, .. } => {
+                let told = out.len();
+                forwards.release_channels(ports, *base64, out, how)?;
+                tap.feed(Side::Server, &out[told..], emit)
+            }
+        }
+    }
+}
+
+impl Forwards {
+    /// Rewrites SPDY frames of one side, and feeds `streams` with what they have become.
+    fn spdy(
+        &mut self,
+        frames: &mut SpdyFrames,
+        streams: &mut Streams<Lane>,
+        side: Side,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), StreamError> {
+        let mut input = bytes;
+        while let Some((frame, raw)) = frames.next(&mut input)? {
+            let told = out.len();
+            let rewritten = self.frame(streams, side, &frame, raw, out, emit);
+            let told_of = rewritten.and_then(|of| {
+                streams.feed(side, &out[told..], &mut SpdyPorts(emit))?;
+                Ok(of)
+            });
+            let ended = match told_of {
+                Ok(ended) => ended,
+                Err(error) => {
+                    out.truncate(told);
+                    return Err(error);
+                }
+            };
+            if let Some((stream, lane)) = ended
+                && lane.kind == LaneKind::Data
+                && streams.lane(stream)?.is_none()
+            {
+                self.open.remove(&lane.key());
+            }
+        }
+        Ok(())
+    }
+
+    /// Rewrites one frame; returns the stream that it may have ended.
+    fn frame(
+        &mut self,
+        streams: &Streams<Lane>,
+        side: Side,
+        frame: &Frame<'_>,
+        raw: &[u8],
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+    ) -> Result<Option<(StreamId, Lane)>, StreamError> {
+        let ended = match *frame {
+            Frame::Data { stream, payload, fin } => {
+                // On a stream that is over the receiver drops what still comes, and nobody would mask it.
+                let Some(lane) = streams.lane(stream)? else { return Ok(None) };
+                if lane.kind == LaneKind::Error {
+                    self.release_to(streams, lane, out, Forwarded::flush)?;
+                    data(out, stream, payload, fin)?;
+                    return Ok(None);
+                }
+                self.rewrite(lane, side, payload, fin, emit)?;
+                if !self.rewritten.is_empty() || payload.is_empty() || fin {
+                    data(out, stream, &self.rewritten, fin)?;
+                }
+                return Ok(fin.then_some((stream, lane)));
+            }
+            Frame::RstStream { stream, .. }
+            | Frame::SynReply { stream, fin: true, .. }
+            | Frame::Headers { stream, fin: true, .. } => streams.lane(stream)?.map(|lane| (stream, lane)),
+            _ => None,
+        };
+        if let Some((_, lane)) = ended {
+            self.end(streams, lane, side, out)?;
+        }
+        if side == Side::Server && matches!(frame, Frame::GoAway { .. }) {
+            self.release_all(streams, out, Forwarded::finish)?;
+        }
+        out.extend_from_slice(raw);
+        Ok(ended)
+    }
+
+    /// A control frame ends `side` of a connection: what is held of it goes first.
+    fn end(
+        &mut self,
+        streams: &Streams<Lane>,
+        lane: Lane,
+        side: Side,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StreamError> {
+        if side == Side::Server {
+            return self.release_to(streams, lane, out, Forwarded::finish);
+        }
+        self.rewritten.clear();
+        if let Some(forwarded) = self.open.get_mut(&lane.key()) {
+            forwarded.client(b"", true, &mut self.rewritten);
+        }
+        self.send(streams, lane, side, out)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of a rewriter, borrowed apart")]
+    fn message(
+        &mut self,
+        message: &ChannelMessage<'_>,
+        whole: &mut Vec<u8>,
+        tap: &PortForwardTap,
+        side: Side,
+        base64: bool,
+        mask: &dyn Fn() -> Option<[u8; 4]>,
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), StreamError> {
+        let Wire::Channels { ports, .. } = &tap.wire else { return Err(StreamError::InsideFrame) };
+        match *message {
+            ChannelMessage::Control { raw, close } => {
+                if close && side == Side::Server {
+                    self.release_channels(ports, base64, out, Forwarded::finish)?;
+                }
+                out.extend_from_slice(raw);
+            }
+            ChannelMessage::Nothing(kind) => websocket::message(out, kind, mask(), &[]),
+            ChannelMessage::Piece { channel, bytes, empty, last } => {
+                let lane = Port::lane(ports, channel)?;
+                if side == Side::Server && !ports[usize::from(channel / 2)].has_announced(lane.kind) {
+                    whole.extend_from_slice(bytes);
+                    if last || whole.len() > size_of::<u16>() {
+                        on_channel(out, base64, channel, whole, mask());
+                        whole.clear();
+                    }
+                    return Ok(());
+                }
+                if lane.kind == LaneKind::Data {
+                    self.rewrite(lane, side, bytes, false, emit)?;
+                } else {
+                    self.rewritten.clear();
+                    self.rewritten.extend_from_slice(bytes);
+                }
+                if !self.rewritten.is_empty() || empty {
+                    on_channel(out, base64, channel, &self.rewritten, mask());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rewrites bytes of a connection into `rewritten`.
+    fn rewrite(
+        &mut self,
+        lane: Lane,
+        side: Side,
+        bytes: &[u8],
+        fin: bool,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), StreamError> {
+        let Self { open, make, rewritten } = self;
+        rewritten.clear();
+        let forwarded = open.entry(lane.key()).or_insert_with(Forwarded::new);
+        let Lane { port, request, .. } = lane;
+        match side {
+            Side::Client => {
+                forwarded.client(bytes, fin, rewritten);
+                Ok(())
+            }
+            Side::Server => {
+                let mut coded = |coding: &str| emit(PortEvent::Coded { port, request, coding });
+                forwarded.server(bytes, fin, &**make, rewritten, &mut coded)
+            }
+        }
+    }
+
+    /// As [`release_all`](Self::release_all), and feeds `streams` with it.
+    fn release_told(
+        &mut self,
+        streams: &mut Streams<Lane>,
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+        how: Release,
+    ) -> Result<(), StreamError> {
+        let told = out.len();
+        self.release_all(streams, out, how)?;
+        streams.feed(Side::Server, &out[told..], &mut SpdyPorts(emit))
+    }
+
+    fn release_all(
+        &mut self,
+        streams: &Streams<Lane>,
+        out: &mut Vec<u8>,
+        how: Release,
+    ) -> Result<(), StreamError> {
+        let open: Vec<(u16, u32)> = self.open.keys().copied().collect();
+        open.into_iter().try_for_each(|(port, request)| {
+            self.release_to(streams, Lane { kind: LaneKind::Data, port, request }, out, how)
+        })
+    }
+
+    fn release_channels(
+        &mut self,
+        ports: &[Port],
+        base64: bool,
+        out: &mut Vec<u8>,
+        how: Release,
+    ) -> Result<(), StreamError> {
+        for (n, port) in ports.iter().enumerate() {
+            self.release((port.number, n as u32), how)?;
+            if !self.rewritten.is_empty() {
+                on_channel(out, base64, (2 * n) as u8, &self.rewritten, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends what the connection of `lane` gives when asked by `how`.
+    fn release_to(
+        &mut self,
+        streams: &Streams<Lane>,
+        lane: Lane,
+        out: &mut Vec<u8>,
+        how: Release,
+    ) -> Result<(), StreamError> {
+        self.release(lane.key(), how)?;
+        self.send(streams, lane, Side::Server, out)
+    }
+
+    fn release(&mut self, key: (u16, u32), how: Release) -> Result<(), StreamError> {
+        self.rewritten.clear();
+        self.open.get_mut(&key).map_or(Ok(()), |forwarded| how(forwarded, &mut self.rewritten))
+    }
+
+    /// Appends what was rewritten as data of `lane`'s connection; on a stream that is over it would be dropped.
+    fn send(
+        &mut self,
+        streams: &Streams<Lane>,
+        lane: Lane,
+        side: Side,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StreamError> {
+        let lane = Lane { kind: LaneKind::Data, ..lane };
+        match streams.open(side).find(|(_, of)| *of == lane) {
+            Some((stream, _)) if !self.rewritten.is_empty() => data(out, stream, &self.rewritten, false),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How a connection is asked for what is held of it.
+type Release = fn(&mut Forwarded, &mut Vec<u8>) -> Result<(), StreamError>;
+
+/// Wraps SPDY bytes into a message of the tunnel.
+fn wrap(bytes: &mut Vec<u8>, mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
+    if !bytes.is_empty() {
+        websocket::message(out, Kind::Binary, mask, &[bytes]);
+        bytes.clear();
+    }
+}
+
+impl fmt::Debug for PortForwardRewriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortForwardRewriter").field("tap", &self.tap).finish_non_exhaustive()
+    }
+}

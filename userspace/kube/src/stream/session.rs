@@ -1,0 +1,62 @@
+//! What rewriters of all kinds have in common.
+
+use super::{PortEvent, Side, StreamError, StreamEvent};
+use crate::Status;
+
+/// What a session means, as it reaches the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Said<'a> {
+    /// Of exec or attach.
+    Command(StreamEvent<'a>),
+    /// Of a port-forward.
+    Port(PortEvent<'a>),
+    /// Of a watch or a log, from the server.
+    Body(&'a [u8]),
+}
+
+/// Is told what a session means.
+pub type Tell<'t> = dyn FnMut(Said<'_>) + 't;
+
+/// A session between a client and a server, decoded and, with maskers, rewritten on its way.
+pub trait Session: Send {
+    /// Takes what `side` sent, and appends what the other side gets to `out`.
+    ///
+    /// # Errors
+    /// When it cannot be decoded or masked; from then on always, of this side. What came before the fault is in `out`.
+    fn feed(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), StreamError>;
+
+    /// Whether something is held back from the client.
+    fn holds(&self) -> bool;
+
+    /// Appends what is held back to `out`: the client has waited long enough.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    fn flush(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError>;
+
+    /// Appends what is held back to `out`: the server has ended its side.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    fn finish(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError>;
+
+    /// Whether what the client gets stands between two frames; always, where something is masked.
+    fn at_boundary(&self) -> bool;
+
+    /// How many bytes the server's frame under way still needs before there is a boundary, as far as is known. In a
+    /// tunnel these are the inner bytes, without the heads of the messages that they will be wrapped in.
+    fn remaining(&self) -> u64;
+
+    /// Appends what is held back to `out`, and then what ends the session with `status` in a way that its client shows.
+    ///
+    /// # Errors
+    /// [`StreamError::InsideFrame`] when nothing can be put in.
+    fn ending(&mut self, status: &Status, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError>;
+}

@@ -1,0 +1,113 @@
+//! The maskers behind a stream.
+
+use std::sync::Arc;
+
+use portcullis_kube::stream::{Masker, PortMasking, StreamError};
+use portcullis_mask::{CoverMasker, Detectors, JsonMasker, MaskKey, Rules, TerminalMasker, TextMasker};
+
+/// What is masked in a stream, and how. Not made for a role that masks nothing.
+#[derive(Clone)]
+pub(crate) struct Masking {
+    pub(crate) detectors: Arc<Detectors>,
+    pub(crate) key: MaskKey,
+    /// Of the objects that a watch is about.
+    pub(crate) rules: Option<Arc<Rules>>,
+}
+
+impl Masking {
+    /// For stdout and stderr. Without a terminal they may be files, archives even (`kubectl cp`): nothing in them may
+    /// change its place.
+    pub(super) fn outputs(&self, tty: bool) -> [Box<dyn Masker>; 2] {
+        let output = || -> Box<dyn Masker> {
+            if tty {
+                Box::new(Terminal(TerminalMasker::new(self.detectors(), &self.key)))
+            } else {
+                self.cover()
+            }
+        };
+        [output(), output()]
+    }
+
+    /// For the bodies of forwarded HTTP, whose length has been told before.
+    pub(super) fn ports(self) -> PortMasking {
+        PortMasking { make: Box::new(move || self.cover()), key: rand::random }
+    }
+
+    /// For the events of a watch; none where no object is masked.
+    pub(super) fn events(&self) -> Option<Box<dyn Masker>> {
+        let rules = Arc::clone(self.rules.as_ref()?);
+        Some(Box::new(Events(JsonMasker::new(rules, &self.key))))
+    }
+
+    /// For a log, and for what is masked in the recording alone.
+    pub(super) fn text(&self) -> Box<dyn Masker> {
+        Box::new(Text(TextMasker::new(self.detectors(), &self.key)))
+    }
+
+    fn cover(&self) -> Box<dyn Masker> {
+        Box::new(Cover(CoverMasker::new(self.detectors(), &self.key)))
+    }
+
+    fn detectors(&self) -> Arc<Detectors> {
+        Arc::clone(&self.detectors)
+    }
+}
+
+struct Text(TextMasker);
+struct Cover(CoverMasker);
+struct Terminal(TerminalMasker);
+struct Events(JsonMasker);
+
+macro_rules! detecting {
+    ($masker:ty { $($more:item)* }) => {
+        impl Masker for $masker {
+            fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), StreamError> {
+                self.0.push(bytes, out);
+                Ok(())
+            }
+
+            fn holds(&self) -> bool {
+                self.0.holds()
+            }
+
+            fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), StreamError> {
+                self.0.flush(out);
+                Ok(())
+            }
+
+            fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), StreamError> {
+                self.0.finish(out);
+                Ok(())
+            }
+
+            $($more)*
+        }
+    };
+}
+
+detecting!(Text {});
+detecting!(Cover {});
+detecting!(Terminal {
+    fn resize(&mut self, columns: u16) {
+        self.0.resize(columns);
+    }
+});
+
+/// Events are masked one by one, so nothing is ever held.
+impl Masker for Events {
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), StreamError> {
+        self.0.push(bytes, out).map_err(|error| StreamError::Unmaskable(error.to_string()))
+    }
+
+    fn holds(&self) -> bool {
+        false
+    }
+
+    fn flush(&mut self, _: &mut Vec<u8>) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut Vec<u8>) -> Result<(), StreamError> {
+        Ok(())
+    }
+}

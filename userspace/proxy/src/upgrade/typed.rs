@@ -1,0 +1,71 @@
+//! What is masked in the recording alone: what the client types, and the heads of forwarded HTTP, which have to pass as
+//! they are. Nobody waits for a recording, so that what is held here waits until it is decided.
+
+use std::collections::BTreeMap;
+
+use portcullis_kube::stream::{Masker, StreamError};
+use portcullis_record::{Channel, RecordError};
+
+use super::masking::Masking;
+use crate::record::RequestRecord;
+
+/// The maskers of what is recorded, by connection and channel.
+pub(super) struct Typed {
+    /// None: everything is recorded as it is.
+    masking: Option<Masking>,
+    maskers: BTreeMap<(u32, Channel), Box<dyn Masker>>,
+    masked: Vec<u8>,
+}
+
+impl Typed {
+    pub(super) fn new(masking: Option<Masking>) -> Self {
+        Self { masking, maskers: BTreeMap::new(), masked: Vec::new() }
+    }
+
+    /// Records `bytes` of a connection, masked.
+    pub(super) fn push(
+        &mut self,
+        connection: u32,
+        channel: Channel,
+        bytes: &[u8],
+        record: &RequestRecord,
+    ) -> Result<(), RecordError> {
+        let Self { masking: Some(masking), maskers, masked } = self else {
+            return record.data(channel, bytes);
+        };
+        let masker = maskers.entry((connection, channel)).or_insert_with(|| masking.text());
+        masked.clear();
+        keep(masker.push(bytes, masked), channel, masked, record)
+    }
+
+    /// Records what is held of one side of a connection.
+    pub(super) fn close(
+        &mut self,
+        connection: u32,
+        channel: Channel,
+        record: &RequestRecord,
+    ) -> Result<(), RecordError> {
+        let Some(mut masker) = self.maskers.remove(&(connection, channel)) else { return Ok(()) };
+        self.masked.clear();
+        keep(masker.finish(&mut self.masked), channel, &self.masked, record)
+    }
+
+    /// Records all that is held.
+    pub(super) fn finish(&mut self, record: &RequestRecord) -> Result<(), RecordError> {
+        let open: Vec<(u32, Channel)> = self.maskers.keys().copied().collect();
+        open.into_iter().try_for_each(|(connection, channel)| self.close(connection, channel, record))
+    }
+}
+
+/// What could be masked is recorded; a detector never fails, and if one did the rest would be left out.
+fn keep(
+    masked: Result<(), StreamError>,
+    channel: Channel,
+    bytes: &[u8],
+    record: &RequestRecord,
+) -> Result<(), RecordError> {
+    match masked {
+        Ok(()) if !bytes.is_empty() => record.data(channel, bytes),
+        _ => Ok(()),
+    }
+}
