@@ -346,3 +346,26 @@ fn the_corpora_of_fuzzing_give_the_same_in_any_cut() {
     }
     assert!(seen > 0);
 }
+
+/// Work that grows with the square of what comes would let one line keep a core busy.
+#[test]
+fn candidates_in_a_row_cost_no_more_than_their_number() {
+    for part in [
+        "eyJa.",
+        "://a:b",
+        "token=",
+        "Bearer ey",
+        "AB12 ",
+        "a@b.",
+        "BADGE#1-",
+        "-----BEGIN ",
+        "\\\\",
+        "4111 ",
+    ] {
+        let text = part.repeat(200_000 / part.len());
+        let start = std::time::Instant::now();
+        mask(&everything(), text.as_bytes(), &[usize::MAX]);
+        // Unoptimised, on a busy machine: squares would take minutes.
+        assert!(start.elapsed().as_secs() < 30, "{part}: {:?}", start.elapsed());
+    }
+}
