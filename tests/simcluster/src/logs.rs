@@ -18,6 +18,8 @@ use crate::stream;
 
 /// Lines that every container has written when it is first asked.
 const LINES: u64 = 20;
+/// The annotation of a pod with what its containers say in every line.
+const SAYS: &str = "simcluster/says";
 /// Time between two lines of a followed log.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -33,7 +35,8 @@ pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>
             format!("previous terminated container {container:?} in pod {:?} not found", call.info.name);
         return Err(Status::bad_request(message));
     }
-    let log = Log { timestamps: call.query.is_true("timestamps") };
+    let says = pod["metadata"]["annotations"][SAYS].as_str().unwrap_or_default().to_owned();
+    let log = Log { timestamps: call.query.is_true("timestamps"), says };
     let tail = call.query.number::<u64>("tailLines").unwrap_or(LINES).min(LINES);
     let mut limit = call.query.number::<usize>("limitBytes");
     let follow = call.query.is_true("follow");
@@ -111,15 +114,17 @@ pub(crate) fn container(pod: &Value, call: &Call) -> Result<String, Status> {
 
 struct Log {
     timestamps: bool,
+    says: String,
 }
 
 impl Log {
     fn line(&self, number: u64) -> Vec<u8> {
+        let space = if self.says.is_empty() { "" } else { " " };
+        let line = format!("line {number}{space}{}\n", self.says);
         if !self.timestamps {
-            return format!("line {number}\n").into_bytes();
+            return line.into_bytes();
         }
         let ago = SignedDuration::from_secs(i64::try_from(LINES.saturating_sub(number)).unwrap_or_default());
-        format!("{} line {number}\n", (Timestamp::now() - ago).strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))
-            .into_bytes()
+        format!("{} {line}", (Timestamp::now() - ago).strftime("%Y-%m-%dT%H:%M:%S%.9fZ")).into_bytes()
     }
 }
