@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_access::Ended;
-use portcullis_kube::{Status, watch_error_event};
+use portcullis_kube::{Status, watch_error_event, watch_error_frame};
 use portcullis_mask::{BodyMasker, ListFilter, MaskError};
 use portcullis_record::{Event, RecordError};
 
@@ -171,6 +171,8 @@ impl Body for ResponseBody {
 pub(crate) enum Ending {
     /// A watch in JSON: an `ERROR` event, where one event has ended.
     WatchEvent,
+    /// A masked watch in protobuf: an `ERROR` event. The masker gives whole events.
+    WatchFrame,
     /// A log in plain text: a line of its own.
     LogLine,
     /// Nothing can be said inside: the stream breaks off, and the log and the record have the reason.
@@ -401,6 +403,7 @@ impl ProxiedBody {
             Ending::WatchEvent if self.at_line_start => {
                 Some(watch_error_event(&Status::forbidden(reason.clone())))
             }
+            Ending::WatchFrame => Some(watch_error_frame(&Status::forbidden(reason.clone()))),
             Ending::LogLine if self.at_line_start => Some(format!("{reason}\n").into_bytes()),
             Ending::LogLine => Some(format!("\n{reason}\n").into_bytes()),
             Ending::WatchEvent | Ending::Silent => None,
