@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use e2e::{ALICE, Person, Stage, output};
+use e2e::{Person, Stage, output};
 use flate2::read::MultiGzDecoder;
 
 use crate::common::{LIMIT, own};
@@ -27,7 +27,6 @@ pub(crate) struct Ask {
 /// What came of one.
 #[derive(Debug, Clone)]
 pub(crate) struct Answered {
-    pub(crate) ask: Ask,
     pub(crate) status: u16,
     pub(crate) shown: Shown,
 }
@@ -56,14 +55,12 @@ impl Ask {
 pub(crate) fn ask(stage: &Stage, person: Person, origin: &str, asks: &[Ask], at_once: usize) -> Result<Vec<Answered>> {
     let dir = stage.home(person).join(format!("asked-{}", fresh()));
     fs::create_dir(&dir)?;
-    let mut config = String::new();
-    for (number, ask) in asks.iter().enumerate() {
-        let _ = writeln!(config, "{}", section(ask, origin, number, &dir)?);
-    }
-    fs::write(dir.join("config"), config)?;
+    let sections: Vec<String> =
+        asks.iter().enumerate().map(|(number, ask)| section(ask, origin, number, &dir)).collect::<Result<_>>()?;
+    fs::write(dir.join("config"), sections.join("\nnext\n"))?;
     own(&dir, person)?;
     let mut curl = stage.command(person, Path::new("/usr/bin/curl"));
-    curl.args(["--parallel", "--parallel-immediate", "--parallel-max", &at_once.to_string(), "-K"]);
+    curl.args(["--no-progress-meter", "--parallel", "--parallel-immediate", "--parallel-max", &at_once.to_string(), "-K"]);
     let ran = output(curl.arg(dir.join("config")), LIMIT)?;
     let mut answered = Vec::new();
     for (number, ask) in asks.iter().enumerate() {
@@ -78,18 +75,10 @@ pub(crate) fn ask(stage: &Stage, person: Person, origin: &str, asks: &[Ask], at_
             MultiGzDecoder::new(body.as_slice()).read_to_end(&mut bytes).ok();
         }
         bytes.extend(body);
-        answered.push(Answered { ask: ask.clone(), status, shown: Shown { what: ask.title(), bytes } });
+        answered.push(Answered { status, shown: Shown { what: ask.title(), bytes } });
     }
     fs::remove_dir_all(&dir)?;
     Ok(answered)
-}
-
-/// The same in the usual way.
-///
-/// # Errors
-/// As [`ask`].
-pub(crate) fn ask_all(stage: &Stage, asks: &[Ask]) -> Result<Vec<Answered>> {
-    ask(stage, ALICE, stage.endpoint(), asks, 8)
 }
 
 fn section(ask: &Ask, origin: &str, number: usize, dir: &Path) -> Result<String> {
@@ -112,7 +101,7 @@ fn section(ask: &Ask, origin: &str, number: usize, dir: &Path) -> Result<String>
     option("dump-header", &dir.join(format!("{number}.head")).display().to_string());
     option("max-time", "8");
     let version = if ask.old { "http1.1" } else { "http2" };
-    let _ = write!(section, "{version}\ninsecure\nsilent\nshow-error\nnext");
+    let _ = write!(section, "{version}\ninsecure\nsilent\nshow-error");
     Ok(section)
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn kubectls(stage: &Stage, person: Person, kubectls: &[Kubectl]) -> R
     for kubectl in kubectls {
         shown.push(terminal(stage, person, kubectl)?);
         shown.push(followed(stage, person, kubectl, &["logs", "-f", RUNNER, "-c", "main"], "line ")?);
-        shown.push(followed(stage, person, kubectl, &["get", "secrets,pods", "-w", "-o", "json"], "runner")?);
+        shown.push(followed(stage, person, kubectl, &["get", "pods", "-w", "-o", "json"], "runner")?);
         shown.push(followed(stage, person, kubectl, &["get", "secrets", "-w", "-o", "yaml"], "typed-7")?);
         shown.push(forwarded(stage, person, kubectl)?);
     }

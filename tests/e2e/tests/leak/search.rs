@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
@@ -16,6 +15,11 @@ const LONG_PIECE: usize = 16;
 
 /// Characters of base64 that [`PIECE`] bytes determine, wherever they begin.
 const BASE64_PIECE: usize = 15;
+
+/// No needle is shorter.
+const START: usize = 8;
+/// Of the table of starts, as a power of two.
+const BITS: u32 = 23;
 
 /// How a piece is spelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,29 +47,28 @@ pub(crate) struct Hit {
     pub(crate) at: usize,
 }
 
-/// Finds planted values in bytes.
+/// Finds planted values in bytes. The needles are known by how they begin: an automaton of so many would be larger than
+/// any cache.
 pub(crate) struct Searcher {
-    automaton: AhoCorasick,
-    needles: Vec<(usize, Form)>,
+    needles: Vec<(Vec<u8>, usize, Form)>,
+    /// By their first [`START`] bytes.
+    by_start: HashMap<u64, Vec<usize>>,
+    /// A bit for each start, to tell most places apart at once.
+    starts: Vec<u64>,
 }
 
 impl Searcher {
     /// A search for `values`.
     pub(crate) fn new(values: &[Planted]) -> Self {
-        let mut known: HashMap<Vec<u8>, (usize, Form)> = HashMap::new();
+        let mut searcher = Self { needles: Vec::new(), by_start: HashMap::new(), starts: vec![0; 1 << (BITS - 6)] };
         for (number, planted) in values.iter().enumerate() {
             for range in &planted.secret {
                 for (form, needle) in needles(&planted.value[range.clone()]) {
-                    known.entry(needle).or_insert((number, form));
+                    searcher.add(needle, number, form);
                 }
             }
         }
-        let (patterns, needles): (Vec<_>, Vec<_>) = known.into_iter().unzip();
-        let automaton = AhoCorasick::builder()
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(&patterns)
-            .expect("so many fit");
-        Self { automaton, needles }
+        searcher
     }
 
     /// How many spellings of pieces are searched for.
@@ -76,14 +79,40 @@ impl Searcher {
     /// The first hit of each value.
     pub(crate) fn look(&self, bytes: &[u8]) -> Vec<Hit> {
         let mut hits: Vec<Hit> = Vec::new();
-        for found in self.automaton.find_iter(bytes) {
-            let (value, form) = self.needles[found.pattern().as_usize()];
-            if !hits.iter().any(|hit| hit.value == value) {
-                hits.push(Hit { value, form, at: found.start() });
+        for (at, start) in bytes.windows(START).enumerate() {
+            let start = start_of(start);
+            let (word, bit) = bit_of(start);
+            if self.starts[word] & bit == 0 {
+                continue;
+            }
+            for (needle, value, form) in self.by_start.get(&start).into_iter().flatten().map(|at| &self.needles[*at]) {
+                if bytes[at..].starts_with(needle) && !hits.iter().any(|hit| hit.value == *value) {
+                    hits.push(Hit { value: *value, form: *form, at });
+                }
             }
         }
         hits
     }
+
+    fn add(&mut self, needle: Vec<u8>, value: usize, form: Form) {
+        let start = start_of(&needle[..START]);
+        let (word, bit) = bit_of(start);
+        self.starts[word] |= bit;
+        let alike = self.by_start.entry(start).or_default();
+        if !alike.iter().any(|at| self.needles[*at].0 == needle) {
+            alike.push(self.needles.len());
+            self.needles.push((needle, value, form));
+        }
+    }
+}
+
+fn start_of(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().expect("as many bytes as a start has"))
+}
+
+fn bit_of(start: u64) -> (usize, u64) {
+    let hash = start.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS);
+    ((hash >> 6) as usize, 1 << (hash & 63))
 }
 
 /// All that a secret is searched for by.
