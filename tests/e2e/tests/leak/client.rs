@@ -98,7 +98,8 @@ pub(crate) fn kubectls(stage: &Stage, person: Person, kubectls: &[Kubectl]) -> R
     let mut shown = shown.into_inner().expect("no panic");
     shown.push(Shown { what: "what was copied".to_owned(), bytes: fs::read(home.join("copied")).unwrap_or_default() });
     for kubectl in kubectls {
-        shown.push(terminal(stage, person, kubectl)?);
+        let lines = b"stty columns 60\ncat secrets.env\nenv\ncat main.log forward.txt\necho at-the-end; exit\n";
+        shown.push(typed(stage, person, kubectl, lines)?);
         shown.push(followed(stage, person, kubectl, &["logs", "-f", RUNNER, "-c", "main"], "line ")?);
         shown.push(followed(stage, person, kubectl, &["get", "pods", "-w", "-o", "json"], "runner")?);
         shown.push(followed(stage, person, kubectl, &["get", "secrets", "-w", "-o", "yaml"], "typed-7")?);
@@ -109,8 +110,11 @@ pub(crate) fn kubectls(stage: &Stage, person: Person, kubectls: &[Kubectl]) -> R
     Ok(shown)
 }
 
-/// A shell on a terminal, in which files are shown.
-fn terminal(stage: &Stage, person: Person, kubectl: &Kubectl) -> Result<Shown> {
+/// A shell on a terminal into which `lines` are typed, of which the last says `at-the-end` and ends it.
+///
+/// # Errors
+/// When it does not come to its end.
+pub(crate) fn typed(stage: &Stage, person: Person, kubectl: &Kubectl, lines: &[u8]) -> Result<Shown> {
     let mut shell = stage.kubectl(person, kubectl, &["exec", "-it", RUNNER, "-c", "main", "--", "sh"]);
     shell.env("PS1", "$ ");
     let words = std::iter::once(shell.get_program()).chain(shell.get_args());
@@ -121,8 +125,8 @@ fn terminal(stage: &Stage, person: Person, kubectl: &Kubectl) -> Result<Shown> {
     command.current_dir(stage.home(person));
     let mut running = Running::start(command.stdin(Stdio::piped()))?;
     let mut stdin = running.child().stdin.take().context("stdin")?;
-    stdin.write_all(b"stty columns 60\ncat secrets.env\nenv\ncat main.log forward.txt\necho at-the-end; exit\n")?;
-    running.wait_for_stdout("\nat-the-end", LIMIT).or_else(|_| running.wait_for_stdout("at-the-end\r\n", LIMIT))?;
+    stdin.write_all(lines)?;
+    running.wait_for_stdout("at-the-end\r\n", LIMIT)?;
     let ran = running.wait(LIMIT)?;
     drop(stdin);
     Ok(Shown::of(format!("kubectl {} exec -it", kubectl.version), &ran))

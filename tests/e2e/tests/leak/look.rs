@@ -80,7 +80,8 @@ impl Found {
     /// The places of which too few values were seen.
     pub(crate) fn missed(&self, values: &[Planted], percent: usize) -> Vec<String> {
         let mut places: BTreeMap<Place, (usize, usize)> = BTreeMap::new();
-        for (number, planted) in values.iter().enumerate() {
+        let shown = |(_, planted): &(usize, &Planted)| planted.place != Place::Credential;
+        for (number, planted) in values.iter().enumerate().filter(shown) {
             let (seen, all) = places.entry(planted.place).or_default();
             *seen += usize::from(self.values.contains(&number));
             *all += 1;

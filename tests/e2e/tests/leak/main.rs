@@ -9,6 +9,7 @@ mod common;
 mod look;
 mod matrix;
 mod plant;
+mod said;
 mod search;
 mod values;
 
@@ -28,7 +29,11 @@ fn roles() -> String {
     let unmasked = everything_role()
         .replace("name: everything", "name: unmasked")
         .replace("  rules:", "  obligations: {mask: none}\n  rules:");
-    format!("{}---{unmasked}", everything_role())
+    let review = format!(
+        "  - {{action: review, apiGroups: [\"\"], resources: [secrets], verbs: [patch], resourceNames: [{}], review: {{wait: 1m}}}}\n",
+        said::HELD
+    );
+    format!("{}{review}---{unmasked}", everything_role())
 }
 
 fn oldest_and_newest() -> Result<Vec<Kubectl>> {
@@ -62,10 +67,14 @@ fn show(stage: &Stage, person: Person, kubectl: &[Kubectl], clock: &mut Clock) -
     }
     shown.extend(kubectls(stage, person, kubectl)?);
     clock.tell("kubectl");
-    let answered = ask(stage, person, stage.endpoint(), &matrix::deletes(), 1)?;
-    clock.tell(&format!("deletes: {}", summary(&answered)));
-    shown.extend(answered.into_iter().map(|one| one.shown));
     Ok(shown)
+}
+
+/// Deletes what is planted, since that answers with it.
+fn deleted(stage: &Stage, person: Person, shown: &mut Vec<Shown>) -> Result<()> {
+    let answered = ask(stage, person, stage.endpoint(), &matrix::deletes(), 1)?;
+    shown.extend(answered.into_iter().map(|one| one.shown));
+    Ok(())
 }
 
 fn summary(answered: &[Answered]) -> String {
@@ -91,7 +100,10 @@ fn no_planted_value_leaves_the_gate_or_reaches_the_disk() -> Result<()> {
     clock.tell("planted");
 
     let kubectl = oldest_and_newest()?;
-    let shown = show(&stage, MASKED, &kubectl, &mut clock)?;
+    let mut shown = show(&stage, MASKED, &kubectl, &mut clock)?;
+    shown.extend(said::say(&stage, MASKED, &values, true)?);
+    clock.tell("what clients say");
+    deleted(&stage, MASKED, &mut shown)?;
     let toward_clients = searcher.look_at(&shown);
     clock.tell(&format!("searched {} bytes toward clients", toward_clients.searched));
     let left = written(&mut stage)?;
@@ -101,7 +113,9 @@ fn no_planted_value_leaves_the_gate_or_reaches_the_disk() -> Result<()> {
 
     plant::uproot(&stage)?;
     plant::plant(&stage, &values)?;
-    let shown = show(&stage, SEER, &kubectl[kubectl.len() - 1..], &mut clock)?;
+    let mut shown = show(&stage, SEER, &kubectl[kubectl.len() - 1..], &mut clock)?;
+    shown.extend(said::say(&stage, SEER, &values, false)?);
+    deleted(&stage, SEER, &mut shown)?;
     let control = searcher.look_at(&shown);
     clock.tell(&format!("searched {} bytes that are not masked", control.searched));
     let missed = control.missed(&values, 95);

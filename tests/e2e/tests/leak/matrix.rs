@@ -254,7 +254,18 @@ pub(crate) fn sockets() -> Vec<Ask> {
 pub(crate) fn logs() -> Vec<Ask> {
     let log = format!("{}/{RUNNER}/log?container=main", PODS.list());
     let mut asks = Vec::new();
-    for query in ["", "&timestamps=true", "&tailLines=10", "&pretty=true", "&insecureSkipTLSVerifyBackend=true"] {
+    for query in [
+        "",
+        "&timestamps=true",
+        "&tailLines=10",
+        "&pretty=true",
+        "&insecureSkipTLSVerifyBackend=true",
+        "&limitBytes=130",
+        "&limitBytes=700",
+        "&limitBytes=845",
+        "&limitBytes=930",
+        "&sinceSeconds=3600&tailLines=30",
+    ] {
         for accept in ["*/*", "application/json", "text/plain", "application/vnd.kubernetes.protobuf"] {
             asks.push(Ask::get(format!("{log}{query}"), accept));
             asks.push(Ask { old: true, ..Ask::get(format!("{log}{query}"), accept).with("Accept-Encoding: gzip, br") });
@@ -268,7 +279,7 @@ pub(crate) fn writes() -> Vec<Ask> {
     let mut asks = Vec::new();
     for kind in kinds() {
         let Some(target) = kind.objects().nth(2).or(kind.objects().next()) else { continue };
-        let (api_version, root) = (kind.root.trim_start_matches("/apis/").trim_start_matches("/api/"), kind.root);
+        let api_version = kind.root.trim_start_matches("/apis/").trim_start_matches("/api/");
         let labels = |number: usize| format!(r#"{{"metadata":{{"labels":{{"touched":"{number}"}}}}}}"#);
         let name = target.rsplit('/').next().unwrap_or_default().to_owned();
         let apply = format!(
@@ -303,7 +314,6 @@ pub(crate) fn writes() -> Vec<Ask> {
             let all = Ask { method: "DELETE", target: format!("{}?dryRun=All", kind.list()), ..Ask::default() };
             asks.push(all.with(&format!("Accept: {form}")));
         }
-        let _ = root;
     }
     for (method, content_type, body) in [
         ("PATCH", "json-patch+json", r#"[{"op":"test","path":"/data/k1","value":"guess"}]"#),

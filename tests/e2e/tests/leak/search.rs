@@ -1,6 +1,6 @@
 //! The search for planted values: whole or in pieces, in each form that bytes take on their way, all at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -78,7 +78,8 @@ impl Searcher {
 
     /// The first hit of each value.
     pub(crate) fn look(&self, bytes: &[u8]) -> Vec<Hit> {
-        let mut hits: Vec<Hit> = Vec::new();
+        let mut hits = Vec::new();
+        let mut known: HashSet<usize> = HashSet::new();
         for (at, start) in bytes.windows(START).enumerate() {
             let start = start_of(start);
             let (word, bit) = bit_of(start);
@@ -86,7 +87,8 @@ impl Searcher {
                 continue;
             }
             for (needle, value, form) in self.by_start.get(&start).into_iter().flatten().map(|at| &self.needles[*at]) {
-                if bytes[at..].starts_with(needle) && !hits.iter().any(|hit| hit.value == *value) {
+                if !known.contains(value) && bytes[at..].starts_with(needle) {
+                    known.insert(*value);
                     hits.push(Hit { value: *value, form: *form, at });
                 }
             }

@@ -52,6 +52,8 @@ pub(crate) enum Place {
     CertificateRequest,
     /// What the client itself says: on its command line, in a body that is refused, into a terminal.
     Said,
+    /// Its credentials, which nobody else is shown even where nothing is masked.
+    Credential,
 }
 
 /// One planted value.
@@ -85,21 +87,22 @@ pub(crate) fn planted() -> Vec<Planted> {
     plant(Place::Applied, 24, &|random, number| random.text(number));
     plant(Place::Typed, 8, &|random, number| random.typed(number));
     plant(Place::Release, 12, &|random, _| random.release());
-    plant(Place::ConfigMapKey, 25, &|random, number| random.text(number));
-    plant(Place::ConfigMapText, 30, &|random, number| random.detectable(number));
+    plant(Place::ConfigMapKey, 24, &|random, number| random.text(number));
+    plant(Place::ConfigMapText, 27, &|random, number| random.detectable(number));
     plant(Place::EnvironmentName, 30, &|random, number| random.text(number));
     plant(Place::EnvironmentText, 14, &|random, number| random.detectable(number));
     plant(Place::PodText, 8, &|random, number| random.detectable_line(number));
-    plant(Place::Annotation, 20, &|random, number| {
+    plant(Place::Annotation, 18, &|random, number| {
         if number < 10 { random.text(number) } else { random.detectable(number) }
     });
-    plant(Place::Log, 26, &|random, number| random.detectable(number));
+    plant(Place::Log, 22, &|random, number| random.detectable(number));
     plant(Place::Exec, 18, &|random, number| random.detectable(number));
-    plant(Place::ExecEnvironment, 4, &|random, _| random.word(20));
+    plant(Place::ExecEnvironment, 10, &|random, _| random.word(20));
     plant(Place::Attach, 4, &|random, number| random.detectable(number));
     plant(Place::Forward, 6, &|random, number| random.detectable_line(number));
     plant(Place::CertificateRequest, 2, &|random, _| random.certificate_request());
-    plant(Place::Said, 6, &|random, _| random.word(28));
+    plant(Place::Said, 8, &|random, _| random.word(28));
+    plant(Place::Credential, 2, &|random, _| random.word(28));
     assert_eq!(all.len(), VALUES);
     all
 }
