@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use common::{everything_role, programs, recorded};
-use e2e::{ALICE, Kubectl, Stage, StageOptions, installed, output};
+use e2e::{ALICE, BOB, Kubectl, Running, Stage, StageOptions, installed, output, wait_for};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -193,5 +193,26 @@ fn kubectl_reads_what_it_gets() -> Result<()> {
     }
     let log = recorded(&stage).context("recorded")?;
     ensure!(!log.contains("FAKE-s3cr3t"));
+    Ok(())
+}
+
+#[test]
+fn a_watch_says_why_it_ends() -> Result<()> {
+    let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
+    let grant = stage.grant(ALICE, "everything", "1h")?;
+    let mut command = stage.command(ALICE, Path::new("/usr/bin/curl"));
+    command.args(["-sSNk", "--max-time", "20", "-o", "events", "-H", &format!("Accept: {PROTOBUF}")]);
+    command.arg(format!("{}/api/v1/namespaces/demo/secrets?watch=true", stage.endpoint()));
+    let events = stage.home(ALICE).join("events");
+    let mut watch = Running::start(command.current_dir(stage.home(ALICE)))?;
+    let holds = |needle: &[u8]| {
+        let events = fs::read(&events).unwrap_or_default();
+        events.windows(needle.len()).any(|window| window == needle).then_some(())
+    };
+    wait_for("an event", LIMIT, || holds(b"ADDED"))?;
+    stage.portcullis(BOB, &["revoke", &grant, "--reason", "lunch time"])?;
+    let ended = watch.wait(LIMIT)?;
+    ensure!(ended.code == 0, "{}", ended.all());
+    ensure!(holds(b"ERROR").is_some() && holds(b"access ended").is_some() && holds(b"FAKE").is_none());
     Ok(())
 }

@@ -130,6 +130,7 @@ pub(crate) static RESOURCES: &[Resource] = &[
         schema: "core.v1.Pod",
         subresources: &[
             Subresource { name: "attach", kind: "PodAttachOptions", foreign: None, verbs: STREAM },
+            Subresource { name: "ephemeralcontainers", kind: "Pod", foreign: None, verbs: PART },
             Subresource { name: "exec", kind: "PodExecOptions", foreign: None, verbs: STREAM },
             Subresource { name: "log", kind: "Pod", foreign: None, verbs: &["get"] },
             Subresource { name: "portforward", kind: "PodPortForwardOptions", foreign: None, verbs: STREAM },

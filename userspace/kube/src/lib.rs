@@ -17,4 +17,4 @@ pub use review::{
     ReviewError, RulesStatus, SelfReview, UserInfo, access_question, is_cluster_scoped, read_access_answer,
     read_access_review, read_rules_review, read_subject_review, review_answer,
 };
-pub use status::{Cause, Details, Status, watch_error_event};
+pub use status::{Cause, Details, Status, watch_error_event, watch_error_frame};

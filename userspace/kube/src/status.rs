@@ -200,6 +200,42 @@ pub fn watch_error_event(status: &Status) -> Vec<u8> {
     line
 }
 
+/// The last event of a watch in protobuf (`application/vnd.kubernetes.protobuf;stream=watch`) that ends with a reason: its
+/// length in four bytes, and a `WatchEvent` whose object is a `Status` in its envelope. Of the details it says nothing.
+#[must_use]
+pub fn watch_error_frame(status: &Status) -> Vec<u8> {
+    let mut body = Vec::new();
+    put(1, b"", &mut body);
+    put(2, status.status.as_bytes(), &mut body);
+    put(3, status.message.as_bytes(), &mut body);
+    put(4, status.reason.as_bytes(), &mut body);
+    body.push(6 << 3);
+    put_varint(status.code.into(), &mut body);
+    let mut object = b"k8s\0\x0a\x0c\x0a\x02v1\x12\x06Status".to_vec();
+    put(2, &body, &mut object);
+    let mut raw = Vec::new();
+    put(1, &object, &mut raw);
+    let mut event = Vec::new();
+    put(1, b"ERROR", &mut event);
+    put(2, &raw, &mut event);
+    [&(event.len() as u32).to_be_bytes(), event.as_slice()].concat()
+}
+
+/// Appends a field of bytes.
+fn put(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(number << 3 | 2);
+    put_varint(bytes.len(), out);
+    out.extend_from_slice(bytes);
+}
+
+fn put_varint(mut value: usize, out: &mut Vec<u8>) {
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_zero(n: &u16) -> bool {
     *n == 0
@@ -235,5 +271,16 @@ mod tests {
         assert!(event.ends_with(b"\"code\":410}}\n"));
         let event: serde_json::Value = serde_json::from_slice(&event).unwrap();
         assert_eq!(event["object"]["reason"], "Expired");
+    }
+
+    #[test]
+    fn the_last_event_of_a_watch_in_protobuf() {
+        let frame = watch_error_frame(&Status::forbidden("no"));
+        let status = b"\x0a\x00\x12\x07Failure\x1a\x02no\x22\x09Forbidden\x30\x93\x03";
+        let object = [b"k8s\0\x0a\x0c\x0a\x02v1\x12\x06Status\x12\x1d", &status[..]].concat();
+        assert_eq!(status.len(), 0x1d);
+        let event = [b"\x0a\x05ERROR\x12\x33\x0a\x31", &object[..]].concat();
+        assert_eq!(object.len(), 0x31);
+        assert_eq!(frame, [&[0, 0, 0, 0x3c], &event[..]].concat());
     }
 }

@@ -3,11 +3,11 @@
 mod defaults;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::policy::{MaskPolicy, PolicyError, PolicyRule};
 use crate::rules::{Mark, What};
-use crate::{Detectors, Rules, RulesError};
+use crate::{Detectors, FieldPath, Rules, RulesError};
 
 /// Requests whose answers are no objects: streams, and what a pod or node behind the API server says.
 const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
@@ -21,7 +21,15 @@ pub struct Profile {
     /// By group and resource, each as some entry names it or [`ANY`].
     rules: HashMap<String, HashMap<String, Option<Arc<Rules>>>>,
     unknown: Arc<Rules>,
+    /// What roles have opened so far.
+    opened: Arc<Mutex<Opened>>,
 }
+
+/// Rules by what they were made of: the address of rules, which are kept beside them, and the paths that they are without.
+type Opened = HashMap<(usize, String), [Arc<Rules>; 2]>;
+
+/// More than there are roles that open something, times what they open it of.
+const MOST_OPENED: usize = 1024;
 
 /// What becomes of the objects of some resources.
 struct Entry {
@@ -61,6 +69,25 @@ impl Profile {
         let whole = (!subresource.is_empty()).then(|| resources.get(&format!("{resource}/{subresource}")));
         let found = whole.flatten().or_else(|| resources.get(resource)).or_else(|| resources.get(ANY));
         found?.clone()
+    }
+
+    /// Rules of this profile without what a role opens.
+    ///
+    /// # Errors
+    /// As [`Rules::without`].
+    pub fn opened(&self, rules: &Arc<Rules>, paths: &[FieldPath]) -> Result<Arc<Rules>, RulesError> {
+        let named: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        let place = (Arc::as_ptr(rules).addr(), named.join("\n"));
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some([_, known]) = opened.get(&place) {
+            return Ok(Arc::clone(known));
+        }
+        if opened.len() == MOST_OPENED {
+            opened.clear();
+        }
+        let made = rules.without(paths)?;
+        opened.insert(place, [Arc::clone(rules), Arc::clone(&made)]);
+        Ok(made)
     }
 
     /// The rules for a document of which nothing is known: as if it were a Secret, and with all that is masked anywhere.
@@ -107,7 +134,7 @@ impl Profile {
         let unknown = unknown(entries);
         let unknown = Rules::new(unknown, release)
             .map_err(|source| PolicyError::Rules { resource: "all resources together".to_owned(), source })?;
-        Ok(Self { rules, unknown: Arc::new(unknown) })
+        Ok(Self { rules, unknown: Arc::new(unknown), opened: Arc::default() })
     }
 }
 

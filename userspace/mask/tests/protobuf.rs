@@ -204,7 +204,7 @@ fn tokens_and_the_environment_of_containers_are_masked() {
     let (before, after) = (variables(&pods), variables(&masked));
     assert!(!before.is_empty());
     for ((name, before), (_, after)) in before.iter().zip(&after) {
-        if name.contains("PASS") {
+        if name.contains("PASS") && before != "" {
             assert_eq!(*after, placeholder(before.as_str().unwrap().as_bytes()), "{name}");
         } else {
             assert_eq!(after, before, "{name}");

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_access::Ended;
-use portcullis_kube::{Status, watch_error_event};
+use portcullis_kube::{Status, watch_error_event, watch_error_frame};
 use portcullis_mask::{BodyMasker, ListFilter, MaskError};
 use portcullis_record::{Event, RecordError};
 
@@ -118,8 +118,13 @@ fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
 
 /// The body of an answer: the gate's own, or the API server's on its way to the client.
 pub(crate) enum ResponseBody {
-    /// An answer of the gate itself.
-    Whole(Option<Bytes>),
+    /// An answer that is there as a whole.
+    Whole {
+        /// What is left of it.
+        rest: Option<Bytes>,
+        /// Whether its length is announced; one that the API server did not announce is not made up.
+        sized: bool,
+    },
     /// The API server's answer.
     Proxied(Box<ProxiedBody>),
 }
@@ -127,7 +132,7 @@ pub(crate) enum ResponseBody {
 impl ResponseBody {
     /// A body known in full; empty stays empty.
     pub(crate) fn whole(body: Bytes) -> Self {
-        Self::Whole(Some(body).filter(|body| !body.is_empty()))
+        Self::Whole { rest: Some(body).filter(|body| !body.is_empty()), sized: true }
     }
 }
 
@@ -140,21 +145,22 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
-            Self::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Self::Whole { rest, .. } => Poll::Ready(rest.take().map(|body| Ok(Frame::data(body)))),
             Self::Proxied(body) => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body) => body.is_none(),
+            Self::Whole { rest, .. } => rest.is_none(),
             Self::Proxied(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Self::Whole { sized: false, .. } => SizeHint::default(),
+            Self::Whole { rest, .. } => SizeHint::with_exact(rest.as_ref().map_or(0, Bytes::len) as u64),
             Self::Proxied(body) => body.size_hint(),
         }
     }
@@ -165,6 +171,8 @@ impl Body for ResponseBody {
 pub(crate) enum Ending {
     /// A watch in JSON: an `ERROR` event, where one event has ended.
     WatchEvent,
+    /// A masked watch in protobuf: an `ERROR` event. The masker gives whole events.
+    WatchFrame,
     /// A log in plain text: a line of its own.
     LogLine,
     /// Nothing can be said inside: the stream breaks off, and the log and the record have the reason.
@@ -275,7 +283,8 @@ impl ProxiedBody {
             None => {}
         }
         if self.done && self.trailers.is_none() {
-            return Ok(ResponseBody::Whole(self.first.take()));
+            let sized = self.inner.size_hint().exact().is_some();
+            return Ok(ResponseBody::Whole { rest: self.first.take(), sized });
         }
         self.record.tell_begun()?;
         if self.first.is_some() {
@@ -394,6 +403,7 @@ impl ProxiedBody {
             Ending::WatchEvent if self.at_line_start => {
                 Some(watch_error_event(&Status::forbidden(reason.clone())))
             }
+            Ending::WatchFrame => Some(watch_error_frame(&Status::forbidden(reason.clone()))),
             Ending::LogLine if self.at_line_start => Some(format!("{reason}\n").into_bytes()),
             Ending::LogLine => Some(format!("\n{reason}\n").into_bytes()),
             Ending::WatchEvent | Ending::Silent => None,

@@ -63,6 +63,9 @@ impl Classified {
         if let Some(name) = headers::repeated(request.headers()) {
             return Err(Refusal::Repeated(name));
         }
+        if names_another_host(&request) {
+            return Err(Refusal::Repeated(header::HOST));
+        }
         let target = target_of(&request);
         let method = request.method().as_str();
         if let Some(ambiguity) = portcullis_kube::ambiguity(method, &target) {
@@ -90,6 +93,12 @@ impl Body {
             Self::Whole { bytes, .. } => bytes,
         }
     }
+}
+
+/// Whether `:authority` and `Host` differ (RFC 9113 §8.3.1).
+fn names_another_host(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(header::HOST);
+    request.uri().authority().zip(host).is_some_and(|(authority, host)| host != authority.as_str())
 }
 
 /// The request target as the client sent it (origin form) or, on h2 and absolute form, its path and query.

@@ -79,7 +79,7 @@ impl Credentialed {
         record: &RequestRecord,
         audit_id: &str,
     ) -> Result<(Request<RequestBody>, Arc<Pools>, Exchange, Option<OnUpgrade>), Refusal> {
-        let Decided { classified, allowed, review: _, rules, lease } = decided;
+        let Decided { classified, allowed, rules, lease, .. } = decided;
         let Classified { person, head, body, info, target: path, upgrade, .. } = classified;
         let repeatable = matches!(info.verb.as_str(), "get" | "list") && is_bodiless(&head.method, &body);
         let masked = match rules {
@@ -314,6 +314,8 @@ impl Exchange {
             Ending::Silent
         } else if self.info.verb.starts_with("watch") && content_type.starts_with("application/json") {
             Ending::WatchEvent
+        } else if self.info.verb.starts_with("watch") && self.rules.is_some() && is_protobuf(&content_type) {
+            Ending::WatchFrame
         } else if self.info.subresource == "log" && content_type.starts_with("text/plain") {
             Ending::LogLine
         } else {
@@ -383,6 +385,10 @@ fn is_bodiless(method: &Method, body: &Body) -> bool {
             Body::Streaming(body) => http_body::Body::is_end_stream(body),
             Body::Whole { bytes, .. } => bytes.is_empty(),
         }
+}
+
+fn is_protobuf(content_type: &str) -> bool {
+    content_type.starts_with("application/vnd.kubernetes.protobuf")
 }
 
 fn has_body(response: &Response<Incoming>) -> bool {

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::HeaderName;
 use http::{HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use portcullis_access::{AccessError, Ended, Hold, HoldId, HoldState, format_duration};
 use portcullis_credential::CredentialError;
 use portcullis_kube::{Ambiguity, ClassifyError, Status};
@@ -19,7 +21,7 @@ use crate::wire::Fault;
 pub(crate) enum Refusal {
     #[error("portcullis: {0}")]
     Stranger(Stranger),
-    #[error("portcullis: refused: the request can be read in two ways: {0}")]
+    #[error("portcullis: refused: {}", framing(*.0))]
     Framing(Fault),
     #[error("portcullis: refused: the request can be read in two ways: it has more than one {0} header")]
     Repeated(HeaderName),
@@ -184,6 +186,8 @@ impl Refusal {
             | Self::ReservedName { .. }
             | Self::UnspeakableName { .. }
             | Self::WriteBack(_) => StatusCode::FORBIDDEN,
+            Self::Framing(Fault::TooLong) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Framing(Fault::TargetTooLong) => StatusCode::URI_TOO_LONG,
             Self::Ambiguous(_)
             | Self::Framing(_)
             | Self::Repeated(_)
@@ -231,9 +235,26 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(date) = date() {
+            headers.insert(header::DATE, date);
+        }
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
         response
     }
+}
+
+/// What is wrong with the bytes of a request.
+fn framing(fault: Fault) -> String {
+    match fault {
+        Fault::TooLong | Fault::TargetTooLong => format!("the request is too long: {fault}"),
+        fault => format!("the request can be read in two ways: {fault}"),
+    }
+}
+
+/// The field that every answer has (RFC 9110 §6.6.1).
+fn date() -> Option<HeaderValue> {
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now()).ok()?;
+    HeaderValue::try_from(text).ok()
 }
 
 /// Why a request that waited does not go on.

@@ -27,6 +27,8 @@ const READ_SIZE: usize = 16 * 1024;
 /// How long the end of access waits for the server to finish the frame it is in, and for the client to read up to there;
 /// then the stream breaks off.
 const LAST_FRAME: Duration = Duration::from_millis(500);
+/// How long a client may take to hang up once all has been said.
+const LINGER: Duration = Duration::from_millis(500);
 /// How long output is held back that may turn out to be the beginning of a secret.
 const HOLD_BACK: Duration = Duration::from_millis(50);
 
@@ -77,7 +79,22 @@ async fn carry(
     shared: &Shared,
     lease: &Lease,
 ) -> Result<(), TunnelError> {
-    let (client_read, client_write) = tokio::io::split(client);
+    let (mut client_read, client_write) = tokio::io::split(client);
+    let outcome = until_the_end(&mut client_read, client_write, server, shared, lease).await;
+    // A connection that is closed while its client still sends is reset, and what it was told last may be lost.
+    let mut unheard = vec![0; READ_SIZE];
+    let drained = async { while client_read.read(&mut unheard).await.is_ok_and(|read| read > 0) {} };
+    tokio::time::timeout(LINGER, drained).await.ok();
+    outcome
+}
+
+async fn until_the_end(
+    client_read: &mut (impl AsyncRead + Unpin),
+    client_write: impl AsyncWrite + Unpin,
+    server: impl AsyncRead + AsyncWrite,
+    shared: &Shared,
+    lease: &Lease,
+) -> Result<(), TunnelError> {
     let (server_read, server_write) = tokio::io::split(server);
     let (cut, cut_seen) = watch::channel(None::<String>);
 
@@ -114,7 +131,7 @@ async fn carry(
 
 /// Client to server.
 async fn upward(
-    mut from: impl AsyncRead + Unpin,
+    from: &mut (impl AsyncRead + Unpin),
     mut to: impl AsyncWrite + Unpin,
     shared: &Shared,
 ) -> Result<(), TunnelError> {

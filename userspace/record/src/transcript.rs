@@ -146,6 +146,10 @@ fn describe(event: &Event) -> String {
             format!("connection {connection} closed{}", because(error.as_deref()))
         }
         Event::RequestDecided { .. } => describe_decision(event),
+        Event::Unmasked { request, subject, role, paths } => {
+            let paths = paths.iter().map(|path| Safe(path).to_string()).collect::<Vec<_>>().join(", ");
+            format!("#{request} UNMASKED for {} by role {}: {paths}", Safe(subject), Safe(role))
+        }
         Event::HoldBegun { request, method, path, role, rule, .. } => {
             format!(
                 "#{request} {} {} is to be reviewed: role {}, rule {rule}",

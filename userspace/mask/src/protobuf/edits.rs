@@ -6,8 +6,8 @@ use super::LIMIT;
 use super::wire::{Field, put_varint};
 use crate::MaskError;
 
-/// What changes may take together, in bytes. So many are in no body that an API server sends, save in one made for it.
-const ROOM: usize = 2 * LIMIT;
+/// What changes may take together, in bytes: some fifty thousand values. So many are in few lists, and these come in JSON.
+const ROOM: usize = LIMIT;
 
 /// Changes of one body, in the order of their places.
 #[derive(Default)]
