@@ -24,8 +24,10 @@ const PYTHON: [&str; 2] = ["python3", "python3-venv"];
 pub(crate) fn ensure() -> Result<()> {
     openid_provider().context("the tests log in at a real OpenID provider (npm's oidc-provider)")?;
     postgres().context("the tests keep grants in a PostgreSQL of their own")?;
-    python().context("the tests get EKS tokens from the real aws CLI, and answer as AWS by moto")?;
-    step::note("an OpenID provider, PostgreSQL, the aws CLI and moto");
+    python().context(
+        "the tests get EKS tokens from the real aws CLI, answer as AWS by moto, and use Python's client",
+    )?;
+    step::note("an OpenID provider, PostgreSQL, the aws CLI, moto and a Kubernetes client");
     Ok(())
 }
 
@@ -60,9 +62,9 @@ fn postgres() -> Result<()> {
     tools::postgres().map(drop)
 }
 
-/// A virtual environment of both, where the path has not what serves: an aws CLI in root's home is none for engineers.
+/// A virtual environment of all three, where the path has not what serves: an aws CLI in root's home is none for engineers.
 fn python() -> Result<()> {
-    if tools::aws().is_ok() && tools::moto_server().is_ok() {
+    if tools::aws().is_ok() && tools::moto_server().is_ok() && tools::kubernetes_client().is_ok() {
         return Ok(());
     }
     if !makes_environments() {
@@ -75,12 +77,13 @@ fn python() -> Result<()> {
     let mut install = Command::new(home.join("bin/pip"));
     install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
     install.arg(tools::root().join("tests/e2e/requirements.txt"));
-    step::quietly("Install the aws CLI and moto", &mut install)?;
+    step::quietly("Install the aws CLI, moto and the Kubernetes client", &mut install)?;
     for program in ["bin/aws", "bin/moto_server"] {
         let program = home.join(program);
         ensure!(program.is_file(), "pip was content, but {} is not there", program.display());
     }
     tools::aws()?;
+    tools::kubernetes_client()?;
     tools::moto_server().map(drop)
 }
 

@@ -1,5 +1,5 @@
-//! What the tests need beside our own programs: Node with the OpenID provider, PostgreSQL, the aws CLI, moto. `cargo xtask
-//! test` looks here first and installs what is missing; a test that is run by hand without it says so.
+//! What the tests need beside our own programs: Node with the OpenID provider, PostgreSQL, the aws CLI, moto, the
+//! Kubernetes client for Python. `cargo xtask test` looks here first and installs what is missing; a test that is run by hand without it says so.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -99,11 +99,7 @@ pub fn aws() -> Result<PathBuf> {
         return Ok(found.clone());
     }
     let mut candidates = in_path("aws").into_iter().chain([python().join("bin/aws")]);
-    let usable = candidates.find(|aws| {
-        let mut ask = Command::new("setpriv");
-        ask.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups");
-        said(ask.arg("--").arg(aws).arg("--version").env("HOME", "/")).is_some()
-    });
+    let usable = candidates.find(|aws| said(as_nobody(aws).arg("--version")).is_some());
     let found = usable.with_context(|| format!("there is no aws CLI that everybody can run: {WAY_OUT}"))?;
     Ok(FOUND.get_or_init(|| found).clone())
 }
@@ -120,6 +116,28 @@ pub fn moto_server() -> Result<PathBuf> {
         }
     }
     bail!("there is no moto_server here: {WAY_OUT}")
+}
+
+/// A Python that has the Kubernetes client, and that engineers can run.
+///
+/// # Errors
+/// When there is none.
+pub fn kubernetes_client() -> Result<PathBuf> {
+    let candidates = [python().join("bin/python3")].into_iter().chain(in_path("python3"));
+    for python in candidates {
+        if said(as_nobody(&python).args(["-c", "import kubernetes"])).is_some() {
+            return Ok(python);
+        }
+    }
+    bail!("there is no Python with the kubernetes package here: {WAY_OUT}")
+}
+
+/// A program as somebody who is not root runs it.
+fn as_nobody(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups");
+    command.arg("--").arg(program).env("HOME", "/");
+    command
 }
 
 /// The program of this name in the path.

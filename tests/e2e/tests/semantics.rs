@@ -4,8 +4,8 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use common::{LIMIT, programs, recorded};
-use e2e::{ALICE, Kubectl, Output, Running, Stage, StageOptions, installed, output};
+use common::{LIMIT, newest, programs, recorded, requests};
+use e2e::{ALICE, BOB, Kubectl, Output, Running, Stage, StageOptions, installed, output, wait_for};
 use serde_json::Value;
 
 const ROLES: &str = r#"
@@ -57,6 +57,18 @@ spec:
   presentAs: impersonate
   rules:
   - {apiGroups: [""], resources: [serviceaccounts/token], verbs: [create], namespaces: [demo]}
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata: {name: debug}
+spec:
+  targets: [demo]
+  eligible: {groups: [dev]}
+  approval: {required: 1, groups: [leads]}
+  maxDuration: 2h
+  rules:
+  - {apiGroups: [""], resources: [pods], verbs: [get, list, watch], namespaces: [demo]}
+  - {action: review, apiGroups: [""], resources: [pods/ephemeralcontainers], verbs: [patch], namespaces: [demo]}
 "#;
 
 /// A stage on which other namespaces hold more than `demo`.
@@ -106,7 +118,7 @@ fn can_i_tells_the_truth() -> Result<()> {
         let open = can_i(&["get", "/version"])?;
         assert_eq!((open.code, open.stdout.trim()), (0, "yes"), "{}", open.all());
         // The gate would let it pass, and the cluster would not.
-        let both = can_i(&["create", "serviceaccounts/token", "-n", "demo"])?;
+        let both = can_i(&["create", "serviceaccounts", "--subresource=token", "-n", "demo"])?;
         assert_eq!(both.code, 1, "{}", both.all());
         assert!(both.stdout.contains("but target demo does not let it be done"), "{}", both.all());
 
@@ -185,6 +197,34 @@ fn a_list_over_all_namespaces_shows_what_the_role_covers() -> Result<()> {
     let recorded = recorded(&stage)?;
     assert!(recorded.contains("\"leftOut\":30"), "what was left out is counted");
     assert!(!recorded.contains("pod-00029"), "and recorded is what was seen");
+    Ok(())
+}
+
+#[test]
+fn whoever_agrees_to_a_debug_container_sees_what_it_runs() -> Result<()> {
+    let stage = stage()?;
+    stage.grant(ALICE, "debug", "1h")?;
+    let kubectl = newest()?;
+    let debug = [
+        "debug",
+        "shell",
+        "-n",
+        "demo",
+        "--image=registry.example.test/tools:1",
+        "--",
+        "dig",
+        "db.example.test",
+    ];
+    let mut running = Running::start(&mut stage.kubectl(ALICE, &kubectl, &debug))?;
+    let held = wait_for("a hold", LIMIT, || requests(&stage, BOB, "h-", false).ok()?.pop())?;
+    let diff = held["diff"].as_str().with_context(|| held.to_string())?;
+    for shown in ["+    - dig", "+    - db.example.test", "+    image: registry.example.test/tools:1"] {
+        assert!(diff.contains(shown), "{shown} is not in {diff}");
+    }
+    let id = held["id"].as_str().context("id")?;
+    stage.portcullis(BOB, &["approve", id])?;
+    let done = running.wait(LIMIT)?;
+    assert_eq!(done.code, 0, "{}", done.all());
     Ok(())
 }
 

@@ -156,7 +156,7 @@ pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decisio
         rule,
         grant: Some(grant.id.clone()),
         expires: Some(grant.expires_at),
-        obligations: role.obligations,
+        obligations: role.obligations.clone(),
         present_as: role.present_as.clone(),
         filter: in_part.then(|| role.filter(&case)),
     };
@@ -255,7 +255,8 @@ impl Found<'_> {
 }
 
 /// What the live grants say. Where several allow, the one is taken that allows all of it, masks least (it was asked for and
-/// approved), records most and lasts longest; never does the order of grants matter.
+/// approved; of those that open fields the one that opens most), records most and lasts longest; never does the order of
+/// grants matter.
 fn search<'a>(
     snapshot: &'a Snapshot,
     dossier: &'a Dossier,
@@ -265,8 +266,9 @@ fn search<'a>(
 ) -> Found<'a> {
     let about = snapshot.roles.about(case.query.operation);
     let preference = |Candidate { role, grant, in_part, .. }: &Candidate<'a>| {
-        let Obligations { mask, record } = role.obligations;
-        (*in_part, mask, record, Reverse(grant.expires_at), &grant.id)
+        let Obligations { mask, record, .. } = role.obligations;
+        let opened = role.obligations.unmasked(case.query.operation).len();
+        (*in_part, mask, Reverse(opened), record, Reverse(grant.expires_at), &grant.id)
     };
     let mut found = Found::NOTHING;
     for held in &dossier.held {

@@ -50,6 +50,9 @@ pub struct Request {
     /// Whether it was made in an emergency, past the usual approvals.
     #[serde(default)]
     pub emergency: bool,
+    /// What its role shows of what is masked: resources and fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmasks: Vec<String>,
 }
 
 /// One person's word on a request.

@@ -43,6 +43,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod testing;
+mod unmask;
 mod verbs;
 
 pub use access::{Access, Decided, GrantFilter, NewRequest, RequestFilter, Selection, Wakes};
@@ -70,3 +71,4 @@ pub use role::{Eligible, MaskLevel, Obligations, PresentAs, RecordLevel, ReviewT
 pub use rule::{Action, Rule};
 pub use snapshot::Snapshot;
 pub use store::{Applied, Change, Event, EventAction, Live, PostgresStore, SqliteStore, Store, Token};
+pub use unmask::Unmask;

@@ -153,6 +153,7 @@ impl Act<'_> {
             grant: None,
             denied: None,
             emergency: opening.emergency,
+            unmasks: role.obligations.unmask.iter().map(ToString::to_string).collect(),
         };
         let mut change = Change::default();
         change.events.push(self.event(&request, EventAction::Requested, Some(request.reason.clone())));

@@ -84,7 +84,7 @@ impl Denied {
                 ),
             ),
             _ if self.namespaces.is_empty() && self.sessions.is_empty() => {
-                text.push_str(" No role that you may ask for would allow it.")
+                text.push_str(" No role that you may ask for would allow it.");
             }
             _ => {}
         }

@@ -1,9 +1,11 @@
 //! Roles: what may be asked for, by whom, with whose approval, for how long, under which obligations.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_identity::Subject;
+use portcullis_mask::FieldPath;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::ApprovalTerms;
@@ -13,6 +15,7 @@ use crate::filter::Filter;
 use crate::operation::{Asked, Operation};
 use crate::pattern::Pattern;
 use crate::rule::{Action, Fit, Rule, SessionTerms, Topic};
+use crate::unmask::Unmask;
 use crate::{AccessError, RoleName, RuleRef};
 
 /// A role, as its file defines it.
@@ -95,7 +98,7 @@ pub enum PresentAs {
 }
 
 /// What an allowed request carries with it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Obligations {
     /// How answers are masked.
@@ -104,6 +107,19 @@ pub struct Obligations {
     /// How much of the session is kept.
     #[serde(default)]
     pub record: RecordLevel,
+    /// What is shown although the profile masks it.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub unmask: Arc<[Unmask]>,
+}
+
+impl Obligations {
+    /// The fields of a resource that are shown although the profile masks them.
+    #[must_use]
+    pub fn unmasked(&self, operation: &Operation) -> Vec<FieldPath> {
+        let Operation::Resource { api_group, resource, .. } = operation else { return Vec::new() };
+        let about = self.unmask.iter().filter(|unmask| unmask.is_about(api_group, resource));
+        about.flat_map(|unmask| unmask.paths.iter().cloned()).collect()
+    }
 }
 
 /// How answers are masked.
@@ -185,7 +201,7 @@ impl Role {
                 Action::Deny if said.denied.is_none() && rule.denies(case) => said.denied = Some(number),
                 Action::Allow if said.allowed.is_none() && rule.covers(case) => said.allowed = Some(number),
                 Action::Allow if said.filtered.is_none() && rule.filters(case) => {
-                    said.filtered = Some(number)
+                    said.filtered = Some(number);
                 }
                 Action::Review => {
                     let Some(terms) = rule.holds(case) else { continue };

@@ -150,6 +150,7 @@ pub(crate) fn request(n: u32, subject: &Subject, role: &str) -> Request {
         grant: Some(grant.id),
         denied: None,
         emergency: false,
+        unmasks: Vec::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sans-io framing: SPDY/3.1 and WebSocket, decode and encode.
+//! Sans-io framing: SPDY/3.1 and WebSocket, decode and encode; HTTP/1.1 as far as it has to be followed.
 //!
 //! Decoders are fed with whatever slices the network delivered and hand back frames; nothing here reads a socket, and
 //! no decoder holds more than one control frame, so a 1 GB payload costs as much memory as a 1 KB one:
@@ -19,6 +19,7 @@
 //! the specification is a typed [`Error`]; a decoder that failed stays failed, for its place in the stream is lost.
 
 mod error;
+pub mod http1;
 pub mod spdy;
 pub mod websocket;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::names::Names;
 
@@ -14,8 +14,8 @@ use crate::names::Names;
 /// be written and changes nothing. `[name=glob]` asks that a field beside the next one says so; where it is not known in
 /// time what it says (it comes later, or not at all), what is to be masked is masked and what is to be kept is not kept.
 /// `**` stands for any number of fields, none of them `metadata`.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct FieldPath {
     text: String,
     steps: Arc<[Step]>,
@@ -112,6 +112,12 @@ impl TryFrom<String> for FieldPath {
 
     fn try_from(text: String) -> Result<Self, PathError> {
         text.parse()
+    }
+}
+
+impl From<FieldPath> for String {
+    fn from(path: FieldPath) -> Self {
+        path.text
     }
 }
 

@@ -1,6 +1,8 @@
 //! Detectors over what terminals show: sessions of real programs, whole and in pieces, with secrets and without. All values
 //! are invented.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
 mod support;
 
 use std::sync::Arc;
@@ -192,4 +194,19 @@ proptest! {
             prop_assert_eq!(String::from_utf8_lossy(&cut), String::from_utf8_lossy(&whole));
         }
     }
+}
+
+/// The inputs that fuzzing starts from (the first byte is the size of the slices, the second the width).
+#[test]
+fn the_corpora_of_fuzzing_give_the_same_in_any_cut() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/mask_terminal");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let input = std::fs::read(entry.unwrap().path()).unwrap();
+        let [size, width, output @ ..] = input.as_slice() else { panic!("two bytes and more") };
+        let whole = mask(output, u16::from(*width), &[(usize::MAX, false)]);
+        assert_eq!(mask(output, u16::from(*width), &[(usize::from(*size).max(1), false)]), whole);
+        seen += 1;
+    }
+    assert!(seen > 0);
 }

@@ -1,11 +1,19 @@
 //! Detectors over text: what each finds, what it leaves alone, and that cuts and pauses make no difference. All values are
 //! invented.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
 mod support;
 
+use std::io::Write;
 use std::sync::Arc;
 
-use portcullis_mask::{DetectorConfig, Detectors, Pattern, Personal, TextMasker};
+use flate2::Compression;
+use flate2::write::{GzDecoder, GzEncoder};
+use portcullis_mask::{
+    BodyMasker, DetectorConfig, Detectors, Format, MaskError, MaskPolicy, Pattern, Personal, Profile,
+    TextMasker, filter,
+};
 use proptest::prelude::*;
 
 use support::{key, placeholder};
@@ -253,4 +261,134 @@ fn configurations_say_what_is_wrong_with_them() {
         assert!(error.starts_with(says), "{error}");
     }
     assert!(serde_json::from_str::<DetectorConfig>(r#"{"of":[]}"#).is_err());
+}
+
+const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+
+fn log_masker(content_type: &str, coding: &str) -> Result<BodyMasker, MaskError> {
+    BodyMasker::for_log(content_type, coding, Profile::default().for_unknown(), &key())
+}
+
+#[test]
+fn a_log_is_masked_in_passing() {
+    let mut masker = log_masker("text/plain; charset=utf-8", "").unwrap();
+    let mut out = Vec::new();
+    masker.push(format!("one\ntoken {TOKEN}\nthree ghp_").as_bytes(), &mut out).unwrap();
+    let wanted = format!("one\ntoken {}\nthree ", placeholder(TOKEN.as_bytes()));
+    assert_eq!(String::from_utf8_lossy(&out), wanted, "no line waits for the next");
+    assert!(masker.holds());
+    masker.flush(&mut out).unwrap();
+    assert!(!masker.holds());
+    masker.push(b"\n", &mut out).unwrap();
+    masker.finish(&mut out).unwrap();
+    assert_eq!(String::from_utf8_lossy(&out), wanted + "ghp_\n");
+}
+
+#[test]
+fn a_packed_log_can_be_read_as_far_as_it_came() {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut masker = log_masker("text/plain", "gzip").unwrap();
+    let mut reader = GzDecoder::new(Vec::new());
+    let mut out = Vec::new();
+    for (comes, pauses, shown) in [
+        ("one\n".to_owned(), false, "one\n".to_owned()),
+        (format!("{TOKEN}\ntwo ghp_"), false, format!("{}\ntwo ", placeholder(TOKEN.as_bytes()))),
+        (String::new(), true, "ghp_".to_owned()),
+        ("\n".to_owned(), false, "\n".to_owned()),
+    ] {
+        packer.write_all(comes.as_bytes()).unwrap();
+        packer.flush().unwrap();
+        masker.push(&std::mem::take(packer.get_mut()), &mut out).unwrap();
+        assert_eq!(masker.holds(), pauses || comes.ends_with("ghp_"));
+        if pauses {
+            masker.flush(&mut out).unwrap();
+        }
+        reader.write_all(&std::mem::take(&mut out)).unwrap();
+        reader.flush().unwrap();
+        assert_eq!(String::from_utf8(std::mem::take(reader.get_mut())).unwrap(), shown);
+    }
+    packer.try_finish().unwrap();
+    masker.push(packer.get_ref(), &mut out).unwrap();
+    masker.finish(&mut out).unwrap();
+    reader.write_all(&out).unwrap();
+    reader.try_finish().unwrap();
+}
+
+#[test]
+fn an_error_instead_of_a_log_is_masked_as_an_object() {
+    let mut masker = log_masker("application/json", "").unwrap();
+    let mut out = Vec::new();
+    let body = br#"{"kind":"Status","apiVersion":"v1","data":{"a":"aGk="}}"#;
+    masker.push(body, &mut out).unwrap();
+    masker.finish(&mut out).unwrap();
+    assert!(!String::from_utf8_lossy(&out).contains("aGk="));
+    assert!(matches!(log_masker("text/html", ""), Err(MaskError::Type(_))));
+    assert!(matches!(log_masker("text/plain", "br"), Err(MaskError::Coding(_))));
+    assert!(!BodyMasker::reads("text/plain") && BodyMasker::reads_log("text/plain"));
+}
+
+#[test]
+fn a_policy_says_which_detectors_run() {
+    let policy = |detectors: &str| {
+        let head = "apiVersion: portcullis.dev/v1alpha1\nkind: MaskPolicy\n";
+        serde_saphyr::from_str::<MaskPolicy>(&format!("{head}detectors: {detectors}\n"))
+    };
+    let profile = Profile::new(&policy("{off: [github], personal: [ssn]}").unwrap()).unwrap();
+    let text = format!("{TOKEN} 123-45-6789");
+    let wanted = format!("{TOKEN} {}", placeholder(b"123-45-6789"));
+    assert_eq!(masked(&profile.detectors(), &text), wanted);
+    let mut out = Vec::new();
+    let body = format!(r#"{{"metadata":{{"annotations":{{"a":"{text}"}}}}}}"#);
+    filter(body.as_bytes(), &mut out, Format::Json, &profile, &key()).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), body.replace(&text, &wanted));
+
+    let error = Profile::new(&policy("{off: [gitbub]}").unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("detectors: no detector is called \"gitbub\""), "{error}");
+    assert!(policy("{on: [github]}").is_err());
+}
+
+#[test]
+fn a_filter_masks_text() {
+    let mut out = Vec::new();
+    let format: Format = "text".parse().unwrap();
+    filter(format!("a {TOKEN}").as_bytes(), &mut out, format, &Profile::default(), &key()).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), format!("a {}", placeholder(TOKEN.as_bytes())));
+}
+
+/// The inputs that fuzzing starts from (the first byte is the size of the slices).
+#[test]
+fn the_corpora_of_fuzzing_give_the_same_in_any_cut() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/mask_text");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let input = std::fs::read(entry.unwrap().path()).unwrap();
+        let (size, text) = input.split_first().unwrap();
+        let whole = mask(&everything(), text, &[usize::MAX]);
+        assert_eq!(mask(&everything(), text, &[usize::from(*size).max(1)]), whole);
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+/// Work that grows with the square of what comes would let one line keep a core busy.
+#[test]
+fn candidates_in_a_row_cost_no_more_than_their_number() {
+    for part in [
+        "eyJa.",
+        "://a:b",
+        "token=",
+        "Bearer ey",
+        "AB12 ",
+        "a@b.",
+        "BADGE#1-",
+        "-----BEGIN ",
+        "\\\\",
+        "4111 ",
+    ] {
+        let text = part.repeat(200_000 / part.len());
+        let start = std::time::Instant::now();
+        mask(&everything(), text.as_bytes(), &[usize::MAX]);
+        // Unoptimised, on a busy machine: squares would take minutes.
+        assert!(start.elapsed().as_secs() < 30, "{part}: {:?}", start.elapsed());
+    }
 }

@@ -271,7 +271,7 @@ pub(crate) enum PolicyVerb {
     /// Check the configuration and the role files; errors name file, line and field
     Check,
     /// Say which roles would allow or deny a request, by which rules, and what it takes to get them
-    Explain(ExplainArgs),
+    Explain(Box<ExplainArgs>),
     /// Check what roles are expected to do; exit code 1 when an expectation fails
     Test(TestArgs),
     /// Read JSON lines {"method","target"} and print how the API server would read each

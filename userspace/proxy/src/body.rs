@@ -118,8 +118,13 @@ fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
 
 /// The body of an answer: the gate's own, or the API server's on its way to the client.
 pub(crate) enum ResponseBody {
-    /// An answer of the gate itself.
-    Whole(Option<Bytes>),
+    /// An answer that is there as a whole.
+    Whole {
+        /// What is left of it.
+        rest: Option<Bytes>,
+        /// Whether its length is announced; one that the API server did not announce is not made up.
+        sized: bool,
+    },
     /// The API server's answer.
     Proxied(Box<ProxiedBody>),
 }
@@ -127,7 +132,7 @@ pub(crate) enum ResponseBody {
 impl ResponseBody {
     /// A body known in full; empty stays empty.
     pub(crate) fn whole(body: Bytes) -> Self {
-        Self::Whole(Some(body).filter(|body| !body.is_empty()))
+        Self::Whole { rest: Some(body).filter(|body| !body.is_empty()), sized: true }
     }
 }
 
@@ -140,21 +145,22 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
-            Self::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Self::Whole { rest, .. } => Poll::Ready(rest.take().map(|body| Ok(Frame::data(body)))),
             Self::Proxied(body) => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body) => body.is_none(),
+            Self::Whole { rest, .. } => rest.is_none(),
             Self::Proxied(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Self::Whole { sized: false, .. } => SizeHint::default(),
+            Self::Whole { rest, .. } => SizeHint::with_exact(rest.as_ref().map_or(0, Bytes::len) as u64),
             Self::Proxied(body) => body.size_hint(),
         }
     }
@@ -277,7 +283,8 @@ impl ProxiedBody {
             None => {}
         }
         if self.done && self.trailers.is_none() {
-            return Ok(ResponseBody::Whole(self.first.take()));
+            let sized = self.inner.size_hint().exact().is_some();
+            return Ok(ResponseBody::Whole { rest: self.first.take(), sized });
         }
         self.record.tell_begun()?;
         if self.first.is_some() {

@@ -16,6 +16,7 @@ use crate::caller::Person;
 use crate::headers;
 use crate::refusal::Refusal;
 use crate::wire::Fault;
+use crate::writeback::Restored;
 
 /// A request whose meaning is known.
 pub(crate) struct Classified {
@@ -41,8 +42,10 @@ pub(crate) enum Body {
     Streaming(Incoming),
     /// Read whole, with its place among those of its uid.
     Whole {
-        /// All of it.
+        /// All of it, as the client sent it.
         bytes: Bytes,
+        /// What goes up instead, where it brings masked values back.
+        restored: Option<Restored>,
         _place: Share,
     },
 }
@@ -62,6 +65,9 @@ impl Classified {
         }
         if let Some(name) = headers::repeated(request.headers()) {
             return Err(Refusal::Repeated(name));
+        }
+        if names_another_host(&request) {
+            return Err(Refusal::Repeated(header::HOST));
         }
         let target = target_of(&request);
         let method = request.method().as_str();
@@ -90,6 +96,33 @@ impl Body {
             Self::Whole { bytes, .. } => bytes,
         }
     }
+
+    /// What is known of that which is forwarded.
+    pub(crate) fn outgoing(&self) -> Bytes {
+        match self {
+            Self::Empty | Self::Streaming(_) => Bytes::new(),
+            Self::Whole { restored: Some(restored), .. } => restored.body.clone(),
+            Self::Whole { bytes, .. } => bytes.clone(),
+        }
+    }
+
+    pub(crate) fn restored(&self) -> Option<&Restored> {
+        match self {
+            Self::Whole { restored, .. } => restored.as_ref(),
+            Self::Empty | Self::Streaming(_) => None,
+        }
+    }
+
+    /// Whether an answer quotes what was restored in the body.
+    pub(crate) fn is_quoted_in(&self, answer: &[u8]) -> bool {
+        self.restored().is_some_and(|restored| restored.values.are_quoted_in(answer))
+    }
+}
+
+/// Whether `:authority` and `Host` differ (RFC 9113 §8.3.1).
+fn names_another_host(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(header::HOST);
+    request.uri().authority().zip(host).is_some_and(|(authority, host)| host != authority.as_str())
 }
 
 /// The request target as the client sent it (origin form) or, on h2 and absolute form, its path and query.

@@ -27,16 +27,22 @@ use crate::classify::Classified;
 use crate::decide::Decided;
 use crate::forward::Credentialed;
 use crate::hold::Cleared;
-use crate::refusal::{Refused, Wording};
+use crate::refusal::{Refusal, Refused, Wording};
 use crate::terminate::{HEADER_TIMEOUT, Secured};
 use crate::wide::Wide;
-use crate::wire::Heads;
+use crate::wire::{Fault, Heads};
 use crate::worker::WorkerId;
 use crate::{Proxy, forward, reviews};
 
 /// Requests under way on one h2 connection. No more than what API servers allow (100 since Kubernetes 1.28), since each
 /// client connection has one of its own upstream; clients open another when they need more.
 const MAX_STREAMS: u32 = 100;
+
+/// Header lists on h2, bytes as RFC 9113 §6.5.2 counts them: the longest path, and as much beside it. API servers take
+/// 1 MiB, and a hundred streams are open at once on each connection.
+const MAX_HEADER_LIST: u32 = 128 << 10;
+/// Fields of one head on HTTP/1.1. Go's servers only count bytes; hyper, unasked, takes a hundred.
+pub(crate) const MAX_FIELDS: usize = 2000;
 
 /// Why a connection ended before its first request.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +105,8 @@ async fn speak(
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(8 << 20)
             .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .auto_date_header(false)
             .serve_connection(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
@@ -126,6 +134,9 @@ async fn speak(
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
+            .preserve_header_case(true)
+            .auto_date_header(false)
+            .max_headers(MAX_FIELDS)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
@@ -145,9 +156,11 @@ async fn answer(
 ) -> Response<ResponseBody> {
     let uri = request.uri().clone();
     let retry_of = crate::denials::key(caller, &request);
+    let fault = request.extensions().get::<Fault>().copied();
     let (person, answered) = match caller.person(request.headers()).await {
         Ok(person) => (Some(Arc::clone(&person)), pipeline(proxy, person, request).await),
-        Err(refusal) => (None, Err(refusal.into())),
+        // Of a head that is not read, nothing was presented that could name anybody.
+        Err(refusal) => (None, Err(fault.map_or(refusal, Refusal::Framing).into())),
     };
     answered.unwrap_or_else(|refused| {
         caller.refused(person.as_deref(), &refused, retry_of);

@@ -7,7 +7,7 @@ use portcullis_access::{
     Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, RuleRef, decide,
 };
 use portcullis_kube::query_values;
-use portcullis_mask::Rules;
+use portcullis_mask::{FieldPath, Rules};
 use portcullis_record::{Action, Event, redact_query};
 
 use crate::Proxy;
@@ -25,6 +25,8 @@ pub(crate) struct Decided {
     pub(crate) review: Option<(ReviewTerms, RuleRef)>,
     /// What is to be masked in the answer.
     pub(crate) rules: Option<Arc<Rules>>,
+    /// What is not, although it is for others.
+    unmasked: Vec<FieldPath>,
     pub(crate) lease: Lease,
 }
 
@@ -71,13 +73,35 @@ impl Decided {
             (MaskLevel::Default, operation) => masked(proxy, operation),
             _ => None,
         };
+        let unmasked = match rules {
+            Some(_) => allowed.obligations.unmasked(&classified.operation),
+            None => Vec::new(),
+        };
+        let rules = rules.map(|rules| opened(proxy, rules, &unmasked));
         let clock = Arc::clone(&proxy.clock);
         let lease = Lease::new(allowed.grant.clone(), snapshots, clock, person.logged_out.clone());
-        Ok(Self { classified, allowed, review, rules, lease })
+        Ok(Self { classified, allowed, review, rules, unmasked, lease })
     }
 }
 
 impl Decided {
+    /// Says, for all to hear, what is shown that is masked for others.
+    fn tell_unmasked(&self, record: &RequestRecord) -> Result<(), Refusal> {
+        if self.unmasked.is_empty() {
+            return Ok(());
+        }
+        let (subject, role) = (self.classified.person.subject.name.clone(), self.allowed.role.to_string());
+        let paths: Vec<String> = self.unmasked.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            subject,
+            role,
+            paths = paths.join(", "),
+            "fields are shown that are masked for others"
+        );
+        record.event(&Event::Unmasked { request: record.number(), subject, role, paths })?;
+        Ok(())
+    }
+
     /// The same request, decided by what is in force now that people have agreed to it on `terms`: roles, grants and the
     /// time may be others than when it began to wait.
     pub(crate) fn anew(self, proxy: &Proxy, terms: &ReviewTerms) -> Result<Self, Refusal> {
@@ -111,6 +135,17 @@ pub(crate) fn masked(proxy: &Proxy, operation: &Operation) -> Option<Arc<Rules>>
     }
 }
 
+/// The rules without what a role opens. What cannot be opened stays masked.
+fn opened(proxy: &Proxy, rules: Arc<Rules>, unmasked: &[FieldPath]) -> Arc<Rules> {
+    if unmasked.is_empty() {
+        return rules;
+    }
+    proxy.profile.borrow().opened(&rules, unmasked).unwrap_or_else(|error| {
+        tracing::error!(%error, "what a role unmasks cannot be opened, and stays masked");
+        rules
+    })
+}
+
 impl Recorded {
     /// Opens the record of a request, under the number that it has already where it was held.
     pub(crate) fn open(decided: Decided, number: Option<u32>, hold: Option<Hold>) -> Result<Self, Refusal> {
@@ -132,6 +167,10 @@ impl Recorded {
             *grant = allowed.grant.as_ref().map(ToString::to_string);
         }
         let record = RequestRecord::open(line.session, number, allowed.obligations.record, &event)?;
+        decided.tell_unmasked(&record)?;
+        if let Some(restored) = classified.body.restored() {
+            record.event(&restored.event(number))?;
+        }
         Ok(Self { decided, hold, record, audit_id })
     }
 }

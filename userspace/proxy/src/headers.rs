@@ -119,7 +119,7 @@ fn never_passes(name: &HeaderName) -> bool {
 }
 
 fn strip_bearer_subprotocols(headers: &mut HeaderMap) {
-    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+    if !protocols(headers).any(|protocol| protocol.starts_with(BEARER_SUBPROTOCOL)) {
         return;
     }
     let kept: Vec<String> = protocols(headers)

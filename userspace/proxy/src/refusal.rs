@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::HeaderName;
 use http::{HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use portcullis_access::{AccessError, Ended, Hold, HoldId, HoldState, format_duration};
 use portcullis_credential::CredentialError;
 use portcullis_kube::{Ambiguity, ClassifyError, Status};
@@ -19,7 +21,7 @@ use crate::wire::Fault;
 pub(crate) enum Refusal {
     #[error("portcullis: {0}")]
     Stranger(Stranger),
-    #[error("portcullis: refused: the request can be read in two ways: {0}")]
+    #[error("portcullis: refused: {}", framing(*.0))]
     Framing(Fault),
     #[error("portcullis: refused: the request can be read in two ways: it has more than one {0} header")]
     Repeated(HeaderName),
@@ -61,6 +63,15 @@ pub(crate) enum Refusal {
         "portcullis: refused: the body carries a masked value back ({0}); writing it would destroy the secret. Send the real value, or leave that field out (kubectl patch)"
     )]
     WriteBack(String),
+    #[error(
+        "portcullis: refused: Operation cannot be fulfilled on {object}: the object has been modified; please apply your changes to the latest version and try again (masked values are restored from the version that they were read from)"
+    )]
+    Stale { object: String },
+    #[error(
+        "portcullis: withheld: the API server refused the write ({code}), and what it said quotes values that are masked here{}",
+        if fields.is_empty() { String::new() } else { format!("; it is about {}", fields.join(", ")) }
+    )]
+    Quoted { code: StatusCode, reason: String, fields: Vec<String> },
     #[error("portcullis: refused: the body of a write to a masked resource is over {limit} bytes")]
     TooLarge { limit: usize },
     #[error("portcullis: refused: too many writes to masked resources are under way at once")]
@@ -184,6 +195,8 @@ impl Refusal {
             | Self::ReservedName { .. }
             | Self::UnspeakableName { .. }
             | Self::WriteBack(_) => StatusCode::FORBIDDEN,
+            Self::Framing(Fault::TooLong) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Framing(Fault::TargetTooLong) => StatusCode::URI_TOO_LONG,
             Self::Ambiguous(_)
             | Self::Framing(_)
             | Self::Repeated(_)
@@ -191,6 +204,8 @@ impl Refusal {
             | Self::BareTable
             | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
             Self::NotAcceptable { .. } | Self::JsonOnly { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::Stale { .. } => StatusCode::CONFLICT,
+            Self::Quoted { code, .. } => *code,
             Self::Unmaskable(error) if matches!(**error, MaskError::TooLarge { .. }) => {
                 StatusCode::NOT_ACCEPTABLE
             }
@@ -207,7 +222,11 @@ impl Refusal {
     }
 
     fn status(&self, message: String) -> Status {
+        if let Self::Quoted { code, reason, .. } = self {
+            return Status { code: code.as_u16(), reason: reason.clone(), ..Status::bad_request(message) };
+        }
         match self.code() {
+            StatusCode::CONFLICT => Status::conflict(message),
             StatusCode::FORBIDDEN => Status::forbidden(message),
             StatusCode::BAD_REQUEST => Status::bad_request(message),
             StatusCode::NOT_ACCEPTABLE => Status::not_acceptable(message),
@@ -231,9 +250,26 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(date) = date() {
+            headers.insert(header::DATE, date);
+        }
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
         response
     }
+}
+
+/// What is wrong with the bytes of a request.
+fn framing(fault: Fault) -> String {
+    match fault {
+        Fault::TooLong | Fault::TargetTooLong => format!("the request is too long: {fault}"),
+        fault => format!("the request can be read in two ways: {fault}"),
+    }
+}
+
+/// The field that every answer has (RFC 9110 §6.6.1).
+fn date() -> Option<HeaderValue> {
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now()).ok()?;
+    HeaderValue::try_from(text).ok()
 }
 
 /// Why a request that waited does not go on.

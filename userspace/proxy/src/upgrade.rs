@@ -27,6 +27,8 @@ const READ_SIZE: usize = 16 * 1024;
 /// How long the end of access waits for the server to finish the frame it is in, and for the client to read up to there;
 /// then the stream breaks off.
 const LAST_FRAME: Duration = Duration::from_millis(500);
+/// How long a client may take to hang up once all has been said.
+const LINGER: Duration = Duration::from_millis(500);
 /// How long output is held back that may turn out to be the beginning of a secret.
 const HOLD_BACK: Duration = Duration::from_millis(50);
 
@@ -77,7 +79,22 @@ async fn carry(
     shared: &Shared,
     lease: &Lease,
 ) -> Result<(), TunnelError> {
-    let (client_read, client_write) = tokio::io::split(client);
+    let (mut client_read, client_write) = tokio::io::split(client);
+    let outcome = until_the_end(&mut client_read, client_write, server, shared, lease).await;
+    // A connection that is closed while its client still sends is reset, and what it was told last may be lost.
+    let mut unheard = vec![0; READ_SIZE];
+    let drained = async { while client_read.read(&mut unheard).await.is_ok_and(|read| read > 0) {} };
+    tokio::time::timeout(LINGER, drained).await.ok();
+    outcome
+}
+
+async fn until_the_end(
+    client_read: &mut (impl AsyncRead + Unpin),
+    client_write: impl AsyncWrite + Unpin,
+    server: impl AsyncRead + AsyncWrite,
+    shared: &Shared,
+    lease: &Lease,
+) -> Result<(), TunnelError> {
     let (server_read, server_write) = tokio::io::split(server);
     let (cut, cut_seen) = watch::channel(None::<String>);
 
@@ -114,7 +131,7 @@ async fn carry(
 
 /// Client to server.
 async fn upward(
-    mut from: impl AsyncRead + Unpin,
+    from: &mut (impl AsyncRead + Unpin),
     mut to: impl AsyncWrite + Unpin,
     shared: &Shared,
 ) -> Result<(), TunnelError> {
@@ -154,13 +171,15 @@ async fn downward(
             Some(0) => shared.act(|stream, record| stream.finish(record, &mut out)),
             Some(read) => shared.pass(Side::Server, &buffer[..read], &mut out),
         };
-        to.write_all(&out).await?;
-        if let Err(error) = passed {
-            // What cannot be decoded is not passed; its client is told so, where that fits.
-            if matches!(error, TunnelError::Undecodable(_)) {
+        match passed {
+            Ok(()) => to.write_all(&out).await?,
+            // What cannot be decoded is not passed, but what came before it is; its client is told, where that fits.
+            Err(error @ TunnelError::Undecodable(_)) => {
+                to.write_all(&out).await?;
                 last_words(&mut to, shared, &format!("portcullis: {error}")).await?;
+                return Err(error);
             }
-            return Err(error);
+            Err(error) => return Err(error),
         }
         if read == Some(0) {
             to.shutdown().await?;
@@ -193,7 +212,9 @@ async fn last_words(
 ) -> Result<(), TunnelError> {
     let mut out = Vec::new();
     let ended = shared.act(|stream, record| stream.ending(reason, record, &mut out));
-    to.write_all(&out).await?;
+    if !matches!(ended, Err(TunnelError::Unrecorded(_))) {
+        to.write_all(&out).await?;
+    }
     to.shutdown().await?;
     ended
 }

@@ -27,6 +27,7 @@ use tokio_rustls::client::TlsStream;
 use portcullis_credential::{Credential, CredentialError, CredentialId, OnBehalf, Source, UpstreamTls};
 
 use crate::body::RequestBody;
+use crate::conn::MAX_FIELDS;
 use crate::wide::Wide;
 use crate::worker::WorkerId;
 
@@ -37,6 +38,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// HTTP/2 flow-control windows, bytes: one stream can fill a fast link without starving the others.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 8 << 20;
+/// Header lists of answers on h2, bytes: what Go's clients take is ten times that.
+const H2_HEADER_LIST: u32 = 1 << 20;
 
 /// The way to one target: its credential and the pools that present it.
 pub struct Upstream {
@@ -114,6 +117,8 @@ impl Pools {
         let http1 = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .http1_preserve_header_case(true)
+            .http1_max_headers(MAX_FIELDS)
             .build(connector(b"http/1.1")?);
         let h2_connector = connector(b"h2")?;
         Ok(Self { credential: credential.id(), http1, h2: h2_pool(h2_connector.clone()), h2_connector })
@@ -150,6 +155,7 @@ fn h2_pool(connector: Connector) -> Pool {
         .http2_initial_stream_window_size(H2_STREAM_WINDOW)
         .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
         .http2_keep_alive_interval(Duration::from_secs(30))
+        .http2_max_header_list_size(H2_HEADER_LIST)
         .build(connector)
 }
 

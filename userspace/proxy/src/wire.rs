@@ -4,8 +4,8 @@
 //! equal lengths into one, takes a bare line feed for a line's end. What goes upstream is unambiguous either way, but
 //! whoever sends such heads means two readers to see two requests, and that is refused, not guessed (Law 6).
 //!
-//! hyper is given one head at a time, so that what was seen last belongs to the request that it hands out next. Where
-//! a chunked body or an upgraded stream ends is not followed: such a request is the last one on its connection.
+//! hyper is given one head at a time, when all of it is there, so that what was seen last belongs to the request that it
+//! hands out next. In the place of a head with a fault it is given one that says nothing: what is answered is the fault.
 
 use std::io;
 use std::pin::Pin;
@@ -13,29 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+pub(crate) use portcullis_codec::http1::Fault;
+use portcullis_codec::http1::{Chunks, Follows, LONGEST_HEAD, end_of_head, read_head};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// hyper gives up on a head long before.
-const LONGEST_HEAD: usize = 1 << 20;
-
-/// Why the head of a request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error("it has both Content-Length and Transfer-Encoding")]
-    TwoLengths,
-    #[error("it has more than one Content-Length")]
-    RepeatedLength,
-    #[error("its Transfer-Encoding is not just \"chunked\"")]
-    Coding,
-    #[error("a line of its head does not end with CR LF")]
-    LineEnd,
-    #[error("a line of its head is folded")]
-    Folded,
-    #[error("its target has a fragment")]
-    Fragment,
-    #[error("its head is over {LONGEST_HEAD} bytes")]
-    TooLong,
-}
+/// In the place of a head that is refused.
+const NOTHING: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\n\r\n";
+/// One read of what does not fit the reader's buffer, bytes.
+const READ: usize = 4096;
 
 /// What was seen of a connection's heads so far.
 #[derive(Debug, Default)]
@@ -61,24 +46,30 @@ pub(crate) struct Heads<IO> {
     io: IO,
     seen: Arc<Seen>,
     at: At,
-    /// The head so far.
-    head: Vec<u8>,
     /// Read, and not given yet.
     held: Vec<u8>,
+    /// This much of what is held may be given.
+    cleared: usize,
 }
 
 /// Where in the stream of requests we are.
 enum At {
-    Head,
+    /// In a head, of which this much was searched for its end.
+    Head { searched: usize },
     /// This many bytes of a body are to come.
     Body(u64),
-    /// Nothing is looked at any more.
+    /// In a chunked body.
+    Chunks(Chunks),
+    /// Behind an upgrade: nothing is looked at any more.
     Rest,
+    /// Behind a fault: nothing is given any more.
+    Refused,
 }
 
 impl<IO> Heads<IO> {
     pub(crate) fn new(io: IO) -> Self {
-        Self { io, seen: Arc::default(), at: At::Head, head: Vec::new(), held: Vec::new() }
+        let at = At::Head { searched: 0 };
+        Self { io, seen: Arc::default(), at, held: Vec::new(), cleared: 0 }
     }
 
     pub(crate) fn seen(&self) -> Arc<Seen> {
@@ -86,45 +77,92 @@ impl<IO> Heads<IO> {
     }
 
     /// Looks at the next bytes; returns how many of them may be given before the next look.
-    fn look(&mut self, bytes: &[u8]) -> usize {
+    ///
+    /// # Errors
+    /// The fault of a head, which was not given yet.
+    fn look(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         match &mut self.at {
-            At::Rest => bytes.len(),
+            At::Rest => Ok(bytes.len()),
+            At::Refused => Ok(0),
             At::Body(left) => {
                 let given = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= given as u64;
                 if *left == 0 {
-                    self.at = At::Head;
+                    self.at = At::Head { searched: 0 };
                 }
-                given
+                Ok(given)
             }
-            At::Head => {
-                let before = self.head.len();
-                self.head.extend_from_slice(bytes);
-                let Some(end) = end_of_head(&self.head, before) else {
-                    if self.head.len() > LONGEST_HEAD {
-                        self.stop(Some(Fault::TooLong));
+            At::Chunks(chunks) => match chunks.follow(bytes) {
+                Ok(given) => {
+                    if chunks.has_ended() {
+                        self.at = At::Head { searched: 0 };
                     }
-                    return bytes.len();
-                };
-                match judge(&self.head[..end]) {
-                    Ok(Some(0)) => {}
-                    Ok(Some(length)) => self.at = At::Body(length),
-                    Ok(None) => self.stop(None),
-                    Err(fault) => self.stop(Some(fault)),
+                    Ok(given)
                 }
-                self.head.clear();
-                end - before
+                // What was good of it first; the fault comes up again right behind.
+                Err((good, _)) if good > 0 => Ok(good),
+                Err((_, fault)) => Err(fault),
+            },
+            At::Head { searched } => {
+                let Some(end) = end_of_head(bytes, *searched) else {
+                    *searched = bytes.len();
+                    return if bytes.len() > LONGEST_HEAD { Err(Fault::TooLong) } else { Ok(0) };
+                };
+                if end > LONGEST_HEAD {
+                    return Err(Fault::TooLong);
+                }
+                self.at = match read_head(&bytes[..end])? {
+                    Follows::Length(0) => At::Head { searched: 0 },
+                    Follows::Length(length) => At::Body(length),
+                    Follows::Chunks => At::Chunks(Chunks::default()),
+                    Follows::Unknown => {
+                        self.seen.last.store(true, Ordering::Relaxed);
+                        At::Rest
+                    }
+                };
+                Ok(end)
             }
         }
     }
 
-    fn stop(&mut self, fault: Option<Fault>) {
-        self.at = At::Rest;
+    /// Gives nothing any more but what makes hyper ask for an answer, or the error that a body ends with.
+    fn refuse(&mut self, fault: Fault) -> io::Result<()> {
         self.seen.last.store(true, Ordering::Relaxed);
-        if let Some(fault) = fault {
-            self.seen.fault.get_or_init(|| fault);
+        let in_body = matches!(std::mem::replace(&mut self.at, At::Refused), At::Chunks(_));
+        if in_body {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, fault));
         }
-        self.head = Vec::new();
+        self.seen.fault.get_or_init(|| fault);
+        (self.held, self.cleared) = (NOTHING.to_vec(), NOTHING.len());
+        Ok(())
+    }
+
+    /// Looks at all that is held.
+    fn look_at_held(&mut self) -> io::Result<()> {
+        let held = std::mem::take(&mut self.held);
+        match self.look(&held) {
+            Ok(given) => {
+                self.cleared = given;
+                if !matches!(self.at, At::Refused) {
+                    self.held = held;
+                }
+                Ok(())
+            }
+            Err(fault) => self.refuse(fault),
+        }
+    }
+
+    /// Gives of what may be given as much as there is room for.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) {
+        let given = self.cleared.min(buf.remaining());
+        buf.put_slice(&self.held[..given]);
+        self.cleared -= given;
+        if given == self.held.len() {
+            // An idle connection has no buffer.
+            self.held = Vec::new();
+        } else {
+            self.held.drain(..given);
+        }
     }
 }
 
@@ -134,21 +172,47 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Heads<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.held.is_empty() {
-            let mut held = std::mem::take(&mut self.held);
-            let room = held.len().min(buf.remaining());
-            let given = self.look(&held[..room]);
-            buf.put_slice(&held[..given]);
-            held.drain(..given);
-            self.held = held;
-            return Poll::Ready(Ok(()));
+        let this = &mut *self;
+        loop {
+            if this.cleared == 0 && !this.held.is_empty() {
+                this.look_at_held()?;
+            }
+            if this.cleared > 0 {
+                this.give(buf);
+                return Poll::Ready(Ok(()));
+            }
+            if !this.held.is_empty() {
+                let mut read = [0; READ];
+                let mut read = ReadBuf::new(&mut read);
+                ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
+                if read.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                this.held.extend_from_slice(read.filled());
+                continue;
+            }
+            // Most heads and all bodies come this way, and are not copied.
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            let read = &buf.filled()[before..];
+            if read.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match this.look(read) {
+                Ok(_) if matches!(this.at, At::Refused) => buf.set_filled(before),
+                Ok(given) => {
+                    this.held.extend_from_slice(&read[given..]);
+                    buf.set_filled(before + given);
+                    if given > 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Err(fault) => {
+                    buf.set_filled(before);
+                    this.refuse(fault)?;
+                }
+            }
         }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        let given = self.look(&buf.filled()[before..]);
-        self.held.extend_from_slice(&buf.filled()[before + given..]);
-        buf.set_filled(before + given);
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -178,60 +242,6 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Heads<IO> {
     }
 }
 
-/// Where the head ends: after the first empty line that is not before all others. As hyper (httparse) sees it, bare line
-/// feeds and all; `before` bytes were looked at already.
-fn end_of_head(head: &[u8], before: usize) -> Option<usize> {
-    let begin = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
-    let from = before.saturating_sub(2).max(begin);
-    (from..head.len()).filter(|at| head[*at] == b'\n').find_map(|at| match &head[at + 1..] {
-        [b'\n', ..] => Some(at + 2),
-        [b'\r', b'\n', ..] => Some(at + 3),
-        _ => None,
-    })
-}
-
-/// How long the body behind this head is; `None` when that is not followed.
-fn judge(head: &[u8]) -> Result<Option<u64>, Fault> {
-    let ends_well = |(at, byte): (usize, &u8)| *byte != b'\n' || at > 0 && head[at - 1] == b'\r';
-    if !head.iter().enumerate().all(ends_well) {
-        return Err(Fault::LineEnd);
-    }
-    let mut lines =
-        head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).skip_while(|line| line.is_empty());
-    let request = lines.next().unwrap_or_default();
-    if request.contains(&b'#') {
-        return Err(Fault::Fragment);
-    }
-    let (mut length, mut coding) = (None, None);
-    // What an upgrade or a tunnel leads to is no HTTP.
-    let mut follows = !request.starts_with(b"CONNECT ");
-    for line in lines {
-        if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-            return Err(Fault::Folded);
-        }
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.eq_ignore_ascii_case(b"content-length") {
-            if length.replace(value).is_some() {
-                return Err(Fault::RepeatedLength);
-            }
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            if coding.replace(value).is_some() || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Fault::Coding);
-            }
-        } else if name.eq_ignore_ascii_case(b"upgrade") {
-            follows = false;
-        }
-    }
-    match (length, coding) {
-        (Some(_), Some(_)) => Err(Fault::TwoLengths),
-        // What is no number, hyper refuses.
-        (Some(length), None) if follows => Ok(str::from_utf8(length).ok().and_then(|text| text.parse().ok())),
-        (None, None) if follows => Ok(Some(0)),
-        _ => Ok(None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
@@ -242,70 +252,100 @@ mod tests {
         format!("POST /x HTTP/1.1\r\nHost: a\r\n{rest}\r\n").into_bytes()
     }
 
-    #[test]
-    fn what_two_readers_could_read_in_two_ways() {
-        use Fault::*;
-        for (bytes, fault) in [
-            (head("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), TwoLengths),
-            (head("transfer-encoding:chunked\r\nCONTENT-LENGTH:5\r\n"), TwoLengths),
-            (head("Content-Length: 5\r\nContent-Length: 5\r\n"), RepeatedLength),
-            (head("Transfer-Encoding: gzip, chunked\r\n"), Coding),
-            (head("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), Coding),
-            (head("X: y\nContent-Length: 5\r\n"), LineEnd),
-            (b"GET /x HTTP/1.1\nHost: a\n\n".to_vec(), LineEnd),
-            (head("X: y\r\n z\r\n"), Folded),
-            (b"GET /x#/../y HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), Fragment),
-        ] {
-            assert_eq!(judge(&bytes), Err(fault), "{}", bytes.escape_ascii());
+    /// Everything that is read, and how that ended.
+    async fn read(all: &[u8], piece: usize, room: usize) -> (Vec<u8>, io::Result<()>, Arc<Seen>) {
+        let mut heads = Heads::new(Pieces(all.chunks(piece).map(<[u8]>::to_vec).collect()));
+        let mut read = Vec::new();
+        let mut buffer = vec![0; room];
+        loop {
+            match heads.read(&mut buffer).await {
+                Ok(0) => return (read, Ok(()), heads.seen()),
+                Ok(count) => read.extend_from_slice(&buffer[..count]),
+                Err(error) => return (read, Err(error), heads.seen()),
+            }
         }
     }
 
-    #[test]
-    fn how_far_a_request_is_followed() {
-        for (rest, length) in [
-            ("", Some(0)),
-            ("Content-Length: 5\r\n", Some(5)),
-            ("Content-Length:\t5 \r\n", Some(5)),
-            ("Transfer-Encoding:\tChunked\r\n", None),
-            ("Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0\r\n", None),
-        ] {
-            assert_eq!(judge(&head(rest)), Ok(length), "{rest:?}");
-        }
-        assert_eq!(judge(b"CONNECT a:1 HTTP/1.1\r\n\r\n"), Ok(None));
-    }
-
-    /// Whatever the pieces in which bytes arrive: nothing is lost, and no read goes beyond the end of a head.
+    /// Whatever the pieces in which bytes arrive: nothing is lost, no read goes beyond the end of a head, and of one that
+    /// is refused nothing is seen.
     #[tokio::test]
     async fn one_head_at_a_time() {
         let first = [head("Content-Length: 3\r\n"), b"abc".to_vec()].concat();
-        let second = [b"\r\n".to_vec(), head("")].concat();
+        let second =
+            [b"\r\n".to_vec(), head("Transfer-Encoding: chunked\r\n"), b"2\r\nhi\r\n0\r\n\r\n".to_vec()]
+                .concat();
+        let third = head("");
+        let good = [&first[..], &second, &third].concat();
         let bad = head("Content-Length: 1\r\nContent-Length: 1\r\n");
-        let all = [&first[..], &second, &bad, b"and whatever follows"].concat();
+        let all = [&good[..], &bad, b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
         for piece in 1..all.len() {
-            let mut mock = tokio_test_pieces(&all, piece);
-            let mut read = Vec::new();
-            let mut buffer = [0; 4096];
-            loop {
-                let clean_before = mock.seen.fault().is_none();
-                let count = mock.read(&mut buffer).await.unwrap();
-                if count == 0 {
-                    break;
-                }
-                read.extend_from_slice(&buffer[..count]);
-                let clean = first.len() + second.len();
-                assert!(
-                    !clean_before || read.len() <= clean + bad.len(),
-                    "a head and more, in pieces of {piece}"
-                );
-                assert_eq!(mock.seen.last(), read.len() >= clean + bad.len(), "in pieces of {piece}");
+            for room in [7, 64, 4096] {
+                let (read, ended, seen) = read(&all, piece, room).await;
+                assert!(ended.is_ok());
+                assert_eq!(read, [&good[..], NOTHING].concat(), "in pieces of {piece}, by {room}");
+                assert_eq!(seen.fault(), Some(Fault::RepeatedLength));
+                assert!(seen.last());
             }
-            assert_eq!(read, all);
-            assert_eq!(mock.seen.fault(), Some(Fault::RepeatedLength));
+        }
+        let mut heads = Heads::new(Pieces([all.clone()].into()));
+        let mut buffer = [0; 4096];
+        for expected in
+            [&first[..first.len() - 3], b"abc", &second[..second.len() - 12], b"2\r\nhi\r\n0\r\n\r\n", &third]
+        {
+            let count = heads.read(&mut buffer).await.unwrap();
+            assert_eq!(buffer[..count].escape_ascii().to_string(), expected.escape_ascii().to_string());
+            assert!(heads.seen.fault().is_none() && !heads.seen.last());
         }
     }
 
-    fn tokio_test_pieces(all: &[u8], piece: usize) -> Heads<Pieces> {
-        Heads::new(Pieces(all.chunks(piece).map(<[u8]>::to_vec).collect()))
+    #[tokio::test]
+    async fn a_chunked_body_ends_with_its_fault() {
+        let good = [&head("Transfer-Encoding: chunked\r\n")[..], b"2\r\nhi\r\n"].concat();
+        let all = [&good[..], b"-1\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+        for piece in 1..all.len() {
+            let (read, ended, seen) = read(&all, piece, 4096).await;
+            assert_eq!(read, good, "in pieces of {piece}");
+            assert_eq!(ended.unwrap_err().to_string(), Fault::ChunkSize.to_string());
+            assert!(seen.last() && seen.fault().is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_looked_at_behind_an_upgrade() {
+        let all = [&head("Upgrade: SPDY/3.1\r\n")[..], &[0x80, 3, 0, 1, b'\n', b'\n']].concat();
+        for piece in 1..all.len() {
+            let (read, ended, seen) = read(&all, piece, 4096).await;
+            assert!(ended.is_ok() && seen.last() && seen.fault().is_none());
+            assert_eq!(read, all);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_has_a_longest_length() {
+        let of = |length: usize| {
+            let bare = head("X: \r\n").len();
+            head(&format!("X: {}\r\n", "x".repeat(length - bare)))
+        };
+        let (longest, longer) = (of(LONGEST_HEAD), of(LONGEST_HEAD + 1));
+        assert_eq!(read(&longest, 16 * 1024, 8192).await.0, longest);
+        let endless = &of(LONGEST_HEAD + 8)[..LONGEST_HEAD + 4];
+        for (bytes, piece) in [(&longer[..], 16 * 1024), (&longer, longer.len()), (endless, 16 * 1024)] {
+            let (read, _, seen) = read(bytes, piece, 2 << 20).await;
+            assert_eq!((&read[..], seen.fault()), (NOTHING, Some(Fault::TooLong)));
+        }
+    }
+
+    /// What passes here, hyper does not refuse without a word.
+    #[test]
+    fn a_target_that_passes_is_one_to_the_library() {
+        for byte in 0..=u8::MAX {
+            for target in [[b"/a", &[byte][..], b"b"].concat(), [b"/a?c", &[byte][..], b"d"].concat()] {
+                let line = [b"GET ", &target[..], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+                if read_head(&line).is_ok() {
+                    assert!(http::Uri::try_from(&target[..]).is_ok(), "{}", target.escape_ascii());
+                }
+            }
+        }
     }
 
     struct Pieces(std::collections::VecDeque<Vec<u8>>);
@@ -316,8 +356,12 @@ mod tests {
             _: &mut Context<'_>,
             buf: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            if let Some(piece) = self.0.pop_front() {
+            if let Some(mut piece) = self.0.pop_front() {
+                let rest = piece.split_off(piece.len().min(buf.remaining()));
                 buf.put_slice(&piece);
+                if !rest.is_empty() {
+                    self.0.push_front(rest);
+                }
             }
             Poll::Ready(Ok(()))
         }

@@ -94,6 +94,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         denial: Option<String>,
     },
+    /// Fields of the answer are shown although they are masked for others.
+    Unmasked {
+        /// The request's number.
+        request: u32,
+        /// Who sees them.
+        subject: String,
+        /// The role that says so.
+        role: String,
+        /// The fields.
+        paths: Vec<String>,
+    },
     /// A request is to wait for a person's word. Nothing of it has gone to the target; what a write would change may
     /// be asked of it from now on (a dry run).
     HoldBegun {
@@ -136,6 +147,15 @@ pub enum Event {
         /// What they said.
         #[serde(skip_serializing_if = "Option::is_none")]
         comment: Option<String>,
+    },
+    /// Masked values that came back in the body of a request were replaced by the live ones.
+    Restored {
+        /// The request's number.
+        request: u32,
+        /// How many.
+        count: usize,
+        /// The fields, or the first of them.
+        paths: Vec<String>,
     },
     /// The answer to a request began.
     ResponseStarted {

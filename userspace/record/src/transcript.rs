@@ -146,6 +146,10 @@ fn describe(event: &Event) -> String {
             format!("connection {connection} closed{}", because(error.as_deref()))
         }
         Event::RequestDecided { .. } => describe_decision(event),
+        Event::Unmasked { request, subject, role, paths } => {
+            let paths = paths.iter().map(|path| Safe(path).to_string()).collect::<Vec<_>>().join(", ");
+            format!("#{request} UNMASKED for {} by role {}: {paths}", Safe(subject), Safe(role))
+        }
         Event::HoldBegun { request, method, path, role, rule, .. } => {
             format!(
                 "#{request} {} {} is to be reviewed: role {}, rule {rule}",
@@ -164,6 +168,10 @@ fn describe(event: &Event) -> String {
         Event::HoldEnded { request, hold, outcome, by, comment } => {
             let by = if by.is_empty() { String::new() } else { format!(" by {}", Safe(&by.join(", "))) };
             format!("#{request} {} {}{by}{}", Safe(hold), Safe(outcome), because(comment.as_deref()))
+        }
+        Event::Restored { request, count, paths } => {
+            let more = if *count > paths.len() { ", …" } else { "" };
+            format!("#{request} {count} masked values restored: {}{more}", Safe(&paths.join(", ")))
         }
         Event::ResponseStarted { request, status, content_type, masked } => {
             let masked = if *masked { ", masked" } else { "" };

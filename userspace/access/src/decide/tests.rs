@@ -174,6 +174,37 @@ fn of_several_grants_the_order_never_matters() {
 }
 
 #[test]
+fn of_several_grants_the_one_counts_that_opens_most_of_what_is_asked_for() {
+    let alice = alice();
+    let opens = |resource: &str, paths: &str| {
+        format!("  obligations: {{unmask: [{{resources: [{resource}], paths: [{paths}]}}]}}\n")
+    };
+    let snapshot = || {
+        let set = roles(vec![
+            role("a", &[PODS]),
+            role_with("b", &[PODS], &opens("secrets", "data.a, data.b, data.c")),
+            role_with("c", &[PODS], &opens("pods", "metadata.annotations.token")),
+        ]);
+        snapshot(set, &[grant(1, &alice, "a"), grant(2, &alice, "b"), grant(3, &alice, "c")])
+    };
+    let best = allowed(ask(&snapshot(), &alice, "get pods web -n x", start()));
+    assert_eq!(best.role.as_str(), "c");
+    let operation = Operation::Resource {
+        verb: "get".into(),
+        api_group: String::new(),
+        api_version: "v1".into(),
+        resource: "pods".into(),
+        subresource: String::new(),
+        namespace: "x".into(),
+        name: "web".into(),
+    };
+    let opened: Vec<String> = best.obligations.unmasked(&operation).iter().map(ToString::to_string).collect();
+    assert_eq!(opened, ["metadata.annotations.token"]);
+    let other = Operation::NonResource { verb: "get".into(), path: "/api".into() };
+    assert!(best.obligations.unmasked(&other).is_empty());
+}
+
+#[test]
 fn a_stream_asks_whether_its_grant_is_live() {
     let alice = alice();
     let by = Person::from(&person("bob", &[]));
@@ -282,6 +313,7 @@ fn a_denial_says_what_ended_waits_or_forbids() {
         grant: None,
         denied: None,
         emergency: false,
+        unmasks: vec![],
     };
     let waits = snapshot_with(set(), &[revoked], &[waiting]);
     assert_eq!(

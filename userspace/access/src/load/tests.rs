@@ -308,3 +308,34 @@ fn a_role_says_as_whom_it_goes_to_the_target() {
     let arn = "arn:aws-us-gov:iam::111122223333:role/team/web";
     assert_eq!(presented(&format!("{{awsRole: '{arn}'}}")), PresentAs::AwsRole(arn.into()));
 }
+
+#[test]
+fn what_a_role_unmasks_is_named_field_by_field() {
+    let with = |unmask: &str| {
+        let obligations = format!("    record: metadata\n    unmask:\n    - {unmask}\n");
+        GOOD.replace("    record: metadata\n", &obligations)
+    };
+    let role = |unmask: &str| parse_roles("roles.yaml", &with(unmask)).unwrap().remove(0);
+    let shown = |unmask: &str| role(unmask).obligations.unmask[0].to_string();
+    assert_eq!(
+        shown("{resources: [secrets], paths: [data.username, 'data[tls.crt]']}"),
+        "secrets: data.username, data[tls.crt]"
+    );
+    assert_eq!(
+        shown("{groups: [example.test], resources: [widgets], paths: ['**.user']}"),
+        "widgets.example.test: **.user"
+    );
+    for (unmask, expected) in [
+        (
+            "{resources: [secrets], paths: [data..a]}",
+            "spec.obligations.unmask[0].paths[0]: path \"data..a\": a name is missing",
+        ),
+        ("{resources: [secrets], paths: []}", "each needs at least one"),
+        ("{resources: ['*'], paths: [data.a]}", "\"*\": name the resources themselves"),
+        ("{resources: [secrets], path: [data.a]}", "unknown field `path`"),
+        ("{paths: [data.a]}", "missing field `resources`"),
+    ] {
+        let error = error(&with(unmask));
+        assert!(error.contains(expected) && error.starts_with("roles.yaml:19: "), "{unmask}: {error}");
+    }
+}

@@ -256,7 +256,8 @@ impl Compiler<'_> {
             items.extend(self.start());
         }
         if let Some(base) = base {
-            items.retain(|(mark, _)| self.goes_on(base, *mark));
+            // What holds objects is gone through, whatever covers it: it is no field of theirs.
+            items.retain(|(mark, _)| self.goes_on(base, *mark) || root && *mark < base);
         }
         self.action(State { items, base, bytes, root, unnamed: None })
     }

@@ -117,8 +117,13 @@ fn told_decided(decided: &Decided) -> String {
     }
 }
 
-/// What became of a request, and what comes next.
+/// What became of a request, and what comes next; and what its role shows of what is masked.
 fn told(request: &Request) -> String {
+    let unmasks = request.unmasks.iter().map(|unmask| format!("\nIt UNMASKS {unmask}"));
+    unmasks.fold(became(request), |told, unmask| told + &unmask)
+}
+
+fn became(request: &Request) -> String {
     let Request { id, role, target, subject, .. } = request;
     let duration = format_duration(request.duration);
     let begins = request.starts_at.map_or("from now on".to_owned(), |at| format!("from {at:.0} on"));

@@ -64,7 +64,8 @@ fn asked(requests: &[&Request]) -> String {
             .denied
             .as_ref()
             .map(|Attempt { operation, command, .. }| tried("denied:", operation, command));
-        begins.into_iter().chain(denied).collect::<Vec<_>>().join("\n")
+        let unmasks = request.unmasks.iter().map(|unmask| format!("    UNMASKS {}", plain(unmask)));
+        unmasks.chain(begins).chain(denied).collect::<Vec<_>>().join("\n")
     });
     with_details(&headings, &rows, below)
 }

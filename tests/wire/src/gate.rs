@@ -1,0 +1,278 @@
+//! The proxy in this process, with one engineer to whom everything is allowed and nothing is masked.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use portcullis_access::{Access, AccessConfig, NewRequest, RoleSet, SystemClock, parse_roles};
+use portcullis_credential::{TargetPlace, UpstreamConfig, UpstreamTls};
+use portcullis_identity::{
+    Accepted, AttestError, Attestation, Attestor, CgroupId, Gid, Identities, LoginuidTrust, MappedUser,
+    NetnsCookie, Nss, OriginalDst, Pid, Process, Subject, Uid, UnixConfig, UnixSource,
+};
+use portcullis_mask::{MaskKey, Profile};
+use portcullis_proxy::{Counts, Denials, Holds, Limits, Proxy, Routing, Target, Workers};
+use portcullis_record::{RecordConfig, Recorder};
+use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Name, TargetNames};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{Stream, Upstream, soon};
+
+const TARGET: &str = "demo";
+const ALICE: u32 = 61001;
+/// What the gate presents upstream.
+const TOKEN: &str = "the-gates-own-token";
+const ROLE: &str = "
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata: {name: everything}
+spec:
+  targets: [demo]
+  eligible: {groups: [dev]}
+  approval: {required: 0}
+  maxDuration: 8h
+  obligations: {mask: none}
+  rules:
+  - {apiGroups: ['*'], resources: ['*'], verbs: ['*']}
+  # Which a star does not reach.
+  - {apiGroups: ['*'], resources: ['*/proxy'], verbs: ['*']}
+  - {nonResourceURLs: ['*'], verbs: ['*']}
+";
+
+/// The proxy before one upstream.
+pub struct Gate {
+    address: SocketAddr,
+    roots: Arc<RootCertStore>,
+    drain: CancellationToken,
+    turns: mpsc::UnboundedSender<Turn>,
+    _access: Arc<Access>,
+    _dir: TempDir,
+}
+
+impl Gate {
+    /// Starts it before `upstream`.
+    ///
+    /// # Errors
+    /// When a part of it cannot be made.
+    pub async fn before(upstream: &Upstream) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let names: TargetNames = std::iter::once(Name::ip(upstream.address().ip())).collect();
+        let (ca, _) =
+            InterceptionCa::load_or_create(dir.path(), &Constraints::of([&names])?, Timestamp::now())?;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca.certificate_pem().as_bytes())?)?;
+        let unix = unix()?;
+        let access = access(dir.path(), &unix.subject_of_uid(Uid(ALICE))?)?;
+        let (turns, turning) = mpsc::unbounded_channel();
+        let attestor = Everybody { bound_for: upstream.address(), turning: Mutex::new(Some(turning)) };
+        let proxy = Proxy {
+            attestor: Arc::new(attestor),
+            identities: Arc::new(Identities::new(Arc::new(unix))),
+            routing: Arc::new(One(Arc::new(target(dir.path(), upstream, names)?))),
+            leaves: LeafIssuer::new(ca, Arc::new(Timestamp::now))?,
+            snapshots: access.subscribe(),
+            holds: Holds::new(Arc::clone(&access), "here".to_owned()),
+            clock: Arc::new(SystemClock),
+            recorder: Recorder::open(&RecordConfig {
+                min_free_bytes: 0,
+                ..RecordConfig::new(dir.path().join("recordings"))
+            })?,
+            profile: watch::channel(Arc::new(Profile::default())).1,
+            mask_key: MaskKey::generate()?,
+            limits: Limits::new(1000),
+            remembered: Arc::default(),
+            denials: Denials::default(),
+            counts: Counts::default(),
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let drain = CancellationToken::new();
+        let until = drain.clone();
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        std::thread::spawn(move || runtime.block_on(serve(proxy, listener, until)));
+        Ok(Self { address, roots: Arc::new(roots), drain, turns, _access: access, _dir: dir })
+    }
+
+    /// Lets this much time pass at once for the connections of the gate, of which there must have been one.
+    ///
+    /// # Errors
+    /// When nobody turns its clock.
+    pub async fn turn_clock(&self, by: Duration) -> Result<()> {
+        let (done, turned) = oneshot::channel();
+        self.turns.send(Turn { by, done })?;
+        Ok(soon("the clock to turn", turned).await??)
+    }
+
+    /// A TLS connection to the upstream's address that comes out here, offering these protocols.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn connect(&self, alpn: &[&str]) -> Result<TlsStream<TcpStream>> {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(Arc::clone(&self.roots))
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let tcp = TcpStream::connect(self.address).await?;
+        tcp.set_nodelay(true)?;
+        let name = ServerName::try_from("127.0.0.1")?;
+        let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        Ok(soon("a handshake with the gate", connecting).await??)
+    }
+
+    /// A connection for HTTP/1.1.
+    ///
+    /// # Errors
+    /// As [`Gate::connect`].
+    pub async fn http1(&self) -> Result<Stream<TlsStream<TcpStream>>> {
+        Ok(Stream::new(self.connect(&["http/1.1"]).await?))
+    }
+}
+
+/// Accepts until the end, on threads that a test's own clock and schedule do not concern.
+async fn serve(
+    proxy: Proxy,
+    listener: std::net::TcpListener,
+    until: CancellationToken,
+) -> std::io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let workers = Workers::start(NonZeroUsize::MIN)?;
+    let accept = async || listener.accept().await;
+    portcullis_proxy::listen(Arc::new(proxy), accept, &workers, TaskTracker::new(), until).await;
+    Ok(())
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.drain.cancel();
+    }
+}
+
+fn unix() -> Result<UnixSource> {
+    let alice = MappedUser { uid: Uid(ALICE), name: "alice".to_owned(), groups: vec!["dev".to_owned()] };
+    let config = UnixConfig { users: vec![alice], nss: false, loginuid: LoginuidTrust::Never };
+    Ok(UnixSource::new(config, Arc::new(Nss))?)
+}
+
+/// Grants, of which Alice has one.
+fn access(dir: &Path, alice: &Subject) -> Result<Arc<Access>> {
+    let config = AccessConfig {
+        max_snapshot_age: Duration::from_secs(3600),
+        ..AccessConfig::new(dir.join("access.db"), [TARGET.to_owned()].into())
+    };
+    let roles = RoleSet::new(parse_roles("roles.yaml", ROLE)?)?;
+    let access = Access::open(config, roles, Arc::new(SystemClock))?;
+    let wanted = NewRequest {
+        role: "everything".parse()?,
+        target: None,
+        duration: Duration::from_secs(3600),
+        starts_at: None,
+        reason: "a test".to_owned(),
+        denied: None,
+        emergency: false,
+    };
+    access.request(alice, &wanted)?;
+    Ok(Arc::new(access))
+}
+
+fn target(dir: &Path, upstream: &Upstream, names: TargetNames) -> Result<Target> {
+    let token = dir.join("token");
+    std::fs::write(&token, TOKEN)?;
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600))?;
+    let tls = UpstreamTls::from_pem(Path::new("the test"), upstream.ca_pem().as_bytes())?;
+    let address = upstream.address();
+    let place = TargetPlace {
+        endpoints: vec![(address.ip().to_string(), address.port())],
+        server_name: None,
+        tls: tls.clone(),
+    };
+    let source = UpstreamConfig::BearerTokenFile(token).open(&place)?;
+    Ok(Target {
+        name: TARGET.to_owned(),
+        names,
+        server_name: None,
+        upstream: portcullis_proxy::Upstream::new(source, tls),
+        impersonate: false,
+        accepted: Accepted::default(),
+    })
+}
+
+/// Where every connection leads.
+struct One(Arc<Target>);
+
+impl Routing for One {
+    fn target(&self, _: OriginalDst) -> Option<Arc<Target>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// How far a clock is to be turned.
+struct Turn {
+    by: Duration,
+    done: oneshot::Sender<()>,
+}
+
+/// Vouches for everybody, as Alice. Being asked by the gate's one worker, it is there that the clock can be turned.
+struct Everybody {
+    bound_for: SocketAddr,
+    turning: Mutex<Option<mpsc::UnboundedReceiver<Turn>>>,
+}
+
+async fn turn(mut turns: mpsc::UnboundedReceiver<Turn>) {
+    while let Some(Turn { by, done }) = turns.recv().await {
+        // For no longer than that: a clock that stands still is turned by tokio whenever nothing else is to be done.
+        tokio::time::pause();
+        tokio::time::advance(by).await;
+        tokio::time::resume();
+        done.send(()).ok();
+    }
+}
+
+impl Attestor for Everybody {
+    fn attest(&self, _: BorrowedFd<'_>) -> Result<Attestation, AttestError> {
+        if let Some(turning) = self.turning.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            tokio::spawn(turn(turning));
+        }
+        Ok(Attestation {
+            uid: Uid(ALICE),
+            gid: Gid(ALICE),
+            pid: Pid(1),
+            cgroup: CgroupId(1),
+            netns: NetnsCookie(1),
+            comm: "kubectl".to_owned(),
+            original_dst: OriginalDst(self.bound_for),
+            peer: self.bound_for,
+            process: process(),
+        })
+    }
+}
+
+fn process() -> Process {
+    Process {
+        start_time: 1,
+        exe: "/usr/bin/kubectl".into(),
+        argv: vec!["kubectl".to_owned()],
+        loginuid: None,
+        session_id: None,
+        tty: None,
+        cwd: None,
+    }
+}
