@@ -3,6 +3,7 @@
 
 mod decide;
 mod lane;
+mod masking;
 mod measure;
 mod nginx;
 mod report;
@@ -21,7 +22,8 @@ use serde_json::{Value, json};
 use crate::{build, step, workspace};
 use decide::Decisions;
 use lane::{LANES, Load, Size};
-use measure::{ByLane, Connects, Sample, Watches};
+use masking::Masking;
+use measure::{ByLane, Connects, Exec, Sample, Watches};
 use nginx::Nginx;
 use report::Report;
 
@@ -32,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
     /// How many watches to hold open
-    #[arg(long, default_value_t = 1000, value_name = "N")]
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
     watches: usize,
     /// Measure nothing: leave everything running until Ctrl-C, to profile the daemon
     #[arg(long)]
@@ -41,8 +43,11 @@ pub(crate) struct Args {
 
 const LIMIT: Duration = Duration::from_secs(60);
 const CONNECTS: u64 = 2000;
+/// What the command of an exec writes.
+const EXEC_BYTES: u64 = 1 << 30;
 
-/// Lists in `recorded` are recorded with their bodies, those in `quiet` by their events alone.
+/// What is in `recorded` is recorded with its bodies, what is in `quiet` by its events alone, neither masked; what is in
+/// `masked` is both recorded and masked.
 const ROLES: &str = r#"
 apiVersion: portcullis.dev/v1alpha1
 kind: Role
@@ -53,8 +58,23 @@ spec:
   eligible: {groups: [dev]}
   approval: {required: 1, groups: [leads]}
   maxDuration: 4h
+  obligations: {mask: none}
   rules:
-  - {apiGroups: [""], resources: [pods, secrets], verbs: [get, list, watch], namespaces: [recorded]}
+  - {apiGroups: [""], resources: [pods], verbs: [get, list, watch], namespaces: [recorded]}
+  - {apiGroups: [""], resources: [pods/exec], verbs: [create], namespaces: [recorded]}
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata: {name: masked}
+spec:
+  description: Recorded and masked
+  targets: [demo]
+  eligible: {groups: [dev]}
+  approval: {required: 1, groups: [leads]}
+  maxDuration: 4h
+  rules:
+  - {apiGroups: [""], resources: [pods, secrets], verbs: [get, list, watch], namespaces: [masked]}
+  - {apiGroups: [""], resources: [pods/exec], verbs: [create], namespaces: [masked]}
 ---
 apiVersion: portcullis.dev/v1alpha1
 kind: Role
@@ -65,7 +85,7 @@ spec:
   eligible: {groups: [dev]}
   approval: {required: 1, groups: [leads]}
   maxDuration: 4h
-  obligations: {record: metadata}
+  obligations: {record: metadata, mask: none}
   rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch], namespaces: [quiet]}
 "#;
@@ -88,16 +108,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report.watches = Some(Watches::measure(&bench, args.watches)?);
     step::note("Decide, with 1,000 roles and 100,000 grants");
     report.decisions = Some(Decisions::measure()?);
+    step::note("Mask on one core");
+    report.masking = Some(Masking::measure()?);
     step::note("Count what the kernel programs take for a connect");
     report.connects = Some(Connects::measure(&bench)?);
     let (rounds, counted) = if args.quick { (3, 300) } else { (7, 600) };
-    for size in [Size::Small, Size::Large] {
-        for connections in [1, 16] {
+    for (size, all) in [(Size::Small, &[1, 16][..]), (Size::Large, &[1, 16]), (Size::Many, &[1])] {
+        for &connections in all {
             step::note(&format!("{size} lists on {connections} connections, {rounds} rounds"));
             let load = Load { size, connections, counted: Duration::from_millis(counted) };
             report.loads.push((load, bench.alternate(load, rounds)?));
         }
     }
+    let (rounds, bytes) = if args.quick { (1, EXEC_BYTES / 8) } else { (3, EXEC_BYTES) };
+    step::note(&format!("An exec that writes {} MB, {rounds} rounds", bytes >> 20));
+    report.execs = Exec::measure(&bench, bytes, rounds)?;
     report.print(began.elapsed())
 }
 
@@ -134,7 +159,7 @@ impl Bench {
             ..StageOptions::with_roles(ROLES)
         };
         let stage = Stage::set(programs, &options)?;
-        for role in ["recorded", "quiet"] {
+        for role in ["recorded", "masked", "quiet"] {
             stage.grant(ALICE, role, "4h")?;
         }
         std::fs::copy(stage.dir().join("state/ca.crt"), scratch.0.join("gate.crt"))

@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 pub(crate) const SMALL: usize = 4_900;
 /// A large one, bytes.
 pub(crate) const LARGE: usize = 1_000_000;
+/// One of many, objects.
+pub(crate) const MANY: usize = 5_000;
 
 /// `kind` is `pods` or `secrets`; the list is the longest of whole objects that fits into `size` bytes.
 pub(crate) fn list(kind: Kind, size: usize) -> Vec<u8> {
-    let item = |number: usize| match kind {
-        Kind::Pods => pod(number),
-        Kind::Secrets => secret(number),
-    };
-    let per_item = item(0).to_string().len();
-    let items: Vec<Value> = (0..(size / per_item).max(1)).map(item).collect();
+    let per_item = kind.item(0).to_string().len();
+    list_of(kind, (size / per_item).max(1))
+}
+
+/// A list of `count` objects.
+pub(crate) fn list_of(kind: Kind, count: usize) -> Vec<u8> {
+    let items: Vec<Value> = (0..count).map(|number| kind.item(number)).collect();
     let name = match kind {
         Kind::Pods => "PodList",
         Kind::Secrets => "SecretList",
@@ -36,6 +39,15 @@ pub(crate) fn watch_event() -> Vec<u8> {
 pub(crate) enum Kind {
     Pods,
     Secrets,
+}
+
+impl Kind {
+    fn item(self, number: usize) -> Value {
+        match self {
+            Kind::Pods => pod(number),
+            Kind::Secrets => secret(number),
+        }
+    }
 }
 
 fn pod(number: usize) -> Value {

@@ -80,6 +80,40 @@ impl<S: Read + Write> Wire<S> {
         Ok(length)
     }
 
+    /// Reads the head of an answer that switches protocols.
+    pub(crate) fn switched(&mut self) -> Result<()> {
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut response = httparse::Response::new(&mut headers);
+            let seen = &self.buffer[self.start..self.end];
+            if let httparse::Status::Complete(length) = response.parse(seen)? {
+                ensure!(
+                    response.code == Some(101),
+                    "the answer was {}",
+                    String::from_utf8_lossy(seen).escape_debug()
+                );
+                self.start += length;
+                return Ok(());
+            }
+            ensure!(self.fill()?, "the connection was closed before the answer");
+        }
+    }
+
+    /// Fills `out` with what comes next.
+    pub(crate) fn read_exact(&mut self, mut out: &mut [u8]) -> Result<()> {
+        while !out.is_empty() {
+            if self.start == self.end {
+                ensure!(self.fill()?, "the connection was closed within a frame");
+            }
+            let here = out.len().min(self.end - self.start);
+            let (now, later) = out.split_at_mut(here);
+            now.copy_from_slice(&self.buffer[self.start..self.start + here]);
+            self.start += here;
+            out = later;
+        }
+        Ok(())
+    }
+
     fn response_head(&mut self) -> Result<Framing> {
         loop {
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];

@@ -86,10 +86,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// What a client of the API server sends.
 pub(crate) fn request(path: &str, host: SocketAddr) -> Vec<u8> {
+    request_with(path, host, "")
+}
+
+/// The same with more `headers`, each with its end of line.
+pub(crate) fn request_with(path: &str, host: SocketAddr, headers: &str) -> Vec<u8> {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: kubectl/v1.33.0 (linux/amd64)\r\n\
          Accept: application/json\r\nKubectl-Command: kubectl get\r\n\
-         Kubectl-Session: 0f7e2f3a-8f3f-4f40-9d2c-5d3d0a0c1b11\r\n\r\n"
+         Kubectl-Session: 0f7e2f3a-8f3f-4f40-9d2c-5d3d0a0c1b11\r\n{headers}\r\n"
     )
     .into_bytes()
 }

@@ -2,6 +2,7 @@
 //! answered. Threads that block and buffers that are ready: what is measured is what stands between the two.
 
 mod bodies;
+mod exec;
 mod hold;
 mod http;
 mod load;
@@ -22,6 +23,7 @@ enum Verb {
     Load(load::Args),
     Hold(hold::Args),
     Dial(hold::DialArgs),
+    Exec(exec::Args),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Verb::Load(args) => load::run(&args),
         Verb::Hold(args) => hold::run(&args),
         Verb::Dial(args) => hold::dial(&args),
+        Verb::Exec(args) => exec::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

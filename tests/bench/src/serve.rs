@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use rustls::ServerConfig;
 use serde_json::json;
 
-use crate::bodies::{self, Kind, LARGE, SMALL};
+use crate::bodies::{self, Kind, LARGE, MANY, SMALL};
+use crate::exec;
 use crate::http::Wire;
 use crate::tls::{self, Server};
 
@@ -44,6 +45,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn serve(tcp: TcpStream, config: &Arc<ServerConfig>, answers: &Answers) -> Result<Option<Server>> {
     let mut wire = Wire::new(tls::accept(tcp, config)?);
     while let Some(target) = wire.request()? {
+        if let Some((_, bytes)) =
+            target.split_once("/exec?").and_then(|(_, query)| query.split_once("bytes="))
+        {
+            exec::serve(&mut wire, bytes.parse().context("bytes")?)?;
+            return Ok(None);
+        }
         let watch = target.contains("watch=true");
         wire.send(answers.to(&target, watch))?;
         if watch {
@@ -54,7 +61,8 @@ fn serve(tcp: TcpStream, config: &Arc<ServerConfig>, answers: &Answers) -> Resul
 }
 
 struct Answers {
-    lists: HashMap<(&'static str, bool), Vec<u8>>,
+    /// By resource and `limit`.
+    lists: HashMap<(&'static str, &'static str), Vec<u8>>,
     watch: Vec<u8>,
     not_found: Vec<u8>,
 }
@@ -63,11 +71,14 @@ impl Answers {
     fn make() -> Self {
         let mut lists = HashMap::new();
         for (resource, kind) in [("pods", Kind::Pods), ("secrets", Kind::Secrets)] {
-            for (small, size) in [(true, SMALL), (false, LARGE)] {
-                let body = bodies::list(kind, size);
+            for (limit, body) in [
+                ("4", bodies::list(kind, SMALL)),
+                ("", bodies::list(kind, LARGE)),
+                ("5000", bodies::list_of(kind, MANY)),
+            ] {
                 let mut answer = head("200 OK", &format!("Content-Length: {}", body.len()));
                 answer.extend(body);
-                lists.insert((resource, small), answer);
+                lists.insert((resource, limit), answer);
             }
         }
         let event = bodies::watch_event();
@@ -78,14 +89,15 @@ impl Answers {
         Self { lists, watch, not_found: head("404 Not Found", "Content-Length: 0") }
     }
 
-    /// `?limit=…` asks for the small list.
+    /// `?limit=4` asks for the small list, `?limit=5000` for the one of many objects.
     fn to(&self, target: &str, watch: bool) -> &[u8] {
         if watch {
             return &self.watch;
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let resource = if path.ends_with("/secrets") { "secrets" } else { "pods" };
-        self.lists.get(&(resource, query.starts_with("limit="))).unwrap_or(&self.not_found)
+        let limit = ["4", "5000"].into_iter().find(|limit| query.strip_prefix("limit=") == Some(limit));
+        self.lists.get(&(resource, limit.unwrap_or_default())).unwrap_or(&self.not_found)
     }
 }
 

@@ -41,6 +41,10 @@ fn start(stage: &Stage, kubectl: &Kubectl, args: &[&str]) -> Result<Running> {
     Running::start(stage.kubectl(ALICE, kubectl, args).stdin(Stdio::null()))
 }
 
+fn run(stage: &Stage, kubectl: &Kubectl, args: &[&str]) -> Result<Output> {
+    output(&mut stage.kubectl(ALICE, kubectl, args), LIMIT)
+}
+
 /// The one hold that waits, once it does.
 fn held(stage: &Stage) -> Result<Value> {
     wait_for("a held request", LIMIT, || match requests(stage, BOB, "h-", false) {
@@ -248,6 +252,10 @@ fn a_write_shows_what_it_would_change() -> Result<()> {
     own(&home, ALICE)?;
     let secret = r#"{"stringData":{"password":"FAKE-next-password"}}"#;
     for kubectl in installed()? {
+        let saved = run(&stage, &kubectl, &["get", "secret", "db-credentials", "-o", "yaml"])?;
+        let labelled = saved.stdout.replace("    app: shop\n", "    app: shop\n    seen: \"yes\"\n");
+        fs::write(home.join("masked.yaml"), labelled)?;
+        own(&home, ALICE)?;
         for (args, shown) in [
             (&["apply", "-f", "applied.yaml"] as &[&str], vec!["+  k: v"]),
             (
@@ -256,6 +264,7 @@ fn a_write_shows_what_it_would_change() -> Result<()> {
             ),
             (&["scale", "deployment", "web", "--replicas=5"], vec!["-  replicas: 2", "+  replicas: 5"]),
             (&["patch", "secret", "db-credentials", "-p", secret], vec!["password"]),
+            (&["replace", "-f", "masked.yaml"], vec!["+    seen: "]),
         ] {
             let mut running = start(&stage, &kubectl, args)?;
             let hold = held(&stage)?;
@@ -270,8 +279,12 @@ fn a_write_shows_what_it_would_change() -> Result<()> {
             // As text, and as the base64 that stands in the object.
             for value in ["FAKE-next-password", "RkFLRS1uZXh0LXBhc3N3b3Jk", "FAKE-s3cr3t", "RkFLRS1zM2NyM3Q"]
             {
-                assert!(!hold["diff"].to_string().contains(value), "{value} is shown in\n{diff}");
+                assert!(!diff.contains(value), "{value} is shown in\n{diff}");
                 assert!(!stage.portcullis(BOB, &["requests"])?.all().contains(value), "{value} is listed");
+            }
+            if args[0] == "replace" {
+                let changes = diff.lines().skip(2).filter(|line| line.starts_with(['+', '-'])).count();
+                assert_eq!(changes, 1, "masks that come back change nothing:\n{diff}");
             }
             assert_eq!(deny(&stage, &mut running, &hold)?.code, 1);
         }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::User;
 use crate::authn::Authenticator;
 use crate::journal::Journal;
+use crate::object;
 use crate::openapi::Documents;
 use crate::request::{Query, RequestInfo};
 use crate::store::Store;
@@ -48,6 +50,13 @@ pub(crate) struct Call {
     pub body: Bytes,
     /// The connection, when the client asked to upgrade it.
     pub upgrade: Option<Upgrade>,
+}
+
+impl Cluster {
+    /// Where a pod keeps its files.
+    pub(crate) fn pod_dir(&self, pod: &Value) -> PathBuf {
+        self.pods_dir.join(object::meta(pod, "uid"))
+    }
 }
 
 impl Call {

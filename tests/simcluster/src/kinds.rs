@@ -165,6 +165,17 @@ pub(crate) static RESOURCES: &[Resource] = &[
     },
     Resource {
         group: "apps",
+        plural: "daemonsets",
+        singular: "daemonset",
+        kind: "DaemonSet",
+        short: &["ds"],
+        in_all: true,
+        schema: "apps.v1.DaemonSet",
+        subresources: &[status("DaemonSet")],
+        ..PLAIN
+    },
+    Resource {
+        group: "apps",
         plural: "deployments",
         singular: "deployment",
         kind: "Deployment",
@@ -183,6 +194,17 @@ pub(crate) static RESOURCES: &[Resource] = &[
         in_all: true,
         schema: "apps.v1.ReplicaSet",
         subresources: &[SCALE, status("ReplicaSet")],
+        ..PLAIN
+    },
+    Resource {
+        group: "apps",
+        plural: "statefulsets",
+        singular: "statefulset",
+        kind: "StatefulSet",
+        short: &["sts"],
+        in_all: true,
+        schema: "apps.v1.StatefulSet",
+        subresources: &[SCALE, status("StatefulSet")],
         ..PLAIN
     },
     Resource {
@@ -224,6 +246,41 @@ pub(crate) static RESOURCES: &[Resource] = &[
         kind: "SubjectAccessReview",
         schema: "authorization.v1.SubjectAccessReview",
         ..REVIEW
+    },
+    Resource {
+        group: "batch",
+        plural: "cronjobs",
+        singular: "cronjob",
+        kind: "CronJob",
+        short: &["cj"],
+        in_all: true,
+        schema: "batch.v1.CronJob",
+        subresources: &[status("CronJob")],
+        ..PLAIN
+    },
+    Resource {
+        group: "batch",
+        plural: "jobs",
+        singular: "job",
+        kind: "Job",
+        in_all: true,
+        schema: "batch.v1.Job",
+        subresources: &[status("Job")],
+        ..PLAIN
+    },
+    Resource {
+        group: "certificates.k8s.io",
+        plural: "certificatesigningrequests",
+        singular: "certificatesigningrequest",
+        kind: "CertificateSigningRequest",
+        short: &["csr"],
+        namespaced: false,
+        schema: "certificates.v1.CertificateSigningRequest",
+        subresources: &[
+            Subresource { name: "approval", kind: "CertificateSigningRequest", foreign: None, verbs: PART },
+            status("CertificateSigningRequest"),
+        ],
+        ..PLAIN
     },
 ];
 

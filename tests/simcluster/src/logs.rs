@@ -1,4 +1,5 @@
-//! Container logs: numbered lines, so that tests know what to expect; `follow` adds one every 100 ms.
+//! Container logs: what stands in the pod's file `<container>.log`, or else numbered lines, so that tests know what to
+//! expect; `follow` adds one every 100 ms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::stream;
 
 /// Lines that every container has written when it is first asked.
 const LINES: u64 = 20;
+/// The annotation of a pod with what its containers say in every line.
+const SAYS: &str = "simcluster/says";
 /// Time between two lines of a followed log.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -33,15 +36,16 @@ pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>
             format!("previous terminated container {container:?} in pod {:?} not found", call.info.name);
         return Err(Status::bad_request(message));
     }
-    let log = Log { timestamps: call.query.is_true("timestamps") };
-    let tail = call.query.number::<u64>("tailLines").unwrap_or(LINES).min(LINES);
+    let log = Log::of(cluster, &pod, &container, call.query.is_true("timestamps"));
+    let written = log.written();
+    let tail = call.query.number::<u64>("tailLines").unwrap_or(written).min(written);
     let mut limit = call.query.number::<usize>("limitBytes");
     let follow = call.query.is_true("follow");
     let (lines, receiver) = mpsc::channel::<Bytes>(16);
     let shutdown = cluster.shutdown.clone();
     tokio::spawn(async move {
-        for number in LINES - tail + 1.. {
-            if number > LINES {
+        for number in written - tail + 1.. {
+            if number > written {
                 if !follow {
                     return;
                 }
@@ -110,16 +114,38 @@ pub(crate) fn container(pod: &Value, call: &Call) -> Result<String, Status> {
 }
 
 struct Log {
+    /// What the pod's file has, line by line.
+    file: Option<Vec<Vec<u8>>>,
     timestamps: bool,
+    says: String,
 }
 
 impl Log {
+    fn of(cluster: &Cluster, pod: &Value, container: &str, timestamps: bool) -> Log {
+        let path = cluster.pod_dir(pod).join(format!("{container}.log"));
+        let lines = |file: Vec<u8>| file.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let says = pod["metadata"]["annotations"][SAYS].as_str().unwrap_or_default().to_owned();
+        Log { file: std::fs::read(path).ok().map(lines), timestamps, says }
+    }
+
+    /// How many lines there are when it is first asked for.
+    fn written(&self) -> u64 {
+        self.file.as_ref().map_or(LINES, |lines| lines.len() as u64)
+    }
+
     fn line(&self, number: u64) -> Vec<u8> {
+        let index = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        let known = self.file.as_ref().and_then(|lines| lines.get(index));
+        let line = known.cloned().unwrap_or_else(|| {
+            let space = if self.says.is_empty() { "" } else { " " };
+            format!("line {number}{space}{}\n", self.says).into_bytes()
+        });
         if !self.timestamps {
-            return format!("line {number}\n").into_bytes();
+            return line;
         }
-        let ago = SignedDuration::from_secs(i64::try_from(LINES.saturating_sub(number)).unwrap_or_default());
-        format!("{} line {number}\n", (Timestamp::now() - ago).strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))
-            .into_bytes()
+        let ago = i64::try_from(self.written().saturating_sub(number)).unwrap_or_default();
+        let at = Timestamp::now() - SignedDuration::from_secs(ago);
+        let stamp = format!("{} ", at.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"));
+        [stamp.into_bytes(), line].concat()
     }
 }

@@ -1,6 +1,7 @@
 //! port-forward: pairs of streams to a pod's ports, behind each of which a small HTTP server says hello.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, UPGRADE};
@@ -25,10 +26,11 @@ const TUNNEL_PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
 /// Bytes in flight between a stream and the server behind it.
 const WINDOW: usize = 64 * 1024;
 
-/// The pod as seen from its streams: its name and the ports something listens on.
+/// The pod as seen from its streams: its name, its files and the ports something listens on.
 #[derive(Clone)]
 struct Target {
     pod: String,
+    dir: PathBuf,
     ports: Vec<u16>,
 }
 
@@ -38,7 +40,8 @@ struct Target {
 /// 400 for a request that asks for no upgrade, 404.
 pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>, Status> {
     let pod = cluster.store.read(Resource::core("pods"), &call.info.namespace, &call.info.name)?;
-    let target = Target { pod: object::name(&pod).to_owned(), ports: ports(&pod) };
+    let target =
+        Target { pod: object::name(&pod).to_owned(), dir: cluster.pod_dir(&pod), ports: ports(&pod) };
     match stream::wants_upgrade(&call.headers) {
         Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Ok(over_websocket(call, target)),
         Some(protocol) if protocol.eq_ignore_ascii_case("spdy/3.1") => {
@@ -222,13 +225,14 @@ impl Target {
             ));
         }
         let (near, far) = duplex(WINDOW);
-        tokio::spawn(hello(far, self.pod.clone()));
+        tokio::spawn(hello(far, self.clone()));
         Ok(near)
     }
 }
 
-/// Answers one HTTP request with the pod's name, or with what `/say/` is followed by.
-async fn hello(mut connection: DuplexStream, pod: String) {
+/// Answers one HTTP request with the pod's name, with what `/say/` is followed by, or with the pod's file whose name
+/// `/file/` is followed by.
+async fn hello(mut connection: DuplexStream, target: Target) {
     let mut head = Vec::new();
     let mut buffer = [0_u8; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -237,14 +241,20 @@ async fn hello(mut connection: DuplexStream, pod: String) {
             Ok(read) => head.extend_from_slice(&buffer[..read]),
         }
     }
-    let target = String::from_utf8_lossy(&head);
-    let said = target.split(' ').nth(1).and_then(|path| path.strip_prefix("/say/"));
-    let body = said.map_or_else(|| format!("hello-from-{pod}\n"), |said| format!("{said}\n"));
+    let head = String::from_utf8_lossy(&head);
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    let body = if let Some(said) = path.strip_prefix("/say/") {
+        format!("{said}\n").into_bytes()
+    } else if let Some(name) = path.strip_prefix("/file/").filter(|name| !name.contains('/')) {
+        std::fs::read(target.dir.join(name)).unwrap_or_default()
+    } else {
+        format!("hello-from-{}\n", target.pod).into_bytes()
+    };
     let answer = format!(
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    if let Err(error) = connection.write_all(answer.as_bytes()).await {
+    if let Err(error) = connection.write_all(&[answer.as_bytes(), &body].concat()).await {
         tracing::debug!("hello: {error}");
     }
 }

@@ -96,6 +96,12 @@ impl Status {
         Self::failure(406, "NotAcceptable", message)
     }
 
+    /// 409: the object is not the one any more that the write is for; clients read it anew.
+    #[must_use]
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::failure(409, "Conflict", message)
+    }
+
     /// 410: what a watch started from is gone; clients list anew.
     #[must_use]
     pub fn expired(message: impl Into<String>) -> Self {

@@ -93,6 +93,25 @@ impl fmt::Display for FoundPlaceholder {
     }
 }
 
+/// Whether a text, free of escapes, has a placeholder's start in it.
+pub(crate) fn carries(text: &str) -> bool {
+    let mut search = Search::new();
+    text.bytes().any(|byte| search.step(byte))
+}
+
+/// Goes on in a path to what stands under `key`.
+pub(crate) fn append_key(path: &mut String, key: &str) {
+    let name = !key.is_empty()
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if !name {
+        path.push_str(&format!("[{key}]"));
+    } else if path.is_empty() {
+        path.push_str(key);
+    } else {
+        path.push_str(&format!(".{key}"));
+    }
+}
+
 /// A search for the start of a placeholder in a stream of bytes. White space is passed over: base64 may be broken into
 /// lines, and a placeholder has none.
 struct Search(StateID);
@@ -211,16 +230,7 @@ impl Visitor for Fields {
 
     fn key_ends(&mut self) {
         let Some(key) = self.key.take() else { return };
-        let key = String::from_utf8_lossy(&key);
-        let name = !key.is_empty()
-            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        if !name {
-            self.path.push_str(&format!("[{key}]"));
-        } else if self.path.is_empty() {
-            self.path.push_str(&key);
-        } else {
-            self.path.push_str(&format!(".{key}"));
-        }
+        append_key(&mut self.path, &String::from_utf8_lossy(&key));
     }
 
     fn scalar_begins(&mut self, _: Scalar, _: usize) -> bool {

@@ -21,8 +21,8 @@ const EXPANDED: u64 = 64 * 1024 * 1024;
 const PIECE: usize = 16 * 1024;
 
 /// What base64 of gzip begins with (RFC 1952, 2.3.1: ID1, ID2, CM), and base64 of that.
-const PACKED: &[u8] = b"H4sI";
-const PACKED_TWICE: &[u8] = b"SDRzS";
+pub(crate) const PACKED: &[u8] = b"H4sI";
+pub(crate) const PACKED_TWICE: &[u8] = b"SDRzS";
 
 /// Appends the release to `out` as `rules` mask what is inside of it.
 ///

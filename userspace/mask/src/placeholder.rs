@@ -23,6 +23,9 @@ pub(crate) const PREFIX: &[u8; 18] = b"portcullis-masked:";
 /// What follows where nothing is to be told of the value. With the prefix a multiple of 3: no padding in base64.
 const NOTHING: &[u8; 6] = b"hidden";
 const DIGEST_BYTES: usize = 12;
+/// [`PREFIX`] as text, and how long a placeholder of [`How::Digest`] is.
+pub(crate) const PREFIX_TEXT: &str = "portcullis-masked:";
+pub(crate) const DIGEST_LENGTH: usize = PREFIX.len() + 2 * DIGEST_BYTES;
 /// Characters that [`How::Partial`] shows, and how long a value must be for that.
 const SHOWN: usize = 4;
 const LONG_ENOUGH: u64 = 12;
@@ -180,6 +183,48 @@ pub(crate) fn encode(plain: &[u8], out: &mut Vec<u8>) {
     out.resize(start + plain.len().div_ceil(3) * 4, 0);
     let written = STANDARD.encode_slice(plain, &mut out[start..]);
     debug_assert_eq!(written, Ok(out.len() - start));
+}
+
+/// How much of a placeholder a text is that has the start of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// It is one, plain or in base64.
+    Whole,
+    /// There is more to it.
+    Within,
+    /// It is too short or was changed.
+    Damaged,
+}
+
+impl Shape {
+    pub(crate) fn of(text: &str) -> Self {
+        let decoded = STANDARD.decode(text.trim_ascii()).unwrap_or_default();
+        let decoded = String::from_utf8_lossy(&decoded);
+        let told = [text, &decoded].into_iter().find_map(|text| text.as_bytes().strip_prefix(PREFIX));
+        match told.map(str::from_utf8) {
+            Some(Ok(told)) if is_told(told) => Self::Whole,
+            Some(told) if told.map_or(0, str::len) <= 2 * DIGEST_BYTES => Self::Damaged,
+            Some(_) => Self::Within,
+            None if text.len() > (PREFIX.len() + 2 * DIGEST_BYTES) / 3 * 4 => Self::Within,
+            None if text.as_bytes().windows(PREFIX.len()).any(|part| part == PREFIX) => Self::Within,
+            None => Self::Damaged,
+        }
+    }
+}
+
+/// Whether a text is a placeholder of [`How::Digest`].
+pub(crate) fn is_digest(text: &str) -> bool {
+    text.strip_prefix(PREFIX_TEXT).is_some_and(are_digits)
+}
+
+fn are_digits(text: &str) -> bool {
+    text.len() == 2 * DIGEST_BYTES && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a placeholder tells this of its value.
+fn is_told(text: &str) -> bool {
+    let length = !text.is_empty() && text.bytes().all(|byte| byte == b'*');
+    are_digits(text) || length || text.as_bytes() == NOTHING || text.chars().count() == SHOWN
 }
 
 #[cfg(test)]

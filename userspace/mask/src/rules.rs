@@ -138,6 +138,22 @@ impl Rules {
         self.release.as_ref()
     }
 
+    /// Whether a mask of theirs may come back in a write without showing for one: it is as long as a short value, or the
+    /// field was dropped and nothing comes back of it.
+    pub fn leave_no_trace(&self) -> bool {
+        self.marks.iter().any(|mark| match mark.what {
+            What::Mask(how) | What::MaskInside(how) | What::Helm(how) => {
+                matches!(how, How::Length | How::Drop)
+            }
+            What::Keep | What::Scan | What::Json | What::Quotes | What::Bytes => false,
+        })
+    }
+
+    /// The same rules with other detectors than the default ones.
+    pub(crate) fn with_detectors(self, detectors: Arc<Detectors>) -> Self {
+        Self { detectors, ..self }
+    }
+
     /// What look at the text under an [`Action::Scan`].
     pub(crate) fn detectors(&self) -> &Arc<Detectors> {
         &self.detectors

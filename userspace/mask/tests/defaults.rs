@@ -164,3 +164,27 @@ fn annotations_of_any_kind_by_their_names() {
     let long = format!("{}password", "a".repeat(600));
     masks("nodes", &format!(r#"{{"metadata":{{"annotations":{{"{long}":"X"}}}}}}"#));
 }
+
+#[test]
+fn text_of_pods_and_events_is_scanned() {
+    let scanned = |resource: &str, document: &str| {
+        let masked = document.replace("hunter2hunter2", &placeholder(b"hunter2hunter2"));
+        assert_ne!(document, masked);
+        assert_eq!(masked_by(&rules(resource), document), masked, "{resource}");
+    };
+    let container = r#""containers":[{"command":["sh","-c","export DB_PASSWORD=hunter2hunter2"],"livenessProbe":{"exec":{"command":["login","--password=hunter2hunter2"]}},"readinessProbe":{"httpGet":{"httpHeaders":[{"name":"X","value":"password=hunter2hunter2"}]}},"lifecycle":{"preStop":{"exec":{"command":["password=hunter2hunter2"]}}}}]"#;
+    for resource in ["pods", "deployments.apps", "widgets.example.test"] {
+        scanned(resource, &format!(r#"{{"spec":{{"template":{{"spec":{{{container}}}}}}}}}"#));
+    }
+    scanned(
+        "pods",
+        r#"{"status":{"message":"password=hunter2hunter2","containerStatuses":[{"lastState":{"terminated":{"message":"at start: password=hunter2hunter2"}}}]}}"#,
+    );
+    for resource in ["events", "events.events.k8s.io"] {
+        scanned(
+            resource,
+            r#"{"items":[{"message":"probe: password=hunter2hunter2","note":"password=hunter2hunter2"}]}"#,
+        );
+        scanned(resource, r#"{"kind":"Table","rows":[{"cells":["5m","probe: password=hunter2hunter2",1]}]}"#);
+    }
+}

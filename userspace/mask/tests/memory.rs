@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use portcullis_mask::{BodyMasker, JsonMasker, Profile};
+use portcullis_mask::{BodyMasker, Detectors, JsonMasker, Profile, TerminalMasker, TextMasker};
 
 use support::{key, profile};
 
@@ -56,6 +56,29 @@ fn four_mib_are_enough_for_any_document() {
             masker.push(&chunk, &mut out).unwrap();
         }
         drop(masker);
+        assert_grown_little(before, name);
+    }
+
+    let detectors = Arc::new(Detectors::default());
+    for (name, head, repeated) in [
+        ("a long secret", &b"password="[..], &b"x1"[..]),
+        ("a long key", b"-----BEGIN PRIVATE KEY-----\n", b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n"),
+        ("what could be a secret, again and again", b"", b"://u:p token: eyJ "),
+        ("a long control sequence", b"ghp_\x1b[", b"1;"),
+        ("many control sequences inside a secret", b"password=x", b"\x1b[1my"),
+    ] {
+        let mut text = TextMasker::new(Arc::clone(&detectors), &key());
+        let mut terminal = TerminalMasker::new(Arc::clone(&detectors), &key());
+        let mut out = Vec::new();
+        let chunk = repeated.repeat(16 * 1024 / repeated.len());
+        text.push(head, &mut out);
+        terminal.push(head, &mut out);
+        for _ in 0..TOTAL / chunk.len() {
+            out.clear();
+            text.push(&chunk, &mut out);
+            terminal.push(&chunk, &mut out);
+        }
+        drop((text, terminal));
         assert_grown_little(before, name);
     }
 

@@ -16,6 +16,7 @@ use crate::caller::Person;
 use crate::headers;
 use crate::refusal::Refusal;
 use crate::wire::Fault;
+use crate::writeback::Restored;
 
 /// A request whose meaning is known.
 pub(crate) struct Classified {
@@ -41,8 +42,10 @@ pub(crate) enum Body {
     Streaming(Incoming),
     /// Read whole, with its place among those of its uid.
     Whole {
-        /// All of it.
+        /// All of it, as the client sent it.
         bytes: Bytes,
+        /// What goes up instead, where it brings masked values back.
+        restored: Option<Restored>,
         _place: Share,
     },
 }
@@ -92,6 +95,27 @@ impl Body {
             Self::Empty | Self::Streaming(_) => &[],
             Self::Whole { bytes, .. } => bytes,
         }
+    }
+
+    /// What is known of that which is forwarded.
+    pub(crate) fn outgoing(&self) -> Bytes {
+        match self {
+            Self::Empty | Self::Streaming(_) => Bytes::new(),
+            Self::Whole { restored: Some(restored), .. } => restored.body.clone(),
+            Self::Whole { bytes, .. } => bytes.clone(),
+        }
+    }
+
+    pub(crate) fn restored(&self) -> Option<&Restored> {
+        match self {
+            Self::Whole { restored, .. } => restored.as_ref(),
+            Self::Empty | Self::Streaming(_) => None,
+        }
+    }
+
+    /// Whether an answer quotes what was restored in the body.
+    pub(crate) fn is_quoted_in(&self, answer: &[u8]) -> bool {
+        self.restored().is_some_and(|restored| restored.values.are_quoted_in(answer))
     }
 }
 

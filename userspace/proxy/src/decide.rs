@@ -168,6 +168,9 @@ impl Recorded {
         }
         let record = RequestRecord::open(line.session, number, allowed.obligations.record, &event)?;
         decided.tell_unmasked(&record)?;
+        if let Some(restored) = classified.body.restored() {
+            record.event(&restored.event(number))?;
+        }
         Ok(Self { decided, hold, record, audit_id })
     }
 }

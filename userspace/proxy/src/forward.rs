@@ -1,17 +1,19 @@
 //! Presents the gate's credential upstream, forwards, and shapes the answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Error as ClientError;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_access::{Allowed, Hold, MaskLevel};
-use portcullis_kube::{RequestInfo, query_values};
-use portcullis_mask::{BodyMasker, Covers, ListFilter, Rules};
+use portcullis_kube::{RequestInfo, Status, query_values};
+use portcullis_mask::{BodyMasker, Covers, ListFilter, RestoredValues, Rules};
 use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
@@ -30,6 +32,9 @@ use crate::whole::{self, Answer, Unread};
 
 /// In the last five minutes of a grant, answers carry a warning that kubectl prints.
 const WARN_BEFORE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The longest answer that is looked through for what was restored in the request.
+const WORDS: usize = 256 * 1024;
 
 /// A recorded request, dressed with the gate's own credential.
 pub(crate) struct Credentialed {
@@ -52,6 +57,8 @@ struct Exchange {
     allowed: Allowed,
     hold: Option<Hold>,
     rules: Option<Arc<Rules>>,
+    /// What was put back in the body; an error must not quote it.
+    restored: Option<RestoredValues>,
     /// The same request for JSON alone, should its answer in protobuf be one that cannot be masked.
     again: Option<Request<RequestBody>>,
     lease: Lease,
@@ -100,10 +107,15 @@ impl Credentialed {
             headers::set_upgrade(&mut head.headers, protocol);
             client
         });
-        let body = match body {
-            Body::Empty => RequestBody::whole(Bytes::new(), record.received()),
-            Body::Streaming(body) => RequestBody::stream(body, record.received()),
-            Body::Whole { bytes, .. } => RequestBody::whole(bytes, record.received()),
+        let (body, restored) = match body {
+            Body::Empty => (RequestBody::whole(Bytes::new(), record.received()), None),
+            Body::Streaming(body) => (RequestBody::stream(body, record.received()), None),
+            Body::Whole { bytes, restored: None, .. } => (RequestBody::whole(bytes, record.received()), None),
+            Body::Whole { bytes, restored: Some(restored), .. } => {
+                head.headers.remove(header::CONTENT_LENGTH);
+                record.received().fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                (RequestBody::whole(restored.body, Arc::default()), Some(restored.values))
+            }
         };
         let exchange = Exchange {
             target: person.connection.route.target.name.clone(),
@@ -113,6 +125,7 @@ impl Credentialed {
             allowed,
             hold,
             rules,
+            restored,
             again,
             lease,
             proxy: Arc::clone(proxy),
@@ -149,6 +162,9 @@ impl Exchange {
     ) -> Result<Response<Answer>, Refusal> {
         let mut response = self.checked(pools.send(request).await)?;
         let masker = match self.masker(&mut response)? {
+            masker if self.restored.is_some() && !response.status().is_success() => {
+                return self.words(response, masker).await;
+            }
             Some(masker) if masker.is_whole() => masker,
             masker => return Ok(response.map(|body| Answer::Streaming(body, masker))),
         };
@@ -165,6 +181,32 @@ impl Exchange {
         let mut response = self.checked(pools.send(again).await)?;
         let masker = self.masker(&mut response)?;
         Ok(response.map(|body| Answer::Streaming(body, masker)))
+    }
+
+    /// An answer that may quote what was restored in the request: read whole, and withheld if it does.
+    async fn words(
+        &self,
+        response: Response<Incoming>,
+        masker: Option<BodyMasker>,
+    ) -> Result<Response<Answer>, Refusal> {
+        let (head, body) = response.into_parts();
+        let quoted = |said: &[u8]| self.restored.as_ref().is_none_or(|values| values.are_quoted_in(said));
+        let withheld = |reason, fields| Refusal::Quoted { code: head.status, reason, fields };
+        let said = Limited::new(body, WORDS).collect().await;
+        let said = said.map_err(|_| withheld(String::new(), Vec::new()))?.to_bytes();
+        if head.headers.contains_key(header::CONTENT_ENCODING) || quoted(&said) {
+            let status: Option<Status> = serde_json::from_slice(&said).ok();
+            let told = |word: &String| !word.is_empty() && !quoted(word.as_bytes());
+            let reason = status.as_ref().map(|status| status.reason.clone()).filter(told).unwrap_or_default();
+            let causes =
+                status.and_then(|status| status.details).map_or(Vec::new(), |details| details.causes);
+            return Err(withheld(reason, causes.into_iter().map(|cause| cause.field).filter(told).collect()));
+        }
+        let Some(mut masker) = masker else { return Ok(Response::from_parts(head, Answer::Whole(said))) };
+        let mut shown = Vec::with_capacity(said.len());
+        masker.push(&said, &mut shown)?;
+        masker.finish(&mut shown)?;
+        Ok(Response::from_parts(head, Answer::Whole(shown.into())))
     }
 
     fn checked(

@@ -50,6 +50,7 @@ impl Cleared {
     /// Waits where the decision says so.
     pub(crate) async fn wait(proxy: &Arc<Proxy>, mut decided: Decided) -> Result<Self, Refused> {
         read_whole(proxy, &mut decided).await?;
+        writeback::restore(proxy, &mut decided).await?;
         let Some((terms, by)) = decided.review.take() else { return Ok(Self { decided, held: None }) };
         let line = decided.classified.person.line()?;
         let number = line.session.next_request();
@@ -63,7 +64,9 @@ impl Cleared {
         })?;
         let went_on = async {
             let hold = Self::agreed_to(proxy, &decided, terms, number).await?;
-            let decided = decided.anew(proxy, &hold.terms)?;
+            let mut decided = decided.anew(proxy, &hold.terms)?;
+            // From what is live now.
+            writeback::restore(proxy, &mut decided).await?;
             Ok((decided, proxy.holds.spend(hold.id).await?))
         };
         let (decided, hold) = went_on.await.map_err(|refusal: Refusal| refusal.of(number))?;
@@ -230,10 +233,7 @@ async fn read_whole(proxy: &Proxy, decided: &mut Decided) -> Result<(), Refusal>
     let uid = classified.person.connection.attestation.uid;
     let share = proxy.limits.held_write(uid).ok_or(Refusal::TooManyWrites)?;
     let whole = lease.within(writeback::whole(streaming)).await.map_err(Refusal::Ended)??;
-    if rules.is_some() {
-        writeback::check(head, &whole)?;
-    }
-    *body = Body::Whole { bytes: whole, _place: share };
+    *body = Body::Whole { bytes: whole, restored: None, _place: share };
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod denials;
 mod forward;
 mod headers;
 mod hold;
+mod inquiry;
 mod lease;
 mod limits;
 mod listen;

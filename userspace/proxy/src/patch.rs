@@ -25,14 +25,12 @@ struct Operation {
 
 /// Refuses a patch of a masked object that could copy, move or compare what is masked in it.
 pub(crate) fn checked(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
-    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    let content_type = String::from_utf8_lossy(content_type);
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = essence(headers);
     if BRINGS_ITS_VALUES.contains(&essence.as_str()) {
         return Ok(());
     }
     if essence != "application/json-patch+json" {
-        return Err(Refusal::PatchType { content_type: content_type.into_owned() });
+        return Err(Refusal::PatchType { content_type: essence });
     }
     let operations: Vec<Operation> = serde_json::from_slice(body)
         .map_err(|error| Refusal::BodyUnreadable(format!("it is no JSON patch: {error}")))?;
@@ -43,6 +41,13 @@ pub(crate) fn checked(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
         "test" => Err(Refusal::Probe { operation: "\"test\" of anything but metadata" }),
         _ => Err(Refusal::Probe { operation: "\"copy\" or \"move\"" }),
     })
+}
+
+/// The content type without its parameters; empty if there is none.
+pub(crate) fn essence(headers: &HeaderMap) -> String {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let content_type = String::from_utf8_lossy(content_type);
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Whether a JSON pointer leads to what is never masked.

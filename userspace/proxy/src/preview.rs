@@ -4,25 +4,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use portcullis_access::Operation;
 use portcullis_mask::{BodyMasker, Rules};
 use serde_json::Value;
 use similar::TextDiff;
 
 use crate::Proxy;
-use crate::body::RequestBody;
 use crate::classify::Classified;
 use crate::decide::{Decided, masked};
-use crate::present::{self, Masked};
+use crate::inquiry;
 
 /// How long looking may take; the request waits without a diff then.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// An object is at most as large as what a request may carry (apiserver, 3 MiB), and a little more.
-const LARGEST: usize = 4 * 1024 * 1024;
 /// Characters of a diff that an approver is shown.
 const LONGEST: usize = 16 * 1024;
 /// What only the server writes, and only obscures what changes.
@@ -101,7 +96,7 @@ async fn dry_run(proxy: &Proxy, decided: &Decided, rules: Option<Arc<Rules>>) ->
     let Classified { head, body, target, .. } = &decided.classified;
     let joint = if target.contains('?') { '&' } else { '?' };
     let target = format!("{target}{joint}dryRun=All");
-    ask(proxy, decided, rules, head.method.clone(), &target, Bytes::copy_from_slice(body.bytes())).await
+    ask(proxy, decided, rules, head.method.clone(), &target, body.outgoing()).await
 }
 
 /// One object of the target's, as text.
@@ -114,51 +109,22 @@ async fn ask(
     body: Bytes,
 ) -> Result<String, Unseen> {
     let because = |error: &dyn std::fmt::Display| Unseen::Because(error.to_string());
-    let uri: Uri = target.parse().map_err(|error| because(&error))?;
-    let head = head(&decided.classified.head, method, uri);
-    let person = &decided.classified.person;
-    let (head, pools) = present::dress(person, &decided.allowed, head, Masked::Once)
-        .await
-        .map_err(|error| because(&error))?;
-    let request = Request::from_parts(head, RequestBody::whole(body, Arc::default()));
-    let response = pools.send(request).await.map_err(|error| because(&error))?;
-    let (head, mut body) = response.into_parts();
-    let coding = head.headers.get(header::CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| because(&error))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > LARGEST {
-            return Err(Unseen::Because("the object is too large".to_owned()));
-        }
-        whole.extend_from_slice(&data);
+    let answer = inquiry::ask(decided, method, target, body).await.map_err(|error| because(&error))?;
+    let status = answer.status;
+    if !status.is_success() && decided.classified.body.is_quoted_in(&answer.body) {
+        return Err(Unseen::Because("the server quotes restored values".to_owned()));
     }
-    let shown = mask(proxy, rules, coding.unwrap_or(""), &whole).map_err(|error| because(&error))?;
+    let shown = mask(proxy, rules, &answer.coding, &answer.body).map_err(|error| because(&error))?;
     let mut object: Value = serde_json::from_slice(&shown).map_err(|error| because(&error))?;
-    if !head.status.is_success() {
-        let said = object["message"].as_str().map_or_else(|| head.status.to_string(), str::to_owned);
-        let refused = head.status.is_client_error() && head.status != StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    if !status.is_success() {
+        let said = object["message"].as_str().map_or_else(|| status.to_string(), str::to_owned);
+        let refused = status.is_client_error() && status != StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(if refused { Unseen::Refused(said) } else { Unseen::Because(said) });
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
         NOISE.iter().for_each(|noise| drop(metadata.remove(*noise)));
     }
     serde_saphyr::to_string(&object).map_err(|error| because(&error))
-}
-
-/// The client's own head for another request: what it says of the body, and nothing of what it wants back.
-fn head(of: &Parts, method: Method, uri: Uri) -> Parts {
-    let mut head = Request::new(()).into_parts().0;
-    if method != Method::GET
-        && let Some(content_type) = of.headers.get(header::CONTENT_TYPE)
-    {
-        head.headers.insert(header::CONTENT_TYPE, content_type.clone());
-    }
-    head.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    head.version = of.version;
-    head.method = method;
-    head.uri = uri;
-    head
 }
 
 fn mask(

@@ -63,6 +63,15 @@ pub(crate) enum Refusal {
         "portcullis: refused: the body carries a masked value back ({0}); writing it would destroy the secret. Send the real value, or leave that field out (kubectl patch)"
     )]
     WriteBack(String),
+    #[error(
+        "portcullis: refused: Operation cannot be fulfilled on {object}: the object has been modified; please apply your changes to the latest version and try again (masked values are restored from the version that they were read from)"
+    )]
+    Stale { object: String },
+    #[error(
+        "portcullis: withheld: the API server refused the write ({code}), and what it said quotes values that are masked here{}",
+        if fields.is_empty() { String::new() } else { format!("; it is about {}", fields.join(", ")) }
+    )]
+    Quoted { code: StatusCode, reason: String, fields: Vec<String> },
     #[error("portcullis: refused: the body of a write to a masked resource is over {limit} bytes")]
     TooLarge { limit: usize },
     #[error("portcullis: refused: too many writes to masked resources are under way at once")]
@@ -195,6 +204,8 @@ impl Refusal {
             | Self::BareTable
             | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
             Self::NotAcceptable { .. } | Self::JsonOnly { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::Stale { .. } => StatusCode::CONFLICT,
+            Self::Quoted { code, .. } => *code,
             Self::Unmaskable(error) if matches!(**error, MaskError::TooLarge { .. }) => {
                 StatusCode::NOT_ACCEPTABLE
             }
@@ -211,7 +222,11 @@ impl Refusal {
     }
 
     fn status(&self, message: String) -> Status {
+        if let Self::Quoted { code, reason, .. } = self {
+            return Status { code: code.as_u16(), reason: reason.clone(), ..Status::bad_request(message) };
+        }
         match self.code() {
+            StatusCode::CONFLICT => Status::conflict(message),
             StatusCode::FORBIDDEN => Status::forbidden(message),
             StatusCode::BAD_REQUEST => Status::bad_request(message),
             StatusCode::NOT_ACCEPTABLE => Status::not_acceptable(message),

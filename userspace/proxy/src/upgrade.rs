@@ -171,13 +171,15 @@ async fn downward(
             Some(0) => shared.act(|stream, record| stream.finish(record, &mut out)),
             Some(read) => shared.pass(Side::Server, &buffer[..read], &mut out),
         };
-        to.write_all(&out).await?;
-        if let Err(error) = passed {
-            // What cannot be decoded is not passed; its client is told so, where that fits.
-            if matches!(error, TunnelError::Undecodable(_)) {
+        match passed {
+            Ok(()) => to.write_all(&out).await?,
+            // What cannot be decoded is not passed, but what came before it is; its client is told, where that fits.
+            Err(error @ TunnelError::Undecodable(_)) => {
+                to.write_all(&out).await?;
                 last_words(&mut to, shared, &format!("portcullis: {error}")).await?;
+                return Err(error);
             }
-            return Err(error);
+            Err(error) => return Err(error),
         }
         if read == Some(0) {
             to.shutdown().await?;
@@ -210,7 +212,9 @@ async fn last_words(
 ) -> Result<(), TunnelError> {
     let mut out = Vec::new();
     let ended = shared.act(|stream, record| stream.ending(reason, record, &mut out));
-    to.write_all(&out).await?;
+    if !matches!(ended, Err(TunnelError::Unrecorded(_))) {
+        to.write_all(&out).await?;
+    }
     to.shutdown().await?;
     ended
 }

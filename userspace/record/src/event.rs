@@ -148,6 +148,15 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         comment: Option<String>,
     },
+    /// Masked values that came back in the body of a request were replaced by the live ones.
+    Restored {
+        /// The request's number.
+        request: u32,
+        /// How many.
+        count: usize,
+        /// The fields, or the first of them.
+        paths: Vec<String>,
+    },
     /// The answer to a request began.
     ResponseStarted {
         /// The request's number.

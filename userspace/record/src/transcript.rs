@@ -169,6 +169,10 @@ fn describe(event: &Event) -> String {
             let by = if by.is_empty() { String::new() } else { format!(" by {}", Safe(&by.join(", "))) };
             format!("#{request} {} {}{by}{}", Safe(hold), Safe(outcome), because(comment.as_deref()))
         }
+        Event::Restored { request, count, paths } => {
+            let more = if *count > paths.len() { ", …" } else { "" };
+            format!("#{request} {count} masked values restored: {}{more}", Safe(&paths.join(", ")))
+        }
         Event::ResponseStarted { request, status, content_type, masked } => {
             let masked = if *masked { ", masked" } else { "" };
             format!("#{request} answer {status} {}{masked}", Safe(content_type.as_deref().unwrap_or("")))

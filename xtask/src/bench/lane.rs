@@ -14,12 +14,15 @@ pub(crate) enum Lane {
     Recorded,
     /// Portcullis, recording events.
     Metadata,
+    /// Portcullis, masking Pods and recording what is left.
+    MaskedPods,
     /// Portcullis, masking Secrets and recording what is left.
-    Masked,
+    MaskedSecrets,
 }
 
 /// In the order in which a round takes them.
-pub(crate) const LANES: [Lane; 5] = [Lane::Direct, Lane::Nginx, Lane::Recorded, Lane::Metadata, Lane::Masked];
+pub(crate) const LANES: [Lane; 6] =
+    [Lane::Direct, Lane::Nginx, Lane::Recorded, Lane::Metadata, Lane::MaskedPods, Lane::MaskedSecrets];
 
 impl Lane {
     pub(crate) fn through_gate(self) -> bool {
@@ -30,13 +33,21 @@ impl Lane {
         let (namespace, resource) = match self {
             Self::Direct | Self::Nginx | Self::Recorded => ("recorded", "pods"),
             Self::Metadata => ("quiet", "pods"),
-            Self::Masked => ("recorded", "secrets"),
+            Self::MaskedPods => ("masked", "pods"),
+            Self::MaskedSecrets => ("masked", "secrets"),
         };
         let query = match size {
             Size::Small => "?limit=4",
             Size::Large => "",
+            Size::Many => "?limit=5000",
         };
         format!("/api/v1/namespaces/{namespace}/{resource}{query}")
+    }
+
+    /// An exec whose command writes this many bytes.
+    pub(crate) fn exec(self, bytes: u64) -> String {
+        let namespace = if self == Self::MaskedPods { "masked" } else { "recorded" };
+        format!("/api/v1/namespaces/{namespace}/pods/shell/exec?command=cat&stdout=true&bytes={bytes}")
     }
 }
 
@@ -47,7 +58,8 @@ impl fmt::Display for Lane {
             Self::Nginx => "nginx",
             Self::Recorded => "portcullis",
             Self::Metadata => "  events only",
-            Self::Masked => "  masked",
+            Self::MaskedPods => "  masked pods",
+            Self::MaskedSecrets => "  masked secrets",
         })
     }
 }
@@ -59,6 +71,8 @@ pub(crate) enum Size {
     Small,
     /// 1 MB.
     Large,
+    /// 5,000 objects: 8 MB of pods.
+    Many,
 }
 
 impl fmt::Display for Size {
@@ -66,6 +80,7 @@ impl fmt::Display for Size {
         f.write_str(match self {
             Self::Small => "4.9 KB",
             Self::Large => "1 MB",
+            Self::Many => "5,000-object",
         })
     }
 }

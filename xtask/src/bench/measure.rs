@@ -52,6 +52,33 @@ impl Sample {
 /// The samples of each lane.
 pub(crate) type ByLane = Vec<(Lane, Vec<Sample>)>;
 
+/// One exec whose command writes much, beside others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exec {
+    pub(crate) lane: Lane,
+    pub(crate) bytes_per_second: f64,
+}
+
+impl Exec {
+    /// The lanes that exec is compared on.
+    const LANES: [Lane; 4] = [Lane::Direct, Lane::Nginx, Lane::Recorded, Lane::MaskedPods];
+
+    /// The best of `rounds` for each lane, in alternating rounds.
+    pub(crate) fn measure(bench: &Bench, bytes: u64, rounds: usize) -> Result<Vec<Self>> {
+        let mut best = Self::LANES.map(|lane| Self { lane, bytes_per_second: 0.0 });
+        for _ in 0..rounds {
+            for exec in &mut best {
+                let seen = answer(&mut bench.generator(exec.lane, "exec", &exec.lane.exec(bytes)))?;
+                ensure!(seen["bytes"] == bytes, "{}: of {bytes} bytes came {seen}", exec.lane);
+                let seconds = seen["seconds"].as_f64().with_context(|| format!("no seconds in {seen}"))?;
+                exec.bytes_per_second = exec.bytes_per_second.max(bytes as f64 / seconds);
+                bench.stage_recordings_pruned()?;
+            }
+        }
+        Ok(best.into())
+    }
+}
+
 /// How often connects are measured.
 const RUNS: usize = 5;
 

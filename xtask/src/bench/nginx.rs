@@ -82,6 +82,7 @@ http {{
     uwsgi_temp_path {dir}/nginx-uwsgi;
     scgi_temp_path {dir}/nginx-scgi;
     keepalive_requests 1000000000;
+    map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
     upstream api {{
         server {upstream};
         keepalive 64;
@@ -95,7 +96,8 @@ http {{
         location / {{
             proxy_pass https://api;
             proxy_http_version 1.1;
-            proxy_set_header Connection "";
+            proxy_set_header Connection $connection_upgrade;
+            proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Host {upstream};
             proxy_set_header Authorization "Bearer token-of-the-bench";
             proxy_ssl_protocols TLSv1.3;

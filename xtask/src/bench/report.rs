@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 
 use super::decide::{Decisions, Measured, Spread};
 use super::lane::{Lane, Load, Size};
-use super::measure::{ByLane, Connects, Sample, Watches};
+use super::masking::Masking;
+use super::measure::{ByLane, Connects, Exec, Sample, Watches};
 use super::table::table;
 use super::{Bench, nginx};
 
@@ -20,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) connects: Option<Connects>,
     pub(crate) watches: Option<Watches>,
     pub(crate) decisions: Option<Decisions>,
+    pub(crate) masking: Option<Masking>,
+    pub(crate) execs: Vec<Exec>,
 }
 
 impl Report {
@@ -35,7 +38,15 @@ impl Report {
             String::from_utf8_lossy(&version.stdout).trim(),
             nginx::version()?,
         );
-        Ok(Self { machine, loads: Vec::new(), connects: None, watches: None, decisions: None })
+        Ok(Self {
+            machine,
+            loads: Vec::new(),
+            connects: None,
+            watches: None,
+            decisions: None,
+            masking: None,
+            execs: Vec::new(),
+        })
     }
 
     pub(crate) fn print(&self, took: Duration) -> Result<()> {
@@ -45,6 +56,11 @@ impl Report {
             format!("\n{}\n{:.0} s; load average at the end {busy}\n", self.machine, took.as_secs_f64());
         for size in [Size::Small, Size::Large] {
             text += &format!("\nGET of a {size} list, kept-alive connections\n{}\n", self.compared(size)?);
+        }
+        text += &format!("\nGET of a {} list, one kept-alive connection\n{}\n", Size::Many, self.whole()?);
+        text += &format!("\nAn exec that writes much, over WebSocket\n{}\n", streamed(&self.execs));
+        if let Some(masking) = &self.masking {
+            text += &format!("\nMasking on one core, GB/s\n{}\n", masked(masking));
         }
         if let Some(connects) = &self.connects {
             text +=
@@ -95,6 +111,25 @@ impl Report {
         Ok(table(&headings, &rows))
     }
 
+    /// A list of many objects: there is no point in asking for it on many connections.
+    fn whole(&self) -> Result<String> {
+        let lanes = self.load(Size::Many, 1)?;
+        let (direct, nginx) = (Medians::find(lanes, Lane::Direct)?, Medians::find(lanes, Lane::Nginx)?);
+        let row = |(name, _): &(Lane, Vec<Sample>)| {
+            let this = Medians::find(lanes, *name)?;
+            Ok(vec![
+                name.to_string(),
+                format!("{:.1} ms", this.p50 / 1e3),
+                format!("{:.0}", this.bytes / 1e6),
+                format!("{:.2}", this.bytes / direct.bytes),
+                format!("{:.2}", this.bytes / nginx.bytes),
+                format!("{:.1} ms", this.cpu / 1e3),
+            ])
+        };
+        let rows = lanes.iter().map(row).collect::<Result<Vec<_>>>()?;
+        Ok(table(&["", "p50", "MB/s", "of direct", "of nginx", "cpu/req"], &rows))
+    }
+
     fn marks(&self) -> Result<String> {
         let one = self.load(Size::Small, 1)?;
         let many = self.load(Size::Small, 16)?;
@@ -129,12 +164,22 @@ impl Report {
                 "",
             ));
         }
+        if let Some(masking) = &self.masking {
+            for row in &masking.rows {
+                let Some(reach) = row.reach else { continue };
+                rows.push(floor(&format!("masking {}", row.name), row.masker, "GB/s", reach));
+            }
+            let ratios = masking.rows.iter().filter_map(|row| Some(row.masker / row.serde_json?));
+            let least = ratios.fold(f64::INFINITY, f64::min);
+            rows.push(floor("masking JSON beside serde_json's Value, the least", least, "×", 5.0));
+            rows.push(mark("memory of a masker", masking.peak_bytes / 1e6, "MB", 4.0, ""));
+        }
         if let Some(watches) = &self.watches {
             let what = format!("each of {} idle watches", watches.count);
             let note = format!("daemon {:.1} MB without them", watches.before / 1e3);
             rows.push(mark(&what, watches.kilobytes_each(), "KB", 64.0, &note));
         }
-        Ok(table(&["", "measured", "at most", "", ""], &rows))
+        Ok(table(&["", "measured", "to reach", "", ""], &rows))
     }
 
     fn load(&self, size: Size, connections: usize) -> Result<&ByLane> {
@@ -204,6 +249,39 @@ fn kernel(connects: &Connects) -> String {
     table(&["", "to a target", "elsewhere"], &rows)
 }
 
+fn masked(masking: &Masking) -> String {
+    let row = |row: &super::masking::Row| {
+        let serde = row.serde_json.map_or_else(String::new, |serde| format!("{serde:.2}"));
+        let ratio = row.serde_json.map_or_else(String::new, |serde| format!("{:.1}", row.masker / serde));
+        vec![row.name.clone(), format!("{:.2}", row.masker), serde, ratio]
+    };
+    table(&["", "masker", "serde_json", "ratio"], &masking.rows.iter().map(row).collect::<Vec<_>>())
+}
+
+fn streamed(execs: &[Exec]) -> String {
+    let of =
+        |lane| execs.iter().find(|exec| exec.lane == lane).map_or(f64::NAN, |exec| exec.bytes_per_second);
+    let (direct, nginx) = (of(Lane::Direct), of(Lane::Nginx));
+    let row = |exec: &Exec| {
+        let rate = exec.bytes_per_second;
+        vec![
+            exec.lane.to_string(),
+            format!("{:.0}", rate / 1e6),
+            format!("{:.2}", rate / direct),
+            format!("{:.2}", rate / nginx),
+        ]
+    };
+    table(&["", "MB/s", "of direct", "of nginx"], &execs.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What is to be at least so much.
+fn floor(what: &str, measured: f64, unit: &str, reach: f64) -> Vec<String> {
+    let verdict = if measured >= reach { "reached" } else { "missed" };
+    let least = format!("≥ {reach:.1} {unit}");
+    vec![what.to_owned(), format!("{measured:.2} {unit}"), least, verdict.to_owned(), String::new()]
+}
+
+/// What is to be at most so much.
 fn mark(what: &str, measured: f64, unit: &str, reach: f64, note: &str) -> Vec<String> {
     let verdict = if measured <= reach { "reached" } else { "missed" };
     let digits = if reach.abs() < 10.0 { 2 } else { 0 };

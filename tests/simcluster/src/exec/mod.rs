@@ -4,7 +4,6 @@ mod process;
 mod spdy;
 mod websocket;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use http::header::{CONNECTION, UPGRADE};
@@ -212,14 +211,9 @@ fn work(
         argv,
         environment: environment.collect(),
         hostname: object::name(pod).to_owned(),
-        dir: pod_dir(cluster, pod),
+        dir: cluster.pod_dir(pod),
         streams,
     }))
-}
-
-/// Where a pod keeps its files.
-fn pod_dir(cluster: &Cluster, pod: &Value) -> PathBuf {
-    cluster.pods_dir.join(object::meta(pod, "uid"))
 }
 
 /// A container that nobody types into: its log as it grows, until the client leaves.

@@ -141,7 +141,7 @@ fn patch(
             let patch = parsed()?;
             let change = |old: &Value| {
                 let merged = patch::strategic::apply(old.clone(), &patch, Some(object_type));
-                decoder.accept(merged.map_err(Status::unprocessable)?)
+                decoder.accept(merged.map_err(Status::unprocessable)?).map_err(|error| error.quoting(&patch))
             };
             (StatusCode::OK, replace(cluster, call, resource, change)?)
         }
@@ -186,6 +186,10 @@ fn apply(
         return Ok((StatusCode::CREATED, insert(cluster, call, resource, object)?));
     }
     let stored = change(cluster, call, resource, |old| {
+        let wanted = object::meta(&declared, "resourceVersion");
+        if !wanted.is_empty() && wanted != object::meta(old, "resourceVersion") {
+            return Err(Status::modified(resource, object::name(old)));
+        }
         let mut new = patch::apply::apply(Some(old), &declared, object_type, &by, force)?;
         if manager == "kubectl" && new["metadata"]["annotations"].get(LAST_APPLIED).is_some() {
             let noted = format!("{}\n", object::typed(resource, &declared));

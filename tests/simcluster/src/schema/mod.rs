@@ -107,6 +107,8 @@ pub(crate) fn schema() -> &'static Schema {
             include_str!("../../../../userspace/mask/schema/autoscaling.v1.txt"),
             include_str!("../../../../userspace/mask/schema/authentication.v1.txt"),
             include_str!("../../../../userspace/mask/schema/authorization.v1.txt"),
+            include_str!("../../../../userspace/mask/schema/batch.v1.txt"),
+            include_str!("../../../../userspace/mask/schema/certificates.v1.txt"),
             include_str!("../../../../userspace/mask/schema/policy.v1.txt"),
         ])
     });

@@ -62,9 +62,13 @@ pub(crate) const KEYWORDS: &[Keyword] = &[
     Keyword { word: "passwd", gram: 2, kind: Kind::Password, after: &[] },
     Keyword { word: "passphrase", gram: 3, kind: Kind::Password, after: &[] },
     Keyword { word: "pwd", gram: 0, kind: Kind::Password, after: &[] },
+    Keyword { word: "pass", gram: 0, kind: Kind::Password, after: &["_", "-", "."] },
     Keyword { word: "secret", gram: 1, kind: Kind::Secret, after: &[] },
     Keyword { word: "token", gram: 1, kind: Kind::Secret, after: &[] },
     Keyword { word: "key", gram: 0, kind: Kind::Secret, after: KEYS },
+    Keyword { word: "credential", gram: 6, kind: Kind::Secret, after: &[] },
+    Keyword { word: "credentials", gram: 6, kind: Kind::Secret, after: &[] },
+    Keyword { word: "string", gram: 0, kind: Kind::Secret, after: &["connection"] },
     Keyword { word: "signature", gram: 2, kind: Kind::Secret, after: &[] },
     Keyword { word: "sig", gram: 0, kind: Kind::Secret, after: &["?", "&", "\\u0026", "amp;"] },
     Keyword { word: "authorization", gram: 4, kind: Kind::Secret, after: &[] },
@@ -103,16 +107,15 @@ impl Keyword {
         if self.after.is_empty() {
             return true;
         }
-        let before = match before {
+        let apart = match before {
             [start @ .., b'_' | b'-' | b' ' | b'.'] => start,
             all => all,
         };
-        self.after.iter().any(|word| {
-            before
-                .len()
-                .checked_sub(word.len())
-                .is_some_and(|at| before[at..].eq_ignore_ascii_case(word.as_bytes()))
-        })
+        let ends_in = |before: &[u8], word: &str| {
+            let at = before.len().checked_sub(word.len());
+            at.is_some_and(|at| before[at..].eq_ignore_ascii_case(word.as_bytes()))
+        };
+        self.after.iter().any(|word| ends_in(apart, word) || ends_in(before, word))
     }
 
     fn value(&self, view: View<'_>, assigned: Assigned) -> Verdict {

@@ -97,7 +97,8 @@ pub(super) fn entries(defaults: &Defaults) -> Vec<Entry> {
         .filter(|(part, _)| !defaults.leave_out.contains(part))
         .flat_map(|(_, entries)| entries)
         .collect();
-    entries.extend([copies(defaults), scanned()]);
+    entries.push(copies(defaults));
+    entries.extend(scanned());
     entries.extend(bytes());
     entries
 }
@@ -211,15 +212,27 @@ fn bytes() -> [Entry; 3] {
 }
 
 /// Text that people write and secrets slip into.
-fn scanned() -> Entry {
+fn scanned() -> Vec<Entry> {
+    let fields = |names: &[&str]| names.iter().map(|name| field(name)).collect::<Vec<_>>();
     let in_containers = CONTAINERS.iter().flat_map(|containers| {
-        let deep = |rest: &[&str]| {
-            path([Step::Deep, field(containers)].into_iter().chain(rest.iter().map(|name| field(name))))
+        let of_each =
+            move |rest: &[&str]| path([Step::Deep, field(containers)].into_iter().chain(fields(rest)));
+        let deep = move |rest: &[&str]| {
+            path([Step::Deep, field(containers), Step::Deep].into_iter().chain(fields(rest)))
         };
-        [deep(&["env", "value"]), deep(&["args"]), deep(&["command"])]
+        // Probes and hooks have commands and headers of their own.
+        [of_each(&["env", "value"]), of_each(&["args"]), deep(&["command"]), deep(&["httpHeaders", "value"])]
     });
-    let paths = in_containers.chain([annotation(field("*"))]);
-    entry("*", "*", paths.map(|path| Mark { path, what: What::Scan }).collect())
+    // The last words of a container are often the end of its log.
+    let told = path([field("status"), Step::Deep, field("message")]);
+    let paths = in_containers.chain([told, annotation(field("*"))]);
+    let scan = |path| Mark { path, what: What::Scan };
+    // In a Table what an event says stands in a cell.
+    let said = [&["message"][..], &["note"], &["rows", "cells"]].map(|names| scan(path(fields(names))));
+    vec![
+        Entry { groups: vec![String::new(), "events.k8s.io".to_owned()], ..entry("", "events", said.into()) },
+        entry("*", "*", paths.map(scan).collect()),
+    ]
 }
 
 fn entry(group: &str, resource: &str, marks: Vec<Mark>) -> Entry {

@@ -275,7 +275,7 @@ fn attestation() -> Attestation {
         process: Process {
             start_time: 1,
             exe: "/usr/bin/kubectl".into(),
-            argv: Vec::new().into(),
+            argv: Vec::new(),
             loginuid: None,
             session_id: None,
             tty: None,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_kube::stream::{Masker, StreamError};
+use portcullis_kube::stream::Masker;
 use portcullis_record::{Channel, RecordError};
 
 use super::masking::Masking;
@@ -35,7 +35,8 @@ impl Typed {
         };
         let masker = maskers.entry((connection, channel)).or_insert_with(|| masking.text());
         masked.clear();
-        keep(masker.push(bytes, masked), channel, masked, record)
+        let read = masker.push(bytes, masked).is_ok();
+        keep(read, channel, masked, record)
     }
 
     /// Records what is held of one side of a connection.
@@ -47,7 +48,8 @@ impl Typed {
     ) -> Result<(), RecordError> {
         let Some(mut masker) = self.maskers.remove(&(connection, channel)) else { return Ok(()) };
         self.masked.clear();
-        keep(masker.finish(&mut self.masked), channel, &self.masked, record)
+        let read = masker.finish(&mut self.masked).is_ok();
+        keep(read, channel, &self.masked, record)
     }
 
     /// Records all that is held.
@@ -57,15 +59,7 @@ impl Typed {
     }
 }
 
-/// What could be masked is recorded; a detector never fails, and if one did the rest would be left out.
-fn keep(
-    masked: Result<(), StreamError>,
-    channel: Channel,
-    bytes: &[u8],
-    record: &RequestRecord,
-) -> Result<(), RecordError> {
-    match masked {
-        Ok(()) if !bytes.is_empty() => record.data(channel, bytes),
-        _ => Ok(()),
-    }
+/// What the masker has `read` is recorded. A detector reads everything; of one that did not, nothing would be kept.
+fn keep(read: bool, channel: Channel, masked: &[u8], record: &RequestRecord) -> Result<(), RecordError> {
+    if read && !masked.is_empty() { record.data(channel, masked) } else { Ok(()) }
 }

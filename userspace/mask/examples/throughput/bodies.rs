@@ -1,127 +1,13 @@
-//! How fast the maskers are on one core: `cargo run --release -p portcullis-mask --example throughput`.
-
-#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+//! What is masked: lists as the API server writes them, and logs.
 
 use std::fmt::Write as _;
-use std::hint::black_box;
-use std::sync::Arc;
-use std::{fs, io};
 
-use portcullis_mask::{
-    DetectorConfig, Detectors, JsonMasker, MaskError, MaskKey, PROTOBUF_LIMIT, Personal, PlaceholderGuard,
-    Profile, ProtobufMasker, Rules, TerminalMasker, TextMasker,
-};
+use portcullis_mask::PROTOBUF_LIMIT;
 
-const CHUNK: usize = 64 * 1024;
 const ITEMS: usize = 20_000;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let key = MaskKey::generate()?;
-    println!(
-        "{:<34} {:>8} {:>12} {:>14} {:>12}",
-        "body", "MB", "masker GB/s", "serde_json GB/s", "guard GB/s"
-    );
-    let profile = Profile::default();
-    for (name, resource, body) in [
-        ("SecretList, values of 2 KB", "secrets", secrets(2048, false)),
-        ("SecretList, values of 300 B", "secrets", secrets(300, false)),
-        ("SecretList, values of 24 B", "secrets", secrets(24, false)),
-        ("SecretList, applied, 300 B", "secrets", secrets(300, true)),
-        ("PodList", "pods", pods()),
-        ("PodList, indented", "pods", indented(&pods())?),
-    ] {
-        let rules = profile.for_request("", resource, "").ok_or("nothing is masked")?;
-        let masker = rate(&body, || mask(&body, &rules, &key).map_err(io::Error::other));
-        let serde = rate(&body, || {
-            let value: serde_json::Value = serde_json::from_slice(&body)?;
-            black_box(serde_json::to_vec(&value)?);
-            Ok::<_, io::Error>(())
-        });
-        let guard = rate(&body, || {
-            black_box(PlaceholderGuard::find(&body));
-            Ok::<_, io::Error>(())
-        });
-        println!(
-            "{name:<34} {:>8.1} {:>12.2} {:>14.2} {:>12.2}",
-            body.len() as f64 / 1e6,
-            masker?,
-            serde?,
-            guard?
-        );
-    }
-    let rules = Profile::default().for_unknown();
-    println!("\n{:<34} {:>8} {:>12}", "body", "MB", "protobuf GB/s");
-    for (name, kind, item) in [
-        ("SecretList, values of 2 KB", "SecretList", secret(2048)),
-        ("SecretList, values of 300 B", "SecretList", secret(300)),
-        ("SecretList, values of 24 B", "SecretList", secret(24)),
-        ("PodList", "PodList", pod()),
-    ] {
-        let body = list(kind, &item);
-        let rate = rate(&body, || mask_protobuf(&body, &rules, &key).map_err(io::Error::other))?;
-        println!("{name:<34} {:>8.1} {rate:>12.2}", body.len() as f64 / 1e6);
-    }
-    texts(&key)
-}
-
-fn mask_protobuf(body: &[u8], rules: &Arc<Rules>, key: &MaskKey) -> Result<(), MaskError> {
-    let mut masker = ProtobufMasker::object(Arc::clone(rules), key);
-    let mut out = Vec::new();
-    body.chunks(CHUNK).try_for_each(|chunk| masker.push(chunk, &mut out))?;
-    masker.finish(&mut out)?;
-    black_box(&out);
-    Ok(())
-}
-
-/// Detectors over text, in chunks of 64 KiB and in the sizes of a terminal's.
-fn texts(key: &MaskKey) -> Result<(), Box<dyn std::error::Error>> {
-    println!(
-        "{:<34} {:>8} {:>12} {:>14} {:>12}",
-        "text", "MB", "text GB/s", "terminal GB/s", "personal GB/s"
-    );
-    let personal = vec![Personal::Card, Personal::Iban, Personal::Ssn, Personal::Email];
-    let personal = Arc::new(Detectors::new(&DetectorConfig { personal, ..Default::default() })?);
-    let detectors = Arc::new(Detectors::default());
-    for (name, text, size) in [
-        ("log", log(false), CHUNK),
-        ("log, a secret in 50 lines", log(true), CHUNK),
-        ("log, 200 B at a time", log(false), 200),
-    ] {
-        let text_rate = rate(&text, || {
-            let mut masker = TextMasker::new(Arc::clone(&detectors), key);
-            chunks(&text, size, |chunk, out| masker.push(chunk, out))
-        });
-        let terminal_rate = rate(&text, || {
-            let mut masker = TerminalMasker::new(Arc::clone(&detectors), key);
-            chunks(&text, size, |chunk, out| masker.push(chunk, out))
-        });
-        let personal_rate = rate(&text, || {
-            let mut masker = TextMasker::new(Arc::clone(&personal), key);
-            chunks(&text, size, |chunk, out| masker.push(chunk, out))
-        });
-        println!(
-            "{name:<34} {:>8.1} {:>12.2} {:>14.2} {:>12.2}",
-            text.len() as f64 / 1e6,
-            text_rate?,
-            terminal_rate?,
-            personal_rate?
-        );
-    }
-    Ok(())
-}
-
-fn chunks(text: &[u8], size: usize, mut push: impl FnMut(&[u8], &mut Vec<u8>)) -> io::Result<()> {
-    let mut out = Vec::with_capacity(2 * CHUNK);
-    for chunk in text.chunks(size) {
-        push(chunk, &mut out);
-        black_box(&out);
-        out.clear();
-    }
-    Ok(())
-}
-
 /// As controllers, servers and applications in a cluster write it.
-fn log(secrets: bool) -> Vec<u8> {
+pub(crate) fn log(secrets: bool) -> Vec<u8> {
     let mut log = String::new();
     for line in 0..100_000 {
         let time =
@@ -173,37 +59,8 @@ fn log(secrets: bool) -> Vec<u8> {
     log.into_bytes()
 }
 
-fn mask(body: &[u8], rules: &Arc<Rules>, key: &MaskKey) -> Result<(), MaskError> {
-    let mut masker = JsonMasker::new(Arc::clone(rules), key);
-    let mut out = Vec::with_capacity(2 * CHUNK);
-    for chunk in body.chunks(CHUNK) {
-        masker.push(chunk, &mut out)?;
-        black_box(&out);
-        out.clear();
-    }
-    masker.finish(&mut out)
-}
-
-/// The best of five, in GB/s of time on the CPU: what else runs on the machine hardly counts.
-fn rate<E: From<io::Error>>(body: &[u8], mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
-    let mut best = u64::MAX;
-    for _ in 0..5 {
-        let start = on_cpu()?;
-        run()?;
-        best = best.min(on_cpu()? - start);
-    }
-    Ok(body.len() as f64 / best as f64)
-}
-
-/// Nanoseconds that this thread has run (proc_pid_schedstat in the kernel's sched-stats.rst).
-fn on_cpu() -> io::Result<u64> {
-    let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let first = stat.split(' ').next().and_then(|first| first.parse().ok());
-    first.ok_or_else(|| io::Error::other(format!("/proc/thread-self/schedstat says {stat:?}")))
-}
-
 /// As the API server lists Secrets of two values each.
-fn secrets(value: usize, applied: bool) -> Vec<u8> {
+pub(crate) fn secrets(value: usize, applied: bool) -> Vec<u8> {
     let mut list =
         r#"{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"233"},"items":["#.to_owned();
     for item in 0..ITEMS {
@@ -227,7 +84,7 @@ fn secrets(value: usize, applied: bool) -> Vec<u8> {
 }
 
 /// As the API server lists Pods.
-fn pods() -> Vec<u8> {
+pub(crate) fn pods() -> Vec<u8> {
     let mut list =
         r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"233"},"items":["#.to_owned();
     for item in 0..ITEMS {
@@ -242,13 +99,14 @@ fn pods() -> Vec<u8> {
 }
 
 /// As many items as are masked in protobuf at once, in their envelope.
-fn list(kind: &str, item: &[u8]) -> Vec<u8> {
+pub(crate) fn list(kind: &str, item: &[u8]) -> Vec<u8> {
     let items = field(2, item).repeat((PROTOBUF_LIMIT - 100) / (item.len() + 8));
     let type_meta = [field(1, b"v1"), field(2, kind.as_bytes())].concat();
     [b"k8s\0".to_vec(), field(1, &type_meta), field(2, &[field(1, b""), items].concat())].concat()
 }
 
-fn secret(value: usize) -> Vec<u8> {
+/// A Secret of two values in protobuf.
+pub(crate) fn secret(value: usize) -> Vec<u8> {
     let entry = |key: &[u8]| field(2, &[field(1, key), field(2, &vec![b'x'; value])].concat());
     [
         field(1, &metadata("s-1", b"{\"f:data\":{\"f:first\":{},\"f:second\":{}},\"f:type\":{}}")),
@@ -259,7 +117,8 @@ fn secret(value: usize) -> Vec<u8> {
     .concat()
 }
 
-fn pod() -> Vec<u8> {
+/// A Pod in protobuf.
+pub(crate) fn pod() -> Vec<u8> {
     let variable = |name: &[u8], value: &[u8]| field(7, &[field(1, name), field(2, value)].concat());
     let port = field(
         6,
@@ -327,6 +186,7 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn indented(json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+/// The same JSON over many lines.
+pub(crate) fn indented(json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec_pretty(&serde_json::from_slice::<serde_json::Value>(json)?)
 }
