@@ -19,6 +19,8 @@ use crate::stream;
 
 /// Lines that every container has written when it is first asked.
 const LINES: u64 = 20;
+/// The annotation of a pod with what its containers say in every line.
+const SAYS: &str = "simcluster/says";
 /// Time between two lines of a followed log.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -115,13 +117,15 @@ struct Log {
     /// What the pod's file has, line by line.
     file: Option<Vec<Vec<u8>>>,
     timestamps: bool,
+    says: String,
 }
 
 impl Log {
     fn of(cluster: &Cluster, pod: &Value, container: &str, timestamps: bool) -> Log {
         let path = cluster.pod_dir(pod).join(format!("{container}.log"));
         let lines = |file: Vec<u8>| file.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-        Log { file: std::fs::read(path).ok().map(lines), timestamps }
+        let says = pod["metadata"]["annotations"][SAYS].as_str().unwrap_or_default().to_owned();
+        Log { file: std::fs::read(path).ok().map(lines), timestamps, says }
     }
 
     /// How many lines there are when it is first asked for.
@@ -132,7 +136,10 @@ impl Log {
     fn line(&self, number: u64) -> Vec<u8> {
         let index = usize::try_from(number - 1).unwrap_or(usize::MAX);
         let known = self.file.as_ref().and_then(|lines| lines.get(index));
-        let line = known.cloned().unwrap_or_else(|| format!("line {number}\n").into_bytes());
+        let line = known.cloned().unwrap_or_else(|| {
+            let space = if self.says.is_empty() { "" } else { " " };
+            format!("line {number}{space}{}\n", self.says).into_bytes()
+        });
         if !self.timestamps {
             return line;
         }

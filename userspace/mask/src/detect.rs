@@ -134,11 +134,24 @@ impl Detectors {
         let mut at = from;
         // The first candidate that cannot be told yet; what comes after it may have to be held back as well.
         let mut undecided: Option<(usize, usize)> = None;
+        let gram = |at| self.grams.find(view.bytes, at);
+        let key = |at| if at < beside { aws::find(view, at, beside) } else { None };
+        let person =
+            |at| if self.personal.is_empty() { None } else { personal::find(&self.personal, view, at) };
+        let mut ahead = [gram(at), key(at), person(at)];
         loop {
-            let gram = self.grams.find(view.bytes, at);
-            let key = if at < beside { aws::find(view, at, beside) } else { None };
-            let person =
-                if self.personal.is_empty() { None } else { personal::find(&self.personal, view, at) };
+            // What was found further ahead is still there.
+            let passed = ahead.map(|found| found.is_some_and(|found| found < at));
+            if passed[0] {
+                ahead[0] = gram(at);
+            }
+            if passed[1] {
+                ahead[1] = key(at);
+            }
+            if passed[2] {
+                ahead[2] = person(at);
+            }
+            let [gram, key, person] = ahead;
             let Some(anchor) = [gram, key, person].into_iter().flatten().min() else {
                 let hold = self.hold(view, at);
                 let incomplete = view.bytes.len().saturating_sub(grams::LENGTH - 1).max(from);

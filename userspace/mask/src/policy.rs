@@ -7,6 +7,11 @@
 //!   how: digest
 //!   addNames: ["*_dsn"]
 //!   leaveOut: [certificateRequests]
+//! detectors:
+//!   off: [sendgrid]
+//!   personal: [card, iban]
+//!   patterns:
+//!   - {name: badge, prefix: "BADGE-", charset: "A-F0-9", least: 8}
 //! rules:
 //! - groups: [example.test]
 //!   resources: [widgets]
@@ -18,8 +23,8 @@
 
 use serde::Deserialize;
 
-use crate::FieldPath;
 use crate::placeholder::How;
+use crate::{DetectorConfig, DetectorError, FieldPath};
 
 /// What a policy file says. Read it with a deserializer that tells where an error is.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -31,6 +36,9 @@ pub struct MaskPolicy {
     _kind: Kind,
     #[serde(default)]
     pub(crate) defaults: Defaults,
+    /// Which detectors look at text that rules keep, at logs and at streams.
+    #[serde(default)]
+    pub(crate) detectors: DetectorConfig,
     #[serde(default)]
     pub(crate) rules: Vec<PolicyRule>,
 }
@@ -129,6 +137,9 @@ pub enum PolicyError {
     /// A rule does nothing.
     #[error("rules[{0}]: neither mask nor keep: it does nothing")]
     Idle(usize),
+    /// Detectors that cannot be.
+    #[error("detectors: {0}")]
+    Detectors(#[from] DetectorError),
     /// The rules for some resource do not go together.
     #[error("the rules for {resource}: {source}")]
     Rules {

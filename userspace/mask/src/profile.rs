@@ -55,8 +55,10 @@ impl Profile {
             entries.push(Entry::of(rule));
         }
         entries.extend(defaults::entries(&policy.defaults));
-        let release = defaults::release(&policy.defaults).map(Arc::new);
-        Self::compile(&entries, release)
+        let detectors = Arc::new(Detectors::new(&policy.detectors)?);
+        let release = defaults::release(&policy.defaults);
+        let release = release.map(|release| Arc::new(release.with_detectors(Arc::clone(&detectors))));
+        Self::compile(&entries, release.as_ref(), &detectors)
     }
 
     /// The rules for responses about a resource (`resource` in plural and lower case and `subresource`, if there is one, as
@@ -106,7 +108,14 @@ impl Profile {
         Some(Self { unknown, ..self.clone() })
     }
 
-    fn compile(entries: &[Entry], release: Option<Arc<Rules>>) -> Result<Self, PolicyError> {
+    fn compile(
+        entries: &[Entry],
+        release: Option<&Arc<Rules>>,
+        detectors: &Arc<Detectors>,
+    ) -> Result<Self, PolicyError> {
+        let compiled = |marks| -> Result<_, RulesError> {
+            Ok(Rules::new(marks, release.cloned())?.with_detectors(Arc::clone(detectors)))
+        };
         let groups = entries.iter().flat_map(|entry| &entry.groups).map(String::as_str);
         let groups: BTreeSet<&str> = groups.chain([ANY]).collect();
         let resources = entries.iter().flat_map(|entry| &entry.resources).map(String::as_str);
@@ -121,18 +130,18 @@ impl Profile {
                     |(number, entry): (usize, &Entry)| entry.is_about(group, resource).then_some(number);
                 let alike: Vec<usize> = entries.iter().enumerate().filter_map(about).collect();
                 if !known.contains_key(&alike) {
-                    let marks = alike.iter().flat_map(|entry| &entries[*entry].marks).cloned().collect();
-                    let compiled = compiled(marks, release.clone()).map_err(|source| PolicyError::Rules {
-                        resource: format!("{resource} of group {group:?}"),
-                        source,
+                    let marks: Vec<Mark> =
+                        alike.iter().flat_map(|entry| &entries[*entry].marks).cloned().collect();
+                    let nothing = marks.iter().all(|mark| mark.what == What::Keep);
+                    let rules = (!nothing).then(|| compiled(marks)).transpose().map_err(|source| {
+                        PolicyError::Rules { resource: format!("{resource} of group {group:?}"), source }
                     })?;
-                    known.insert(alike.clone(), compiled);
+                    known.insert(alike.clone(), rules.map(Arc::new));
                 }
                 rules.entry(group.to_owned()).or_default().insert(resource.to_owned(), known[&alike].clone());
             }
         }
-        let unknown = unknown(entries);
-        let unknown = Rules::new(unknown, release)
+        let unknown = compiled(unknown(entries))
             .map_err(|source| PolicyError::Rules { resource: "all resources together".to_owned(), source })?;
         Ok(Self { rules, unknown: Arc::new(unknown), opened: Arc::default() })
     }
@@ -164,11 +173,6 @@ impl Entry {
         let named = is(&self.resources, resource) || is(&self.resources, whole);
         is(&self.groups, group) && named && !self.but.contains(&whole)
     }
-}
-
-fn compiled(marks: Vec<Mark>, release: Option<Arc<Rules>>) -> Result<Option<Arc<Rules>>, RulesError> {
-    let nothing = marks.iter().all(|mark| matches!(mark.what, What::Keep | What::Bytes));
-    if nothing { Ok(None) } else { Ok(Some(Arc::new(Rules::new(marks, release)?))) }
 }
 
 /// The marks for a document that may be any object. What is kept in anything but Secrets might be secret in them.

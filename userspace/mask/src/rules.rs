@@ -149,6 +149,11 @@ impl Rules {
         })
     }
 
+    /// The same rules with other detectors than the default ones.
+    pub(crate) fn with_detectors(self, detectors: Arc<Detectors>) -> Self {
+        Self { detectors, ..self }
+    }
+
     /// What look at the text under an [`Action::Scan`].
     pub(crate) fn detectors(&self) -> &Arc<Detectors> {
         &self.detectors

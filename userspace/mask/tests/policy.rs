@@ -272,3 +272,25 @@ fn helm_releases_are_masked_whole_or_opened() {
         assert!(!shows(&masked, b"hunter2"));
     }
 }
+
+/// The fuzz target's corpus, by some policies: sliced it is the same as whole.
+#[test]
+fn the_corpus_holds() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/mask_json");
+    let policies = [
+        "",
+        "defaults: {how: partial, helmReleases: open}",
+        "rules: [{groups: ['*'], resources: ['*'], mask: [data.a, '**.d*', 'spec[kind=a].b', '**.list[name=*a*].value'], how: drop}]",
+    ];
+    let mut seeds = 0;
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let seed = std::fs::read(file.unwrap().path()).unwrap();
+        for rules in policies.map(|policy| profile(policy).for_unknown()) {
+            let (whole, outcome) = mask_by(&rules, &seed[1..], &[usize::MAX]);
+            outcome.unwrap();
+            assert_eq!(mask_by(&rules, &seed[1..], &[usize::from(seed[0] & 0x3f).max(1)]).0, whole);
+        }
+        seeds += 1;
+    }
+    assert!(seeds > 3);
+}

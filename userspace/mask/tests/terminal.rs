@@ -1,6 +1,8 @@
 //! Detectors over what terminals show: sessions of real programs, whole and in pieces, with secrets and without. All values
 //! are invented.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Detectors over text: what each finds, what it leaves alone, and that cuts and pauses make no difference. All values are
 //! invented.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
 mod support;
 
 use std::io::Write;
@@ -9,7 +11,8 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::{GzDecoder, GzEncoder};
 use portcullis_mask::{
-    BodyMasker, DetectorConfig, Detectors, Format, MaskError, Pattern, Personal, Profile, TextMasker, filter,
+    BodyMasker, DetectorConfig, Detectors, Format, MaskError, MaskPolicy, Pattern, Personal, Profile,
+    TextMasker, filter,
 };
 use proptest::prelude::*;
 
@@ -373,6 +376,26 @@ fn an_error_instead_of_a_log_is_masked_as_an_object() {
 }
 
 #[test]
+fn a_policy_says_which_detectors_run() {
+    let policy = |detectors: &str| {
+        let head = "apiVersion: portcullis.dev/v1alpha1\nkind: MaskPolicy\n";
+        serde_saphyr::from_str::<MaskPolicy>(&format!("{head}detectors: {detectors}\n"))
+    };
+    let profile = Profile::new(&policy("{off: [github], personal: [ssn]}").unwrap()).unwrap();
+    let text = format!("{TOKEN} 123-45-6789");
+    let wanted = format!("{TOKEN} {}", placeholder(b"123-45-6789"));
+    assert_eq!(masked(&profile.detectors(), &text), wanted);
+    let mut out = Vec::new();
+    let body = format!(r#"{{"metadata":{{"annotations":{{"a":"{text}"}}}}}}"#);
+    filter(body.as_bytes(), &mut out, Format::Json, &profile, &key()).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), body.replace(&text, &wanted));
+
+    let error = Profile::new(&policy("{off: [gitbub]}").unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("detectors: no detector is called \"gitbub\""), "{error}");
+    assert!(policy("{on: [github]}").is_err());
+}
+
+#[test]
 fn a_filter_masks_text() {
     let mut out = Vec::new();
     let format: Format = "text".parse().unwrap();
@@ -393,4 +416,27 @@ fn the_corpora_of_fuzzing_give_the_same_in_any_cut() {
         seen += 1;
     }
     assert!(seen > 0);
+}
+
+/// Work that grows with the square of what comes would let one line keep a core busy.
+#[test]
+fn candidates_in_a_row_cost_no_more_than_their_number() {
+    for part in [
+        "eyJa.",
+        "://a:b",
+        "token=",
+        "Bearer ey",
+        "AB12 ",
+        "a@b.",
+        "BADGE#1-",
+        "-----BEGIN ",
+        "\\\\",
+        "4111 ",
+    ] {
+        let text = part.repeat(200_000 / part.len());
+        let start = std::time::Instant::now();
+        mask(&everything(), text.as_bytes(), &[usize::MAX]);
+        // Unoptimised, on a busy machine: squares would take minutes.
+        assert!(start.elapsed().as_secs() < 30, "{part}: {:?}", start.elapsed());
+    }
 }

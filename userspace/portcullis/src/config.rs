@@ -393,6 +393,20 @@ record: {dir: /recordings}
     }
 
     #[test]
+    fn the_manual_has_a_mask_policy() {
+        let manual = include_str!("../../../docs/masking.md");
+        let (_, policy) = manual.split_once("```yaml\n").unwrap();
+        let (policy, _) = policy.split_once("```").unwrap();
+        Profile::new(&read_yaml("masking.md", 0, policy).unwrap()).unwrap();
+        let wrong = policy.replace("keep: [data.username", "keep: [data..username");
+        let error = read_yaml::<MaskPolicy>("mask.yaml", 0, &wrong).unwrap_err().to_string();
+        assert!(error.starts_with("mask.yaml:19: rules[1].keep[0]: path \"data..username\""), "{error}");
+        let wrong = policy.replace("exceptNames", "exeptNames");
+        let error = read_yaml::<MaskPolicy>("mask.yaml", 0, &wrong).unwrap_err().to_string();
+        assert!(error.contains("unknown field `exeptNames`"), "{error}");
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place() {
         for (from, to, expected) in [
             ("roles: /roles", "rolez: /roles", "p.yaml:9: rolez: unknown field `rolez`"),

@@ -152,7 +152,7 @@ pub fn write_fixtures(dir: &Path) -> Result<()> {
         ("configmap.yaml", object("ConfigMap", "from-file", "data: {a: b}\n")),
         ("configmap-changed.yaml", object("ConfigMap", "from-file", "data: {a: c}\n")),
         ("new.yaml", object("ConfigMap", "new", "data: {a: b}\n")),
-        ("invalid.yaml", object("ConfigMap", "Not_A_Name", "data: {a: b}\n")),
+        ("invalid.yaml", object("NoSuchKind", "invalid", "data: {a: b}\n")),
         ("applied.yaml", object("ConfigMap", "applied", "data: {k: v}\n")),
         (
             "secret.yaml",

@@ -123,7 +123,11 @@ fn no_planted_value_leaves_the_gate_or_reaches_the_disk() -> Result<()> {
     // Its log is long, and a panic would print it.
     drop(stage);
 
-    println!("toward clients:\n{}\n\non disk:\n{}\n\nmissed:\n{missed:#?}", toward_clients.report(&values), on_disk.report(&values));
+    println!(
+        "toward clients:\n{}\n\non disk:\n{}\n\nmissed:\n{missed:#?}",
+        toward_clients.report(&values),
+        on_disk.report(&values)
+    );
     assert!(toward_clients.hits.is_empty() && on_disk.hits.is_empty());
     assert!(missed.is_empty());
     Ok(())

@@ -49,7 +49,7 @@ pub struct Pattern {
 }
 
 /// Detectors that cannot be.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DetectorError {
     /// A name in `off` that no detector has.
     #[error("no detector is called {name:?}; there are {}", known.join(", "))]

@@ -18,16 +18,20 @@ pub(crate) fn verify(view: View<'_>, start: usize) -> Verdict {
     if !view.bytes[start..].starts_with(&START) || view.inside_word(start) {
         return Ok(None);
     }
-    let header = view.run(start, BASE64_URL);
+    let header = view.run_up_to(start, BASE64_URL, HEADER_LIMIT + 1);
     if header.end - start > HEADER_LIMIT {
         return Ok(None);
     }
-    if header.open || view.get(header.end, start)? != Some(b'.') {
-        return if header.open { Err(Hold(start)) } else { Ok(None) };
+    if header.open {
+        return Err(Hold(start));
     }
-    let rest = view.run(header.end, PARTS);
-    if rest.end - header.end < LEAST_REST {
-        return if rest.open { Err(Hold(start)) } else { Ok(None) };
+    let rest = view.run_up_to(header.end, PARTS, LEAST_REST);
+    let is_short = rest.end - header.end < LEAST_REST;
+    if view.bytes.get(header.end) != Some(&b'.') || (is_short && !rest.open) {
+        return Ok(None);
+    }
+    if is_short {
+        return Err(Hold(start));
     }
     let is_header = URL_SAFE_NO_PAD.decode(&view.bytes[start..header.end]).is_ok_and(|header| {
         let text = header.trim_ascii();

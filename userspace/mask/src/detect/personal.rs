@@ -61,7 +61,7 @@ fn card(view: View<'_>, start: usize) -> Verdict {
             Some(digit @ b'0'..=b'9') => digits.push(digit - b'0'),
             // One separator between digits.
             Some(b' ' | b'-') if at > start && view.bytes[at - 1].is_ascii_digit() => {
-                groups.push((at, digits.len()))
+                groups.push((at, digits.len()));
             }
             Some(byte) if ALNUM.contains(byte) => break,
             _ => {
@@ -89,7 +89,7 @@ fn luhn(digits: &[u8]) -> bool {
             digit / 10 + digit % 10
         })
         .sum();
-    sum % 10 == 0 && digits.iter().any(|digit| *digit != digits[0])
+    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != digits[0])
 }
 
 /// Two letters, two check digits and 11 to 30 letters and digits, alone or in groups of four.
@@ -103,7 +103,7 @@ fn iban(view: View<'_>, start: usize) -> Verdict {
             return Ok(None);
         }
     }
-    let run = view.run(start, GROUPED);
+    let run = view.run_up_to(start, GROUPED, MOST + 1);
     if run.open && run.end - start <= MOST {
         return Err(Hold(start));
     }
@@ -157,14 +157,14 @@ fn ssn(view: View<'_>, start: usize) -> Verdict {
 }
 
 fn email(view: View<'_>, start: usize) -> Verdict {
-    let local = view.run(start, LOCAL);
+    let local = view.run_up_to(start, LOCAL, LOCAL_LIMIT + 1);
     if local.end - start > LOCAL_LIMIT || (!local.open && view.bytes.get(local.end) != Some(&b'@')) {
         return Ok(None);
     }
     if local.open {
         return Err(Hold(start));
     }
-    let run = view.run(local.end + 1, DOMAIN);
+    let run = view.run_up_to(local.end + 1, DOMAIN, DOMAIN_LIMIT + 1);
     if run.open && run.end - local.end <= DOMAIN_LIMIT {
         return Err(Hold(start));
     }

@@ -84,7 +84,11 @@ impl Token {
             return Ok(None);
         }
         let from = start + self.prefix.len();
-        let run = view.run(from, self.alphabet);
+        // One step further than it may go tells.
+        let run = match self.most {
+            Some(most) => view.run_up_to(from, self.alphabet, most + 1),
+            None => view.run(from, self.alphabet),
+        };
         let length = run.end - from;
         match self.most {
             Some(most) if length > most => Ok(None),

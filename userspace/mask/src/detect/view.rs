@@ -83,6 +83,13 @@ impl<'a> View<'a> {
         Run { end: from + length.unwrap_or(rest.len()), open: length.is_none() && !self.ended }
     }
 
+    /// The run at `from`, of which no more than `most` bytes are looked at.
+    pub(crate) fn run_up_to(self, from: usize, alphabet: Alphabet, most: usize) -> Run {
+        let bytes = &self.bytes[..self.bytes.len().min(from + most)];
+        let run = View { bytes, ..self }.run(from, alphabet);
+        Run { open: run.open || run.end < self.bytes.len() && run.end == bytes.len(), ..run }
+    }
+
     /// The bytes before `at`, as far as a detector may look.
     pub(crate) fn before(self, at: usize) -> &'a [u8] {
         &self.bytes[at.saturating_sub(LOOKBACK)..at]
