@@ -326,7 +326,9 @@ impl Exchange {
         let masker = match &self.rules {
             Some(rules) => BodyMasker::new(&content_type, &coding, Arc::clone(rules), key)?,
             None if self.is_log() => {
-                BodyMasker::for_log(&content_type, &coding, self.proxy.profile.borrow().for_unknown(), key)?
+                let rules = self.proxy.profile.borrow().for_unknown();
+                let cut_off = !query_values(&self.path, "limitBytes").is_empty();
+                BodyMasker::for_log(&content_type, &coding, rules, key, cut_off)?
             }
             None => return Ok(None),
         };
