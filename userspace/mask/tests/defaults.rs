@@ -181,7 +181,10 @@ fn text_of_pods_and_events_is_scanned() {
         r#"{"status":{"message":"password=hunter2hunter2","containerStatuses":[{"lastState":{"terminated":{"message":"at start: password=hunter2hunter2"}}}]}}"#,
     );
     for resource in ["events", "events.events.k8s.io"] {
-        scanned(resource, r#"{"items":[{"message":"probe: password=hunter2hunter2","note":"password=hunter2hunter2"}]}"#);
+        scanned(
+            resource,
+            r#"{"items":[{"message":"probe: password=hunter2hunter2","note":"password=hunter2hunter2"}]}"#,
+        );
         scanned(resource, r#"{"kind":"Table","rows":[{"cells":["5m","probe: password=hunter2hunter2",1]}]}"#);
     }
 }

@@ -215,7 +215,8 @@ fn bytes() -> [Entry; 3] {
 fn scanned() -> Vec<Entry> {
     let fields = |names: &[&str]| names.iter().map(|name| field(name)).collect::<Vec<_>>();
     let in_containers = CONTAINERS.iter().flat_map(|containers| {
-        let of_each = move |rest: &[&str]| path([Step::Deep, field(containers)].into_iter().chain(fields(rest)));
+        let of_each =
+            move |rest: &[&str]| path([Step::Deep, field(containers)].into_iter().chain(fields(rest)));
         let deep = move |rest: &[&str]| {
             path([Step::Deep, field(containers), Step::Deep].into_iter().chain(fields(rest)))
         };
