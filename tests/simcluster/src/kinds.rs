@@ -277,12 +277,7 @@ pub(crate) static RESOURCES: &[Resource] = &[
         namespaced: false,
         schema: "certificates.v1.CertificateSigningRequest",
         subresources: &[
-            Subresource {
-                name: "approval",
-                kind: "CertificateSigningRequest",
-                foreign: None,
-                verbs: PART,
-            },
+            Subresource { name: "approval", kind: "CertificateSigningRequest", foreign: None, verbs: PART },
             status("CertificateSigningRequest"),
         ],
         ..PLAIN

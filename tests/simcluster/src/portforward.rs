@@ -40,11 +40,8 @@ struct Target {
 /// 400 for a request that asks for no upgrade, 404.
 pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>, Status> {
     let pod = cluster.store.read(Resource::core("pods"), &call.info.namespace, &call.info.name)?;
-    let target = Target {
-        pod: object::name(&pod).to_owned(),
-        dir: cluster.pod_dir(&pod),
-        ports: ports(&pod),
-    };
+    let target =
+        Target { pod: object::name(&pod).to_owned(), dir: cluster.pod_dir(&pod), ports: ports(&pod) };
     match stream::wants_upgrade(&call.headers) {
         Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Ok(over_websocket(call, target)),
         Some(protocol) if protocol.eq_ignore_ascii_case("spdy/3.1") => {

@@ -52,15 +52,31 @@ impl Ask {
 ///
 /// # Errors
 /// When curl cannot be run, or answers are missing.
-pub(crate) fn ask(stage: &Stage, person: Person, origin: &str, asks: &[Ask], at_once: usize) -> Result<Vec<Answered>> {
+pub(crate) fn ask(
+    stage: &Stage,
+    person: Person,
+    origin: &str,
+    asks: &[Ask],
+    at_once: usize,
+) -> Result<Vec<Answered>> {
     let dir = stage.home(person).join(format!("asked-{}", fresh()));
     fs::create_dir(&dir)?;
-    let sections: Vec<String> =
-        asks.iter().enumerate().map(|(number, ask)| section(ask, origin, number, &dir)).collect::<Result<_>>()?;
+    let sections: Vec<String> = asks
+        .iter()
+        .enumerate()
+        .map(|(number, ask)| section(ask, origin, number, &dir))
+        .collect::<Result<_>>()?;
     fs::write(dir.join("config"), sections.join("\nnext\n"))?;
     own(&dir, person)?;
     let mut curl = stage.command(person, Path::new("/usr/bin/curl"));
-    curl.args(["--no-progress-meter", "--parallel", "--parallel-immediate", "--parallel-max", &at_once.to_string(), "-K"]);
+    curl.args([
+        "--no-progress-meter",
+        "--parallel",
+        "--parallel-immediate",
+        "--parallel-max",
+        &at_once.to_string(),
+        "-K",
+    ]);
     let ran = output(curl.arg(dir.join("config")), LIMIT)?;
     let mut answered = Vec::new();
     for (number, ask) in asks.iter().enumerate() {

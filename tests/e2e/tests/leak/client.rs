@@ -1,10 +1,10 @@
 //! Real kubectl, with all that prints what the API server said, and itself what it says in passing (`-v=9`).
 
+use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{ALICE, Kubectl, Person, Running, Stage, output};
@@ -14,8 +14,7 @@ use crate::common::{LIMIT, own};
 use crate::look::Shown;
 use crate::plant::RUNNER;
 
-const KINDS: &str =
-    "secrets,configmaps,pods,deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,services,events,csr";
+const KINDS: &str = "secrets,configmaps,pods,deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,services,events,csr";
 
 /// Commands that print once and end.
 const COMMANDS: &[&[&str]] = &[
@@ -33,16 +32,47 @@ const COMMANDS: &[&[&str]] = &[
     &["get", "--raw", "/api/v1/secrets?limit=3"],
     &["get", "--raw", "/api/v1/namespaces/demo/pods/runner/log?container=main"],
     &["get", "all", "-o", "yaml"],
-    &["describe", "secrets,configmaps,pods,deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,services"],
+    &[
+        "describe",
+        "secrets,configmaps,pods,deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,services",
+    ],
     &["describe", "csr", "planted"],
     &["events", "-o", "yaml"],
     &["get", "events"],
     &["set", "env", "deployment,statefulset,daemonset,pod", "--all", "--list"],
     &["label", "secret", "planted-2", "--overwrite", "seen=yes", "-v=9"],
     &["annotate", "configmap", "planted-keys", "--overwrite", "seen=yes", "-o", "yaml", "-v=9"],
-    &["patch", "secret", "applied-1", "-p", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", "-o", "json", "-v=9"],
-    &["patch", "secret", "applied-1", "--type=json", "-p", "[{\"op\":\"add\",\"path\":\"/metadata/labels/c\",\"value\":\"d\"}]", "-o", "yaml"],
-    &["patch", "deployment", "planted", "--type=merge", "-p", "{\"spec\":{\"paused\":true}}", "-o", "yaml", "-v=9"],
+    &[
+        "patch",
+        "secret",
+        "applied-1",
+        "-p",
+        "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}",
+        "-o",
+        "json",
+        "-v=9",
+    ],
+    &[
+        "patch",
+        "secret",
+        "applied-1",
+        "--type=json",
+        "-p",
+        "[{\"op\":\"add\",\"path\":\"/metadata/labels/c\",\"value\":\"d\"}]",
+        "-o",
+        "yaml",
+    ],
+    &[
+        "patch",
+        "deployment",
+        "planted",
+        "--type=merge",
+        "-p",
+        "{\"spec\":{\"paused\":true}}",
+        "-o",
+        "yaml",
+        "-v=9",
+    ],
     &["scale", "statefulset", "planted", "--replicas=2", "-o", "yaml"],
     &["rollout", "restart", "deployment", "planted", "-o", "yaml"],
     &["apply", "-f", "labels.yaml", "-o", "yaml", "-v=9"],
@@ -59,7 +89,17 @@ const COMMANDS: &[&[&str]] = &[
     &["exec", RUNNER, "-c", "main", "--", "cat", "secrets.env"],
     &["exec", RUNNER, "-c", "main", "--", "sh", "-c", "cat secrets.env main.log >&2"],
     &["exec", RUNNER, "-c", "main", "--", "env"],
-    &["exec", RUNNER, "-c", "main", "-v=9", "--", "sh", "-c", "while read -r line; do echo \"$line\"; done < secrets.env"],
+    &[
+        "exec",
+        RUNNER,
+        "-c",
+        "main",
+        "-v=9",
+        "--",
+        "sh",
+        "-c",
+        "while read -r line; do echo \"$line\"; done < secrets.env",
+    ],
     &["attach", RUNNER, "-c", "talker"],
     &["cp", "runner:secrets.env", "copied", "-c", "main"],
 ];
@@ -86,7 +126,8 @@ pub(crate) fn kubectls(stage: &Stage, person: Person, kubectls: &[Kubectl]) -> R
             let what = format!("kubectl {} {} ({})", kubectl.version, args.join(" "), ran.code);
             let mut bytes = ran.all();
             // What it sends is its own.
-            bytes = bytes.lines().filter(|line| !line.contains("Request Body")).collect::<Vec<_>>().join("\n");
+            bytes =
+                bytes.lines().filter(|line| !line.contains("Request Body")).collect::<Vec<_>>().join("\n");
             shown.lock().expect("no panic").push(Shown { what, bytes: bytes.into_bytes() });
         }
         Ok(())
@@ -96,9 +137,13 @@ pub(crate) fn kubectls(stage: &Stage, person: Person, kubectls: &[Kubectl]) -> R
         workers.into_iter().try_for_each(|worker| worker.join().expect("no panic"))
     })?;
     let mut shown = shown.into_inner().expect("no panic");
-    shown.push(Shown { what: "what was copied".to_owned(), bytes: fs::read(home.join("copied")).unwrap_or_default() });
+    shown.push(Shown {
+        what: "what was copied".to_owned(),
+        bytes: fs::read(home.join("copied")).unwrap_or_default(),
+    });
     for kubectl in kubectls {
-        let lines = b"stty columns 60\ncat secrets.env\nenv\ncat main.log forward.txt\necho at-the-end; exit\n";
+        let lines =
+            b"stty columns 60\ncat secrets.env\nenv\ncat main.log forward.txt\necho at-the-end; exit\n";
         shown.push(typed(stage, person, kubectl, lines)?);
         shown.push(followed(stage, person, kubectl, &["logs", "-f", RUNNER, "-c", "main"], "line ")?);
         shown.push(followed(stage, person, kubectl, &["get", "pods", "-w", "-o", "json"], "runner")?);
@@ -118,13 +163,16 @@ pub(crate) fn typed(stage: &Stage, person: Person, kubectl: &Kubectl, lines: &[u
     let mut shell = stage.kubectl(person, kubectl, &["exec", "-it", RUNNER, "-c", "main", "--", "sh"]);
     shell.env("PS1", "$ ");
     let words = std::iter::once(shell.get_program()).chain(shell.get_args());
-    let quoted: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
+    let quoted: Vec<String> =
+        words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
     let mut command = Command::new("script");
     command.args(["-qec", &quoted.join(" "), "/dev/null"]).env_clear();
     command.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.current_dir(stage.home(person));
     let mut running = Running::start(command.stdin(Stdio::piped()))?;
     let mut stdin = running.child().stdin.take().context("stdin")?;
+    // Before kubectl has the terminal, that echoes by itself.
+    running.wait_for_stdout("$ ", LIMIT)?;
     stdin.write_all(lines)?;
     running.wait_for_stdout("at-the-end\r\n", LIMIT)?;
     let ran = running.wait(LIMIT)?;
@@ -169,10 +217,15 @@ fn proxied(stage: &Stage, person: Person, kubectl: &Kubectl) -> Result<Vec<Shown
     let accepts = ["application/json", "application/yaml, */*", "application/vnd.kubernetes.protobuf"];
     let asks: Vec<Ask> = targets
         .iter()
-        .flat_map(|target| accepts.map(|accept| Ask { old: true, ..Ask::get(*target, accept).with("Accept-Encoding: gzip") }))
+        .flat_map(|target| {
+            accepts.map(|accept| Ask { old: true, ..Ask::get(*target, accept).with("Accept-Encoding: gzip") })
+        })
         .collect();
     let answered = ask(stage, person, &origin, &asks, 8)?;
-    Ok(answered.into_iter().map(|one| Shown { what: format!("kubectl proxy: {}", one.shown.what), ..one.shown }).collect())
+    Ok(answered
+        .into_iter()
+        .map(|one| Shown { what: format!("kubectl proxy: {}", one.shown.what), ..one.shown })
+        .collect())
 }
 
 /// A kubectl that listens, and its port.

@@ -88,7 +88,11 @@ const OTHERS: [Kind; 9] = [
     Kind { root: "/apis/batch/v1", plural: "cronjobs", objects: &["planted"] },
     Kind { root: "/api/v1", plural: "services", objects: &["planted"] },
     Kind { root: "/api/v1", plural: "events", objects: &["planted.0"] },
-    Kind { root: "/apis/certificates.k8s.io/v1", plural: "certificatesigningrequests", objects: &["planted"] },
+    Kind {
+        root: "/apis/certificates.k8s.io/v1",
+        plural: "certificatesigningrequests",
+        objects: &["planted"],
+    },
 ];
 
 impl Kind {
@@ -130,9 +134,12 @@ pub(crate) fn reads() -> Vec<Ask> {
             asks.extend(ACCEPTS.map(|accept| Ask::get(target.as_str(), accept)));
             asks.push(Ask::get(target.as_str(), ""));
             asks.push(Ask::get(target.as_str(), "application/yaml").with("Accept: application/json"));
-            asks.push(Ask::get(target.as_str(), "text/html").with("Accept: application/vnd.kubernetes.protobuf"));
+            asks.push(
+                Ask::get(target.as_str(), "text/html").with("Accept: application/vnd.kubernetes.protobuf"),
+            );
             for coding in CODINGS {
-                let coded = |form: &&str| Ask::get(target.as_str(), form).with(&format!("Accept-Encoding: {coding}"));
+                let coded =
+                    |form: &&str| Ask::get(target.as_str(), form).with(&format!("Accept-Encoding: {coding}"));
                 asks.extend(FORMS[..3].iter().map(coded));
             }
         }
@@ -202,7 +209,9 @@ pub(crate) fn watches() -> Vec<Ask> {
         for target in [
             format!("{list}?watch=true&timeoutSeconds=1"),
             format!("{list}?watch=1&timeoutSeconds=1&resourceVersion=0&includeObject=Object"),
-            format!("{list}?watch&timeoutSeconds=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"),
+            format!(
+                "{list}?watch&timeoutSeconds=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+            ),
             format!("{legacy}?timeoutSeconds=1"),
             format!("{legacy}/{}?timeoutSeconds=1", kind.objects[0]),
         ] {
@@ -239,12 +248,20 @@ pub(crate) fn sockets() -> Vec<Ask> {
         asks.push(upgrade(format!("{runner}/log?container=main"), protocol));
         asks.push(upgrade(format!("{runner}/log?container=main&tailLines=5&timestamps=true"), protocol));
     }
-    for protocol in
-        ["v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "base64.channel.k8s.io", "channel.k8s.io", ""]
-    {
+    for protocol in [
+        "v5.channel.k8s.io",
+        "v4.channel.k8s.io",
+        "v4.base64.channel.k8s.io",
+        "base64.channel.k8s.io",
+        "channel.k8s.io",
+        "",
+    ] {
         for tty in [false, true] {
             let command = "command=cat&command=secrets.env&command=main.log&command=forward.txt";
-            asks.push(upgrade(format!("{runner}/exec?container=main&stdout=true&tty={tty}&{command}"), protocol));
+            asks.push(upgrade(
+                format!("{runner}/exec?container=main&stdout=true&tty={tty}&{command}"),
+                protocol,
+            ));
         }
     }
     asks
@@ -260,17 +277,19 @@ pub(crate) fn logs() -> Vec<Ask> {
         "&tailLines=10",
         "&pretty=true",
         "&insecureSkipTLSVerifyBackend=true",
-        "&limitBytes=130",
-        "&limitBytes=700",
-        "&limitBytes=845",
-        "&limitBytes=930",
         "&sinceSeconds=3600&tailLines=30",
     ] {
         for accept in ["*/*", "application/json", "text/plain", "application/vnd.kubernetes.protobuf"] {
             asks.push(Ask::get(format!("{log}{query}"), accept));
-            asks.push(Ask { old: true, ..Ask::get(format!("{log}{query}"), accept).with("Accept-Encoding: gzip, br") });
+            asks.push(Ask {
+                old: true,
+                ..Ask::get(format!("{log}{query}"), accept).with("Accept-Encoding: gzip, br")
+            });
         }
     }
+    // Parts of it, which begin and end anywhere.
+    asks.extend((1..26).map(|lines| Ask::get(format!("{log}&tailLines={lines}"), "*/*")));
+    asks.extend((1..40).map(|part| Ask::get(format!("{log}&limitBytes={}", part * 71), "*/*")));
     asks
 }
 
@@ -291,7 +310,8 @@ pub(crate) fn writes() -> Vec<Ask> {
                 let write = |method: &'static str, content_type: &str, body: String| {
                     let target = format!("{target}?fieldManager=leak&force=true{dry}");
                     let ask = Ask { method, target, body, ..Ask::default() };
-                    ask.with(&format!("Accept: {form}")).with(&format!("Content-Type: application/{content_type}"))
+                    ask.with(&format!("Accept: {form}"))
+                        .with(&format!("Content-Type: application/{content_type}"))
                 };
                 let force = |mut ask: Ask| {
                     // Only an apply may be forced.
@@ -307,18 +327,26 @@ pub(crate) fn writes() -> Vec<Ask> {
             // What is not to be done is asked in the query and in the body.
             let delete = Ask { method: "DELETE", target: target.clone(), ..Ask::default() };
             asks.push(
-                Ask { body: r#"{"kind":"DeleteOptions","apiVersion":"v1","dryRun":["All"]}"#.to_owned(), ..delete }
-                    .with(&format!("Accept: {form}"))
-                    .with("Content-Type: application/json"),
+                Ask {
+                    body: r#"{"kind":"DeleteOptions","apiVersion":"v1","dryRun":["All"]}"#.to_owned(),
+                    ..delete
+                }
+                .with(&format!("Accept: {form}"))
+                .with("Content-Type: application/json"),
             );
-            let all = Ask { method: "DELETE", target: format!("{}?dryRun=All", kind.list()), ..Ask::default() };
+            let all =
+                Ask { method: "DELETE", target: format!("{}?dryRun=All", kind.list()), ..Ask::default() };
             asks.push(all.with(&format!("Accept: {form}")));
         }
     }
     for (method, content_type, body) in [
         ("PATCH", "json-patch+json", r#"[{"op":"test","path":"/data/k1","value":"guess"}]"#),
         ("PATCH", "json-patch+json", r#"[{"op":"copy","from":"/data/k1","path":"/metadata/labels/k1"}]"#),
-        ("PATCH", "json-patch+json", r#"[{"op":"move","from":"/data/k1","path":"/metadata/annotations/k1"}]"#),
+        (
+            "PATCH",
+            "json-patch+json",
+            r#"[{"op":"move","from":"/data/k1","path":"/metadata/annotations/k1"}]"#,
+        ),
         ("PUT", "json", "{\"kind\":"),
         ("PATCH", "merge-patch+json", r#"{"metadata":{"resourceVersion":"1"}}"#),
         ("PATCH", "merge-patch+json", r#"{"type":"kubernetes.io/tls"}"#),
@@ -327,7 +355,10 @@ pub(crate) fn writes() -> Vec<Ask> {
         for form in FORMS {
             let target = "/api/v1/namespaces/demo/secrets/planted-1".to_owned();
             let ask = Ask { method, target, body: body.to_owned(), ..Ask::default() };
-            asks.push(ask.with(&format!("Accept: {form}")).with(&format!("Content-Type: application/{content_type}")));
+            asks.push(
+                ask.with(&format!("Accept: {form}"))
+                    .with(&format!("Content-Type: application/{content_type}")),
+            );
         }
     }
     asks
@@ -339,9 +370,11 @@ pub(crate) fn deletes() -> Vec<Ask> {
         Ask { method: "DELETE", target, ..Ask::default() }.with(&format!("Accept: {form}"))
     };
     let mut asks = vec![delete(format!("{}/planted", PODS.list()), FORMS[1])];
-    asks.extend(kinds().zip(FORMS.iter().cycle()).map(|(kind, form)| {
-        delete(format!("{}?labelSelector=planted%3Dyes", kind.list()), form)
-    }));
+    asks.extend(
+        kinds()
+            .zip(FORMS.iter().cycle())
+            .map(|(kind, form)| delete(format!("{}?labelSelector=planted%3Dyes", kind.list()), form)),
+    );
     asks
 }
 

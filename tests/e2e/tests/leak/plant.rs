@@ -65,7 +65,11 @@ impl<'a> Stock<'a> {
     fn take(&mut self, place: Place, count: usize) -> Vec<&'a Planted> {
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         for planted in self.0.drain(..) {
-            if planted.place == place && taken.len() < count { taken.push(planted) } else { left.push(planted) }
+            if planted.place == place && taken.len() < count {
+                taken.push(planted)
+            } else {
+                left.push(planted)
+            }
         }
         self.0 = left;
         assert_eq!(taken.len(), count, "{place:?}");
@@ -89,7 +93,10 @@ pub(crate) fn plant(stage: &Stage, values: &[Planted]) -> Result<()> {
     tell_status(stage, &mut stock)?;
     files(stage, &mut stock)?;
     let left: Vec<Place> = stock.0.iter().map(|planted| planted.place).collect();
-    ensure!(left.iter().all(|place| matches!(place, Place::Said | Place::Credential)), "not planted: {left:?}");
+    ensure!(
+        left.iter().all(|place| matches!(place, Place::Said | Place::Credential)),
+        "not planted: {left:?}"
+    );
     Ok(())
 }
 
@@ -114,7 +121,9 @@ pub(crate) fn uproot(stage: &Stage) -> Result<()> {
 pub(crate) fn admin(stage: &Stage, args: &[&str]) -> Result<Output> {
     let Kubectl { path, .. } = newest()?;
     let mut command = Command::new(path);
-    command.env("KUBECONFIG", stage.cluster().file("admin.kubeconfig")).env("HOME", stage.cluster().file("admin"));
+    command
+        .env("KUBECONFIG", stage.cluster().file("admin.kubeconfig"))
+        .env("HOME", stage.cluster().file("admin"));
     output(command.args(args), LIMIT)
 }
 
@@ -136,7 +145,13 @@ fn objects(stock: &mut Stock<'_>) -> (Vec<Value>, Vec<Value>) {
     let mut created = Vec::new();
     for number in 0..6 {
         let data = data(stock.take(Place::SecretData, 10));
-        created.push(object("v1", "Secret", &format!("planted-{number}"), "demo", json!({"type": "Opaque", "data": data})));
+        created.push(object(
+            "v1",
+            "Secret",
+            &format!("planted-{number}"),
+            "demo",
+            json!({"type": "Opaque", "data": data}),
+        ));
     }
     let data = data(stock.take(Place::Large, 3));
     created.push(object("v1", "Secret", "planted-large", "prod", json!({"data": data})));
@@ -165,15 +180,30 @@ fn objects(stock: &mut Stock<'_>) -> (Vec<Value>, Vec<Value>) {
     let mut applied = Vec::new();
     for number in 0..4 {
         let texts = texts(stock.take(Place::Applied, 6));
-        applied.push(object("v1", "Secret", &format!("applied-{number}"), "demo", json!({"stringData": texts})));
+        applied.push(object(
+            "v1",
+            "Secret",
+            &format!("applied-{number}"),
+            "demo",
+            json!({"stringData": texts}),
+        ));
     }
     applied.extend(typed(stock));
-    let keys: Map<String, Value> =
-        KEYS.into_iter().zip(stock.take(Place::ConfigMapKey, KEYS.len())).map(|(key, value)| (key.to_owned(), value.text().into())).collect();
+    let keys: Map<String, Value> = KEYS
+        .into_iter()
+        .zip(stock.take(Place::ConfigMapKey, KEYS.len()))
+        .map(|(key, value)| (key.to_owned(), value.text().into()))
+        .collect();
     applied.push(object("v1", "ConfigMap", "planted-keys", "demo", json!({"data": keys})));
     for number in 0..3 {
         let texts = texts(stock.take(Place::ConfigMapText, 9));
-        applied.push(object("v1", "ConfigMap", &format!("planted-texts-{number}"), "demo", json!({"data": texts})));
+        applied.push(object(
+            "v1",
+            "ConfigMap",
+            &format!("planted-texts-{number}"),
+            "demo",
+            json!({"data": texts}),
+        ));
     }
     applied.extend(workloads(stock));
     applied.push(runner(stock));
@@ -208,20 +238,29 @@ fn workloads(stock: &mut Stock<'_>) -> Vec<Value> {
     let mut numbers = 0..;
     let mut pod = |names: usize, stock: &mut Stock<'_>| {
         let number: usize = numbers.next().unwrap_or_default();
-        let named = stock.take(Place::EnvironmentName, names).into_iter().zip(VARIABLES.iter().cycle().skip(number * 3));
-        let mut variables: Vec<Value> = named.map(|(value, name)| json!({"name": name, "value": value.text()})).collect();
+        let named = stock
+            .take(Place::EnvironmentName, names)
+            .into_iter()
+            .zip(VARIABLES.iter().cycle().skip(number * 3));
+        let mut variables: Vec<Value> =
+            named.map(|(value, name)| json!({"name": name, "value": value.text()})).collect();
         let (text, argument) = (stock.one(Place::EnvironmentText), stock.one(Place::EnvironmentText));
         variables.push(json!({"name": "UPSTREAM", "value": text.text()}));
         let of_init = variables.split_off(variables.len() / 2);
-        let mut container = json!({"name": "main", "image": "registry.example.test/app:1.0", "env": variables});
+        let mut container =
+            json!({"name": "main", "image": "registry.example.test/app:1.0", "env": variables});
         container[["args", "command"][number % 2]] = json!(["serve", argument.text()]);
         let init = json!([{"name": "init", "image": "registry.example.test/init:1.0", "env": of_init}]);
         json!({"containers": [container], "initContainers": init})
     };
     let mut objects = Vec::new();
-    for (api_version, kind) in
-        [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("apps/v1", "ReplicaSet"), ("batch/v1", "Job")]
-    {
+    for (api_version, kind) in [
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "StatefulSet"),
+        ("apps/v1", "DaemonSet"),
+        ("apps/v1", "ReplicaSet"),
+        ("batch/v1", "Job"),
+    ] {
         let template = json!({"metadata": {"labels": labels}, "spec": pod(4, stock)});
         let mut spec = json!({"template": template});
         if kind != "Job" {
@@ -268,8 +307,11 @@ fn annotate(objects: &mut [Value], stock: &mut Stock<'_>) {
 
 fn runner(stock: &mut Stock<'_>) -> Value {
     let values = stock.take(Place::ExecEnvironment, 10);
-    let variables: Vec<Value> =
-        VARIABLES.iter().zip(values).map(|(name, value)| json!({"name": name, "value": value.text()})).collect();
+    let variables: Vec<Value> = VARIABLES
+        .iter()
+        .zip(values)
+        .map(|(name, value)| json!({"name": name, "value": value.text()}))
+        .collect();
     let containers = json!([
         {"name": "main", "image": "registry.example.test/app:1.0", "ports": [{"containerPort": 8080}], "env": variables},
         {"name": "talker", "image": "registry.example.test/app:1.0", "stdin": true, "command": ["cat", "attach.txt"]},
@@ -280,7 +322,8 @@ fn runner(stock: &mut Stock<'_>) -> Value {
 /// What the kubelet and the signer would write.
 fn tell_status(stage: &Stage, stock: &mut Stock<'_>) -> Result<()> {
     let message = |stock: &mut Stock<'_>| stock.one(Place::PodText).text();
-    let ended = |message: String| json!({"terminated": {"exitCode": 1, "reason": "Error", "message": message}});
+    let ended =
+        |message: String| json!({"terminated": {"exitCode": 1, "reason": "Error", "message": message}});
     let status = json!({"status": {
         "message": message(stock),
         "containerStatuses": [{"name": "main", "ready": false, "restartCount": 1, "image": "registry.example.test/app:1.0",
@@ -308,7 +351,11 @@ fn files(stage: &Stage, stock: &mut Stock<'_>) -> Result<()> {
         ("forward.txt", Place::Forward, 6),
     ] {
         let lines = stock.take(place, count).into_iter().enumerate().map(|(number, planted)| {
-            let stamp = if place == Place::Log { format!("2026-11-22T22:25:{number:02}Z INFO ") } else { String::new() };
+            let stamp = if place == Place::Log {
+                format!("2026-11-22T22:25:{number:02}Z INFO ")
+            } else {
+                String::new()
+            };
             format!("{stamp}{}\n", planted.text().trim_end())
         });
         fs::write(dir.join(name), lines.collect::<String>()).with_context(|| name.to_owned())?;

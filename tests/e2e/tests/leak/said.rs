@@ -24,7 +24,9 @@ pub(crate) const HELD: &str = "applied-3";
 pub(crate) fn say(stage: &Stage, person: Person, values: &[Planted], held: bool) -> Result<Vec<Shown>> {
     let here = |planted: &&Planted| matches!(planted.place, Place::Said | Place::Credential);
     let words: Vec<String> = values.iter().filter(here).map(Planted::text).collect();
-    let [literal, argument, review, broken, invalid, terminal, patch, written, bearer, query] = words.as_slice() else {
+    let [literal, argument, review, broken, invalid, terminal, patch, written, bearer, query] =
+        words.as_slice()
+    else {
         anyhow::bail!("{} words", words.len());
     };
     let kubectl = newest()?;
@@ -35,7 +37,17 @@ pub(crate) fn say(stage: &Stage, person: Person, values: &[Planted], held: bool)
     for args in [
         vec!["create", "secret", "generic", "said", &literal, "--dry-run=server", "-o", "yaml"],
         vec!["exec", RUNNER, "-c", "main", "--", "sh", "-c", &echo],
-        vec!["patch", "configmap", "planted-keys", "--type=merge", "--dry-run=server", "-o", "yaml", "-p", &patch],
+        vec![
+            "patch",
+            "configmap",
+            "planted-keys",
+            "--type=merge",
+            "--dry-run=server",
+            "-o",
+            "yaml",
+            "-p",
+            &patch,
+        ],
     ] {
         let ran = output(&mut stage.kubectl(person, &kubectl, &args), LIMIT)?;
         ensure!(ran.code == 0, "{}", ran.all());
@@ -45,16 +57,24 @@ pub(crate) fn say(stage: &Stage, person: Person, values: &[Planted], held: bool)
         let ask = Ask { method: "POST", target: target.to_owned(), body, ..Ask::default() };
         ask.with("Content-Type: application/json").with("Accept: application/json")
     };
-    let token_review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": review}});
+    let token_review =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": review}});
     let labelled = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "said"}, "spec": {
         "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": invalid}},
         "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
     let asks = [
         json("/apis/authentication.k8s.io/v1/tokenreviews", token_review.to_string()),
-        Ask { method: "PUT", ..json("/api/v1/namespaces/demo/secrets/planted-1", format!("{{\"password\":\"{broken}")) },
+        Ask {
+            method: "PUT",
+            ..json("/api/v1/namespaces/demo/secrets/planted-1", format!("{{\"password\":\"{broken}"))
+        },
         json("/apis/apps/v1/namespaces/demo/deployments", labelled.to_string()),
-        Ask::get("/api/v1/namespaces/demo/secrets?limit=1", "application/json").with(&format!("Authorization: Bearer {bearer}")),
-        Ask::get(format!("/api/v1/namespaces/demo/pods?access_token={query}&password={query}"), "application/json"),
+        Ask::get("/api/v1/namespaces/demo/secrets?limit=1", "application/json")
+            .with(&format!("Authorization: Bearer {bearer}")),
+        Ask::get(
+            format!("/api/v1/namespaces/demo/pods?access_token={query}&password={query}"),
+            "application/json",
+        ),
     ];
     shown.extend(ask(stage, person, stage.endpoint(), &asks, 1)?.into_iter().map(|one| one.shown));
     let line = format!("export DB_PASSWORD={terminal}; echo password=$DB_PASSWORD; echo at-the-end; exit\n");

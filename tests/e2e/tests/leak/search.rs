@@ -60,7 +60,8 @@ pub(crate) struct Searcher {
 impl Searcher {
     /// A search for `values`.
     pub(crate) fn new(values: &[Planted]) -> Self {
-        let mut searcher = Self { needles: Vec::new(), by_start: HashMap::new(), starts: vec![0; 1 << (BITS - 6)] };
+        let mut searcher =
+            Self { needles: Vec::new(), by_start: HashMap::new(), starts: vec![0; 1 << (BITS - 6)] };
         for (number, planted) in values.iter().enumerate() {
             for range in &planted.secret {
                 for (form, needle) in needles(&planted.value[range.clone()]) {
@@ -86,7 +87,9 @@ impl Searcher {
             if self.starts[word] & bit == 0 {
                 continue;
             }
-            for (needle, value, form) in self.by_start.get(&start).into_iter().flatten().map(|at| &self.needles[*at]) {
+            for (needle, value, form) in
+                self.by_start.get(&start).into_iter().flatten().map(|at| &self.needles[*at])
+            {
                 if !known.contains(value) && bytes[at..].starts_with(needle) {
                     known.insert(*value);
                     hits.push(Hit { value: *value, form: *form, at });
@@ -128,7 +131,9 @@ fn needles(secret: &[u8]) -> Vec<(Form, Vec<u8>)> {
         needles.push((Form::Hex, hex.into_bytes()));
     }
     if secret.len() <= SHORT {
-        base64(secret, |text| needles.extend(windows(text, BASE64_PIECE).map(|part| (Form::Base64, part.to_vec()))));
+        base64(secret, |text| {
+            needles.extend(windows(text, BASE64_PIECE).map(|part| (Form::Base64, part.to_vec())))
+        });
     } else {
         for piece in pieces(secret) {
             base64(piece, |text| needles.push((Form::Base64, text.to_vec())));
@@ -187,8 +192,12 @@ mod tests {
     use super::*;
     use crate::values::Place;
 
-    const SECRETS: [&[u8]; 4] =
-        [b"hunter2x", b"correct \"horse\" & battery\\staple", &[0xfb, 0xff, 0xfe, 0x3e, 0x80, 1, 2, 0xf7, 9, 0xef, 0xbe, 0xfa, 7], &[b'~'; 0]];
+    const SECRETS: [&[u8]; 4] = [
+        b"hunter2x",
+        b"correct \"horse\" & battery\\staple",
+        &[0xfb, 0xff, 0xfe, 0x3e, 0x80, 1, 2, 0xf7, 9, 0xef, 0xbe, 0xfa, 7],
+        &[b'~'; 0],
+    ];
 
     fn searcher() -> Searcher {
         let long: Vec<u8> = (0..1000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
@@ -236,7 +245,10 @@ mod tests {
         let searcher = searcher();
         let middle = &SECRETS[1][9..21];
         assert_eq!(found(&searcher, middle), [(1, Form::Raw)]);
-        assert_eq!(found(&searcher, STANDARD.encode([b"x", middle, b"yz"].concat()).as_bytes()), [(1, Form::Base64)]);
+        assert_eq!(
+            found(&searcher, STANDARD.encode([b"x", middle, b"yz"].concat()).as_bytes()),
+            [(1, Form::Base64)]
+        );
         assert_eq!(found(&searcher, &middle[..11]), []);
         let long: Vec<u8> = (0..1000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
         assert_eq!(found(&searcher, &long[700..731]), [(3, Form::Raw)]);
@@ -245,7 +257,8 @@ mod tests {
 
     #[test]
     fn nothing_else_is_found() {
-        let noise: Vec<u8> = (0..200_000_u32).map(|at| (at.wrapping_mul(2_246_822_519) >> 15) as u8).collect();
+        let noise: Vec<u8> =
+            (0..200_000_u32).map(|at| (at.wrapping_mul(2_246_822_519) >> 15) as u8).collect();
         assert_eq!(found(&searcher(), &noise), []);
         assert_eq!(found(&searcher(), STANDARD.encode(&noise).as_bytes()), []);
     }

@@ -162,7 +162,10 @@ impl Random {
         match number % 20 {
             0 => Shaped::whole("binary", self.bytes(48)),
             1 => Shaped::whole("gzip", packed(self.alphanumeric(80).as_bytes())[10..].to_vec()),
-            2 => Shaped::whole("control characters", format!("\u{1}\t\u{1b}[31m{}\u{7f}\0", self.alphanumeric(16))),
+            2 => Shaped::whole(
+                "control characters",
+                format!("\u{1}\t\u{1b}[31m{}\u{7f}\0", self.alphanumeric(16)),
+            ),
             other => self.text(other),
         }
     }
@@ -192,7 +195,8 @@ impl Random {
             7 => Shaped::whole("base64", STANDARD.encode(self.bytes(45))),
             8 => {
                 let (password, token) = (self.alphanumeric(20), self.hex(32));
-                let value = json!({"user": "shop", "password": password, "nested": {"token": token}}).to_string();
+                let value =
+                    json!({"user": "shop", "password": password, "nested": {"token": token}}).to_string();
                 let at = |part: &str| value.find(part).map(|at| at..at + part.len());
                 let secret = [at(&password), at(&token)].into_iter().flatten().collect();
                 Shaped { shape: "JSON", secret, value: value.into_bytes() }
@@ -219,7 +223,11 @@ impl Random {
                 let key = self.of(b"abcdefghijkmnopqrstuvwxyzABCDEFGHIJKLMNPQRSTUVWXYZ0123456789+/", 40);
                 let value = format!("aws_access_key_id = {id}\naws_secret_access_key = {key}\n");
                 let secret = [&id, &key].map(|part| value.find(part.as_str()).map(|at| at..at + part.len()));
-                Shaped { shape: "AWS", secret: secret.into_iter().flatten().collect(), value: value.into_bytes() }
+                Shaped {
+                    shape: "AWS",
+                    secret: secret.into_iter().flatten().collect(),
+                    value: value.into_bytes(),
+                }
             }
             other => self.detectable_line(other),
         }
@@ -237,7 +245,8 @@ impl Random {
             4 => Shaped::within("GCP", "key AIza", &self.alphanumeric(35), ""),
             5 => {
                 let claims = json!({"sub": self.alphanumeric(12), "jti": self.alphanumeric(16)}).to_string();
-                let rest = format!("{}.{}", URL_SAFE_NO_PAD.encode(claims), URL_SAFE_NO_PAD.encode(self.bytes(64)));
+                let rest =
+                    format!("{}.{}", URL_SAFE_NO_PAD.encode(claims), URL_SAFE_NO_PAD.encode(self.bytes(64)));
                 let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT"}"#);
                 Shaped::within("JWT", &format!("id_token {header}."), &rest, " issued")
             }
@@ -255,7 +264,9 @@ impl Random {
             14 => Shaped::within("GitLab", "remote glpat-", &self.alphanumeric(20), ""),
             15 => Shaped::within("Stripe", "charged by sk_live_", &self.alphanumeric(24), ""),
             16 => Shaped::within("Redis", "redis://:", &word, "@cache.example.test:6379/0"),
-            17 => Shaped::within("npm", "//registry.example.test/:_authToken=npm_", &self.alphanumeric(36), ""),
+            17 => {
+                Shaped::within("npm", "//registry.example.test/:_authToken=npm_", &self.alphanumeric(36), "")
+            }
             _ => Shaped::within("assignment", "password=", &word, " retries=3"),
         }
     }
@@ -270,7 +281,9 @@ impl Random {
                 Shaped { shape: "registry", secret: vec![at..at + auth.len()], value: value.into_bytes() }
             }
             3 => self.word(12),
-            4 => Shaped::within("OpenSSH key", "-----BEGIN OPENSSH PRIVATE KEY-----\n", &self.key_line(), "\n"),
+            4 => {
+                Shaped::within("OpenSSH key", "-----BEGIN OPENSSH PRIVATE KEY-----\n", &self.key_line(), "\n")
+            }
             5 => self.detectable_line(5),
             _ => self.word(16),
         }
