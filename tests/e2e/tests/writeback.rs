@@ -130,7 +130,7 @@ fn a_mask_anywhere_else_is_refused_with_its_field() -> Result<()> {
         let copied =
             |yaml: &str| with(yaml, "name", "copy").replace("  resourceVersion", "  # resourceVersion");
         let swapped = |yaml: &str| with(yaml, "username", mask);
-        let patch = |patch: Value| {
+        let patch = |patch: &Value| {
             vec!["patch".into(), "secret".into(), "db-credentials".into(), "-p".into(), patch.to_string()]
         };
         let file =
@@ -144,15 +144,15 @@ fn a_mask_anywhere_else_is_refused_with_its_field() -> Result<()> {
             (&swapped, file(&["apply", "--server-side", "--force-conflicts"]), "data.username"),
             (
                 &str::to_owned,
-                patch(json!({"metadata": {"labels": {"leak": "x", "mask": plain}}})),
+                patch(&json!({"metadata": {"labels": {"leak": "x", "mask": plain}}})),
                 "metadata.labels.mask",
             ),
             (
                 &str::to_owned,
-                patch(json!({"metadata": {"annotations": {"mask": mask}}})),
+                patch(&json!({"metadata": {"annotations": {"mask": mask}}})),
                 "metadata.annotations.mask",
             ),
-            (&str::to_owned, patch(json!({"stringData": {"username": plain}})), "stringData.username"),
+            (&str::to_owned, patch(&json!({"stringData": {"username": plain}})), "stringData.username"),
         ];
         for (change, args, field) in cases {
             save(&stage, &kubectl, change)?;

@@ -61,8 +61,8 @@ impl BodyMasker {
         Self::coded(masker, coding, format == Type::Protobuf)
     }
 
-    /// A masker for the body of a request for a log: in text the detectors of `rules` mask, in anything else (an error)
-    /// `rules` do.
+    /// A masker for the body of a request for a log, which may have asked for some number of bytes (`cut_off`): in text the
+    /// detectors of `rules` mask, in anything else (an error) `rules` do.
     ///
     /// # Errors
     /// As [`BodyMasker::new`].
@@ -71,11 +71,13 @@ impl BodyMasker {
         coding: &str,
         rules: Arc<Rules>,
         key: &MaskKey,
+        cut_off: bool,
     ) -> Result<Self, MaskError> {
         if !is_text(content_type) {
             return Self::new(content_type, coding, rules, key);
         }
-        Self::coded(Box::new(TextMasker::new(Arc::clone(rules.detectors()), key)), coding, false)
+        let masker = TextMasker::of_log(Arc::clone(rules.detectors()), key, cut_off);
+        Self::coded(Box::new(masker), coding, false)
     }
 
     fn coded(masker: Box<dyn Masker>, coding: &str, whole: bool) -> Result<Self, MaskError> {

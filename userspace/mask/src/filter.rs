@@ -67,7 +67,7 @@ pub fn filter(
     profile: &Profile,
     key: &MaskKey,
 ) -> Result<(), MaskError> {
-    let mut masker = BodyMasker::for_log(format.content_type(), "", profile.for_unknown(), key)?;
+    let mut masker = BodyMasker::for_log(format.content_type(), "", profile.for_unknown(), key, false)?;
     let mut chunk = vec![0; CHUNK];
     let mut masked = Vec::with_capacity(CHUNK);
     loop {

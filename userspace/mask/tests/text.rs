@@ -229,6 +229,54 @@ fn keys_in_logs_with_time_stamps_and_broken_off() {
     );
 }
 
+/// A log as it is asked for by `tailLines` and `limitBytes`, in pieces of `size`.
+fn excerpt(text: &str, cut_off: bool, size: usize) -> String {
+    let mut masker = TextMasker::of_log(Arc::default(), &key(), cut_off);
+    let mut out = Vec::new();
+    for piece in text.as_bytes().chunks(size) {
+        masker.push(piece, &mut out);
+    }
+    masker.finish(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_log_may_begin_inside_of_a_key() {
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+    let key = format!("{line}\n2026-11-22T22:25:08Z {line}\nAQ==\n-----END PRIVATE KEY-----");
+    let certificate = format!("{line}\n{line}\n-----END CERTIFICATE-----\nstarted\n");
+    for size in [1, 7, 1000] {
+        let masked = placeholder(key.as_bytes());
+        assert_eq!(excerpt(&format!("{key}\nstarted {line}\n"), false, size), format!("{masked}\nstarted {line}\n"));
+        assert_eq!(excerpt(&format!("{line}\n{line}"), false, size), placeholder(format!("{line}\n{line}").as_bytes()));
+        for other in [certificate.as_str(), "started\n", "3f2504e04f8911d39a0c0305e82c3301 is the id\n", "", "\n\nx"] {
+            assert_eq!(excerpt(other, false, size), other);
+        }
+    }
+    let mut masker = TextMasker::of_log(Arc::default(), &support::key(), false);
+    let mut out = Vec::new();
+    masker.push(format!("{line}\n").as_bytes(), &mut out);
+    assert!(out.is_empty() && masker.holds());
+    masker.flush(&mut out);
+    assert!(out.starts_with(b"portcullis-masked:"), "what cannot be told after a pause is hidden");
+}
+
+#[test]
+fn a_log_may_end_inside_of_a_secret() {
+    for (text, shown) in [
+        ("started\ncloning with ghp_01234567", "started\ncloning with "),
+        ("notify xoxb-0123", "notify "),
+        ("postgres://shop:hunt", "postgres://shop:"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE", ""),
+    ] {
+        for size in [1, 1000] {
+            let secret = &text.as_bytes()[shown.len()..];
+            assert_eq!(excerpt(text, true, size), format!("{shown}{}", placeholder(secret)), "{text}");
+        }
+    }
+    assert_eq!(excerpt("started\nready.\n", true, 1000), "started\nready.\n");
+}
+
 #[test]
 fn configurations_say_what_is_wrong_with_them() {
     let config = |yaml: &str| serde_json::from_str::<DetectorConfig>(yaml).unwrap();
@@ -266,7 +314,7 @@ fn configurations_say_what_is_wrong_with_them() {
 const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
 
 fn log_masker(content_type: &str, coding: &str) -> Result<BodyMasker, MaskError> {
-    BodyMasker::for_log(content_type, coding, Profile::default().for_unknown(), &key())
+    BodyMasker::for_log(content_type, coding, Profile::default().for_unknown(), &key(), false)
 }
 
 #[test]

@@ -171,6 +171,8 @@ pub(crate) fn typed(stage: &Stage, person: Person, kubectl: &Kubectl, lines: &[u
     command.current_dir(stage.home(person));
     let mut running = Running::start(command.stdin(Stdio::piped()))?;
     let mut stdin = running.child().stdin.take().context("stdin")?;
+    // Before kubectl has the terminal, that echoes by itself.
+    running.wait_for_stdout("$ ", LIMIT)?;
     stdin.write_all(lines)?;
     running.wait_for_stdout("at-the-end\r\n", LIMIT)?;
     let ran = running.wait(LIMIT)?;

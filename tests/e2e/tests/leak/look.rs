@@ -25,17 +25,33 @@ pub(crate) struct Shown {
 /// Of all that was shown, what was found where.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Of each thing in which something was found, the values and their forms.
-    pub(crate) hits: Vec<(String, Hit)>,
+    /// Each value in each thing that it was found in.
+    pub(crate) hits: Vec<Sighting>,
     /// Which values were found at all.
     pub(crate) values: HashSet<usize>,
     /// Bytes that were searched.
     pub(crate) searched: usize,
 }
 
+/// A value in something.
+#[derive(Debug)]
+pub(crate) struct Sighting {
+    what: String,
+    hit: Hit,
+    /// The bytes around it.
+    around: String,
+}
+
 impl Shown {
     pub(crate) fn of(what: impl Into<String>, output: &Output) -> Self {
         Self { what: what.into(), bytes: output.all().into_bytes() }
+    }
+}
+
+impl Sighting {
+    fn of(hit: Hit, shown: &Shown) -> Self {
+        let around = &shown.bytes[hit.at.saturating_sub(60)..shown.bytes.len().min(hit.at + 20)];
+        Self { what: shown.what.clone(), hit, around: around.escape_ascii().to_string() }
     }
 }
 
@@ -55,7 +71,7 @@ impl Searcher {
                 let mut found = found.lock().expect("no panic");
                 found.searched += shown.bytes.len();
                 found.values.extend(hits.iter().map(|hit| hit.value));
-                found.hits.extend(hits.into_iter().map(|hit| (shown.what.clone(), hit)));
+                found.hits.extend(hits.into_iter().map(|hit| Sighting::of(hit, shown)));
             }
         };
         std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
@@ -66,19 +82,14 @@ impl Searcher {
 impl Found {
     /// What was found, sorted by value, a line each with one place where it was seen and how many more there are.
     pub(crate) fn report(&self, values: &[Planted]) -> String {
-        let mut by_value: BTreeMap<usize, Vec<&(String, Hit)>> = BTreeMap::new();
+        let mut by_value: BTreeMap<usize, Vec<&Sighting>> = BTreeMap::new();
         for found in &self.hits {
-            by_value.entry(found.1.value).or_default().push(found);
+            by_value.entry(found.hit.value).or_default().push(found);
         }
         let lines = by_value.into_iter().map(|(value, found)| {
-            let (what, hit) = found[0];
-            format!(
-                "{} as {:?} at byte {} of {what} and {} more",
-                values[value].title(),
-                hit.form,
-                hit.at,
-                found.len() - 1
-            )
+            let Sighting { what, hit, around } = found[0];
+            let (title, more) = (values[value].title(), found.len() - 1);
+            format!("#{value}, {title}, as {:?} at byte {} of {what} and in {more} more: {around}", hit.form, hit.at)
         });
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -93,11 +104,7 @@ impl Found {
             *all += 1;
         }
         let few = |(_, (seen, all)): &(Place, (usize, usize))| seen * 100 < all * percent;
-        places
-            .into_iter()
-            .filter(few)
-            .map(|(place, (seen, all))| format!("{place:?}: {seen} of {all}"))
-            .collect()
+        places.into_iter().filter(few).map(|(place, (seen, all))| format!("{place:?}: {seen} of {all}")).collect()
     }
 }
 
@@ -111,17 +118,13 @@ pub(crate) fn written(stage: &mut Stage) -> Result<Vec<Shown>> {
         below(&stage.dir().join(folder), &mut shown)?;
     }
     let sessions = parsed(&stage.operator(&["sessions", "list", "-o", "json"])?)?;
-    let sessions: Vec<&str> =
-        sessions.as_array().context("a list")?.iter().filter_map(|one| one["id"].as_str()).collect();
+    let sessions: Vec<&str> = sessions.as_array().context("a list")?.iter().filter_map(|one| one["id"].as_str()).collect();
     ensure!(!sessions.is_empty(), "nothing was recorded");
     shown.push(Shown::of("sessions list", &stage.operator(&["sessions", "list"])?));
     let (all, next) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
     let work = || -> Result<()> {
         while let Some(id) = sessions.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for args in [
-                vec!["export", id, "--format", "jsonl"],
-                vec!["play", id, "--speed", "100000", "--max-idle", "0"],
-            ] {
+            for args in [vec!["export", id, "--format", "jsonl"], vec!["play", id, "--speed", "100000", "--max-idle", "0"]] {
                 let output = stage.operator(&[&["sessions"], args.as_slice()].concat())?;
                 let what = format!("sessions {}", args.join(" "));
                 all.lock().expect("no panic").push(Shown::of(what, &output));

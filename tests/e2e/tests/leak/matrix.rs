@@ -277,10 +277,6 @@ pub(crate) fn logs() -> Vec<Ask> {
         "&tailLines=10",
         "&pretty=true",
         "&insecureSkipTLSVerifyBackend=true",
-        "&limitBytes=130",
-        "&limitBytes=700",
-        "&limitBytes=845",
-        "&limitBytes=930",
         "&sinceSeconds=3600&tailLines=30",
     ] {
         for accept in ["*/*", "application/json", "text/plain", "application/vnd.kubernetes.protobuf"] {
@@ -291,6 +287,9 @@ pub(crate) fn logs() -> Vec<Ask> {
             });
         }
     }
+    // Parts of it, which begin and end anywhere.
+    asks.extend((1..26).map(|lines| Ask::get(format!("{log}&tailLines={lines}"), "*/*")));
+    asks.extend((1..40).map(|part| Ask::get(format!("{log}&limitBytes={}", part * 71), "*/*")));
     asks
 }
 

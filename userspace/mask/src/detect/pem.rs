@@ -14,6 +14,8 @@ const LABEL_LIMIT: usize = 64;
 const PREAMBLE_LIMIT: usize = 1024;
 /// A word of prose is shorter than a line of a key.
 const LINE: u16 = 16;
+/// Lines of a key before anything else are a key's; the longest has some 13 KB.
+const EXCERPT_LIMIT: usize = 16 * 1024;
 /// Bytes of a header's line.
 const HEADER_LIMIT: u16 = 256;
 
@@ -51,6 +53,27 @@ pub(crate) fn verify(view: View<'_>, start: usize) -> Verdict {
         }
     }
     Ok(None)
+}
+
+/// Looks whether a stream begins inside of a block, as the last lines of a log may: with lines of a key and the end of one,
+/// or nothing but such lines.
+pub(crate) fn verify_excerpt(view: View<'_>) -> Verdict {
+    let (mut body, mut at) = (Body::default(), 0);
+    while at < EXCERPT_LIMIT {
+        let Some(unit) = unit(view, at, 0)? else { break };
+        // A short word that no line of a key came before is prose.
+        if !body.step(unit.meaning) || body.last && !body.is_key {
+            return Ok(None);
+        }
+        at += unit.length;
+        if body.over {
+            let label = view.bytes[..at].trim_ascii_end();
+            let private = [&b"PRIVATE KEY-----"[..], b"PRIVATE KEY BLOCK-----"];
+            let secret = body.is_key && private.iter().any(|end| label.ends_with(end));
+            return Ok(if secret { Secret::whole(0, at) } else { None });
+        }
+    }
+    Ok(body.is_key.then_some(Secret { start: 0, end: at, tail: Tail::Pem(body) }))
 }
 
 /// Follows the inside of a block unit by unit.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::view::{LOOKBACK, Secret, Tail, View};
-use super::{Detectors, Next, aws};
+use super::{Detectors, Next, aws, pem};
 use crate::placeholder::Placeholder;
 
 /// The input is looked at in pieces of this size.
@@ -38,6 +38,8 @@ pub(crate) struct Scanner {
     /// Up to here secret keys of AWS are looked for.
     beside: usize,
     inside: Option<Inside>,
+    /// The stream has not been looked at yet, and may begin in the middle of a key.
+    excerpt: bool,
 }
 
 /// A secret whose end has not come yet.
@@ -60,7 +62,13 @@ impl Scanner {
             at: 0,
             beside: 0,
             inside: None,
+            excerpt: false,
         }
+    }
+
+    /// The stream is a part of another: it may begin inside of a secret.
+    pub(crate) fn of_excerpt(self) -> Self {
+        Self { excerpt: true, ..self }
     }
 
     /// Begins a stream as if `before` had been given just before it.
@@ -90,6 +98,7 @@ impl Scanner {
     /// is hidden from here on.
     pub(crate) fn flush(&mut self, sink: &mut impl Sink) {
         let mut resume = None;
+        self.enter(true, true, sink);
         loop {
             self.search(false, sink);
             if self.inside.is_some() {
@@ -118,6 +127,17 @@ impl Scanner {
         self.forget();
     }
 
+    /// Ends a stream that was cut off: what might have become a secret is hidden as if it were one.
+    pub(crate) fn finish_cut_off(&mut self, sink: &mut impl Sink) {
+        self.enter(true, false, sink);
+        let hold = self.search(false, sink);
+        let length = self.window.len();
+        if self.inside.is_none() && hold < length {
+            self.begin(Secret { start: hold.max(self.done), end: length, tail: Tail::Ended }, false, sink);
+        }
+        self.finish(sink);
+    }
+
     /// Ends the stream. The next one may begin.
     pub(crate) fn finish(&mut self, sink: &mut impl Sink) {
         self.search(true, sink);
@@ -128,6 +148,9 @@ impl Scanner {
 
     /// Hides every secret that is sure to be one. Returns from where on bytes are to be held back.
     fn search(&mut self, ended: bool, sink: &mut impl Sink) -> usize {
+        if !self.enter(ended, false, sink) {
+            return self.done;
+        }
         loop {
             if self.inside.is_some() && !self.hide(ended, sink) {
                 return self.done;
@@ -146,6 +169,20 @@ impl Scanner {
                 }
             }
         }
+    }
+
+    /// Looks whether the stream begins inside of a key; whether that can be told yet.
+    fn enter(&mut self, ended: bool, paused: bool, sink: &mut impl Sink) -> bool {
+        if !self.excerpt || self.window.is_empty() {
+            return true;
+        }
+        match pem::verify_excerpt(View { bytes: &self.window, ended, paused }) {
+            Err(_) => return false,
+            Ok(None) => {}
+            Ok(Some(secret)) => self.begin(secret, false, sink),
+        }
+        self.excerpt = false;
+        true
     }
 
     /// Hides the first part of a secret.

@@ -39,7 +39,12 @@ impl Masking {
         Some(Box::new(Events(JsonMasker::new(rules, &self.key))))
     }
 
-    /// For a log, and for what is masked in the recording alone.
+    /// For a log, which may be asked for up to some number of bytes.
+    pub(super) fn log(&self, cut_off: bool) -> Box<dyn Masker> {
+        Box::new(Text(TextMasker::of_log(self.detectors(), &self.key, cut_off)))
+    }
+
+    /// For what is masked in the recording alone.
     pub(super) fn text(&self) -> Box<dyn Masker> {
         Box::new(Text(TextMasker::new(self.detectors(), &self.key)))
     }

@@ -62,7 +62,8 @@ impl Stream {
             }
             "log" => {
                 let protocol = MessageProtocol::negotiated(upgrade, subprotocol, false)?;
-                let masker = masking.map(|masking| masking.text());
+                let cut_off = !query_values(target, "limitBytes").is_empty();
+                let masker = masking.map(|masking| masking.log(cut_off));
                 (StreamKind::Log, Box::new(MessageStream::new(protocol, masker)))
             }
             _ => {
