@@ -247,9 +247,17 @@ fn a_log_may_begin_inside_of_a_key() {
     let certificate = format!("{line}\n{line}\n-----END CERTIFICATE-----\nstarted\n");
     for size in [1, 7, 1000] {
         let masked = placeholder(key.as_bytes());
-        assert_eq!(excerpt(&format!("{key}\nstarted {line}\n"), false, size), format!("{masked}\nstarted {line}\n"));
-        assert_eq!(excerpt(&format!("{line}\n{line}"), false, size), placeholder(format!("{line}\n{line}").as_bytes()));
-        for other in [certificate.as_str(), "started\n", "3f2504e04f8911d39a0c0305e82c3301 is the id\n", "", "\n\nx"] {
+        assert_eq!(
+            excerpt(&format!("{key}\nstarted {line}\n"), false, size),
+            format!("{masked}\nstarted {line}\n")
+        );
+        assert_eq!(
+            excerpt(&format!("{line}\n{line}"), false, size),
+            placeholder(format!("{line}\n{line}").as_bytes())
+        );
+        for other in
+            [certificate.as_str(), "started\n", "3f2504e04f8911d39a0c0305e82c3301 is the id\n", "", "\n\nx"]
+        {
             assert_eq!(excerpt(other, false, size), other);
         }
     }

@@ -111,7 +111,14 @@ fn no_planted_value_leaves_the_gate_or_reaches_the_disk() -> Result<()> {
     let on_disk = searcher.look_at(&left);
     clock.tell(&format!("searched {} bytes on disk", on_disk.searched));
 
-    if std::env::var_os("FAST").is_some() { println!("toward clients:\n{}\n\non disk:\n{}", toward_clients.report(&values), on_disk.report(&values)); return Ok(()); }
+    if std::env::var_os("FAST").is_some() {
+        println!(
+            "toward clients:\n{}\n\non disk:\n{}",
+            toward_clients.report(&values),
+            on_disk.report(&values)
+        );
+        return Ok(());
+    }
     plant::uproot(&stage)?;
     plant::plant(&stage, &values)?;
     let mut shown = show(&stage, SEER, &kubectl[kubectl.len() - 1..], &mut clock)?;
