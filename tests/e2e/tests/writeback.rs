@@ -56,6 +56,9 @@ fn shows_no_secret(text: &str) -> bool {
     ["FAKE-s3cr3t", "RkFLRS1zM2Ny", "shop_rw"].iter().all(|secret| !text.contains(secret))
 }
 
+/// How a masked file is changed, what is done with it, and the field that the refusal names.
+type Case<'a> = (&'a dyn Fn(&str) -> String, Vec<String>, &'a str);
+
 #[test]
 fn a_saved_object_is_written_back_with_one_key_changed() -> Result<()> {
     let stage = stage()?;
@@ -130,12 +133,12 @@ fn a_mask_anywhere_else_is_refused_with_its_field() -> Result<()> {
         let copied =
             |yaml: &str| with(yaml, "name", "copy").replace("  resourceVersion", "  # resourceVersion");
         let swapped = |yaml: &str| with(yaml, "username", mask);
-        let patch = |patch: Value| {
+        let patch = |patch: &Value| {
             vec!["patch".into(), "secret".into(), "db-credentials".into(), "-p".into(), patch.to_string()]
         };
         let file =
             |args: &[&str]| args.iter().chain(&["-f", "masked.yaml"]).map(|arg| (*arg).to_owned()).collect();
-        let cases: Vec<(&dyn Fn(&str) -> String, Vec<String>, &str)> = vec![
+        let cases: Vec<Case<'_>> = vec![
             (&copied, file(&["create"]), "data.dsn"),
             (&copied, file(&["apply"]), "data"),
             (&copied, file(&["apply", "--server-side"]), "data.dsn"),
@@ -144,15 +147,15 @@ fn a_mask_anywhere_else_is_refused_with_its_field() -> Result<()> {
             (&swapped, file(&["apply", "--server-side", "--force-conflicts"]), "data.username"),
             (
                 &str::to_owned,
-                patch(json!({"metadata": {"labels": {"leak": "x", "mask": plain}}})),
+                patch(&json!({"metadata": {"labels": {"leak": "x", "mask": plain}}})),
                 "metadata.labels.mask",
             ),
             (
                 &str::to_owned,
-                patch(json!({"metadata": {"annotations": {"mask": mask}}})),
+                patch(&json!({"metadata": {"annotations": {"mask": mask}}})),
                 "metadata.annotations.mask",
             ),
-            (&str::to_owned, patch(json!({"stringData": {"username": plain}})), "stringData.username"),
+            (&str::to_owned, patch(&json!({"stringData": {"username": plain}})), "stringData.username"),
         ];
         for (change, args, field) in cases {
             save(&stage, &kubectl, change)?;

@@ -70,9 +70,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
 
     /// Reads once; false at the end.
     async fn more(&mut self) -> Result<bool> {
-        let mut buffer = [0; 16 * 1024];
-        let read = soon("the other side to say something", self.io.read(&mut buffer)).await??;
-        self.rest.extend_from_slice(&buffer[..read]);
+        let read = soon("the other side to say something", self.io.read_buf(&mut self.rest)).await??;
         Ok(read > 0)
     }
 

@@ -231,7 +231,8 @@ enum Answer {
     Nothing,
 }
 
-type Fields<'a> = &'a [(&'a [u8], &'a [u8])];
+type Field<'a> = (&'a [u8], &'a [u8]);
+type Fields<'a> = &'a [Field<'a>];
 
 /// What comes back for a header block of these fields, after `:scheme` and `:authority` where it names a method.
 async fn h2_answer(gate: &Gate, fields: Fields<'_>) -> Result<Answer> {
@@ -273,8 +274,8 @@ async fn h2_exact(gate: &Gate, fields: Fields<'_>, data: &[u8]) -> Result<Answer
 async fn h2_heads_that_can_be_read_in_two_ways() -> Result<()> {
     let (gate, mut arrivals) = stage().await?;
     let pod = POD.as_bytes();
-    let (method, scheme): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b":method", b"GET"), (b":scheme", b"https"));
-    let (path, authority): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b":path", pod), (b":authority", b"a"));
+    let (method, scheme): (Field<'_>, Field<'_>) = ((b":method", b"GET"), (b":scheme", b"https"));
+    let (path, authority): (Field<'_>, Field<'_>) = ((b":path", pod), (b":authority", b"a"));
     let with = |more: Fields<'static>| [&[method, scheme, path, authority][..], more].concat();
     for (what, fields) in [
         (":path twice", with(&[(b":path", b"/version")])),
@@ -308,7 +309,7 @@ async fn h2_heads_that_can_be_read_in_two_ways() -> Result<()> {
     ] {
         match h2_exact(&gate, &fields, &[]).await.with_context(|| what.to_owned())? {
             Answer::Status(400, text) => {
-                ensure!(text.contains("two ways") || text.contains("more than one"), "{what}: {text}")
+                ensure!(text.contains("two ways") || text.contains("more than one"), "{what}: {text}");
             }
             // PROTOCOL_ERROR, or COMPRESSION_ERROR.
             Answer::Reset(1 | 9) => {}

@@ -4,7 +4,8 @@
 //!
 //! [`Profile`] says which resources are masked and by which [`Rules`]; [`BodyMasker`] masks a response body,
 //! [`JsonMasker`] and [`ProtobufMasker`] what is inside it, [`filter()`] a whole stream; [`PlaceholderGuard`] finds
-//! placeholders that come back in a write, where they would replace the secret by its mask. [`ListFilter`] leaves out of
+//! placeholders that come back in a write, where they would replace the secret by its mask, and [`restore()`] puts the real
+//! values back where they stand as they stood. [`ListFilter`] leaves out of
 //! lists and watches what somebody may not see at all.
 
 mod base64_text;

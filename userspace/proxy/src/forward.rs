@@ -17,6 +17,7 @@ use portcullis_mask::{BodyMasker, Covers, ListFilter, RestoredValues, Rules};
 use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
+use crate::accept;
 use crate::body::{BodyError, Ending, ProxiedBody, RequestBody, ResponseBody, RunningAccess};
 use crate::caller::Person;
 use crate::classify::{Body, Classified, Upgrade};
@@ -97,7 +98,7 @@ impl Credentialed {
         let dressing = present::dress(&person, &allowed, head, masked);
         let (mut head, pools) = lease.within(dressing).await.map_err(Refusal::Ended)??;
         headers::set_audit_id(&mut head.headers, audit_id)?;
-        let json = headers::json_instead(&head.headers).filter(|_| masked == Masked::Repeatable);
+        let json = accept::json_instead(&head.headers).filter(|_| masked == Masked::Repeatable);
         let again = json.map(|json| {
             let mut head = head.clone();
             head.headers.insert(header::ACCEPT, json);

@@ -4,6 +4,7 @@
 //! Everything that touches the world is handed in: the attestor, the identity sources, the clock, the snapshot of
 //! grants, the recorder, the targets.
 
+mod accept;
 mod body;
 mod caller;
 mod classify;

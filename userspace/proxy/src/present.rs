@@ -10,9 +10,9 @@ use portcullis_access::{Allowed, GrantId, PresentAs};
 use portcullis_credential::OnBehalf;
 
 use crate::caller::Person;
-use crate::headers;
 use crate::refusal::Refusal;
 use crate::upstream::Pools;
+use crate::{accept, headers};
 
 /// Whether the answer to a request is masked, and whether the request can be made once more without doing anything twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +34,12 @@ pub(crate) async fn dress(
     let target = &connection.route.target;
     headers::strip_request(&mut head.headers);
     if masked != Masked::No {
-        headers::narrow_accept(&mut head.headers, masked == Masked::Repeatable)?;
-        headers::narrow_accept_encoding(&mut head.headers);
+        accept::narrow_accept(&mut head.headers, masked == Masked::Repeatable)?;
+        accept::narrow_accept_encoding(&mut head.headers);
     }
     if allowed.filter.is_some() {
-        headers::accept_json(&mut head.headers, "lists that are filtered")?;
-        headers::refuse_coding(&mut head.headers);
+        accept::accept_json(&mut head.headers, "lists that are filtered")?;
+        accept::refuse_coding(&mut head.headers);
     }
     let session = person.line()?.session;
     let session = session.id().as_str();

@@ -26,7 +26,7 @@ use crate::classify::{Body, Classified};
 use crate::decide::{Decided, Recorded};
 use crate::present::{self, Masked};
 use crate::refusal::{Refusal, Refused};
-use crate::{headers, writeback};
+use crate::{accept, headers, writeback};
 
 /// How long the API server may take to say whether it would allow something.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ pub(crate) async fn answer(
 async fn read(proxy: &Proxy, decided: &mut Decided) -> Result<Bytes, Refusal> {
     let Decided { classified, lease, .. } = decided;
     let Classified { person, head, body, .. } = classified;
-    headers::accept_json(&mut head.headers, "answers of the gate")?;
+    accept::accept_json(&mut head.headers, "answers of the gate")?;
     writeback::readable(head)?;
     let Body::Streaming(streaming) = std::mem::take(body) else { return Ok(Bytes::new()) };
     let _share = proxy.limits.held_write(person.connection.attestation.uid).ok_or(Refusal::TooManyWrites)?;

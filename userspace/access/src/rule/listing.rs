@@ -1,6 +1,7 @@
 //! What a rule allows in one namespace, as a list; and what another takes from it, as far as a list can say so.
 
-use super::{Names, ResourcePattern, ResourceScope, Rule, Scope, matches};
+use super::resources::{Names, ResourcePattern, ResourceScope};
+use super::{Rule, Scope, matches};
 use crate::pattern::Pattern;
 use crate::permissions::{PathPermission, Permission};
 use crate::verbs::{PATH_VERBS, RESOURCE_VERBS};

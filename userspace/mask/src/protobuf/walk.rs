@@ -3,8 +3,7 @@
 //!
 //! A field that the tables do not have comes from a newer API server. Its name is none of those that its message has; it
 //! passes if it is empty (Go writes what is not set), or if no rule could have anything to say of it whatever else it is
-//! called and holds. Else the body is refused, as are objects of kinds that the tables do not
-//! have.
+//! called and holds. Else the body is refused, as are objects of kinds that the tables do not have.
 //!
 //! What has no room for a placeholder is taken out, which Go reads as the empty value: numbers, times, quantities. A
 //! message that is masked whole is emptied, a map as well. Lists are masked element by element.

@@ -5,10 +5,55 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use portcullis_mask::{BodyMasker, MaskError, MaskKey, Profile, Rules};
 use serde_json::{Map, Value, json};
+
+use crate::support::KEY;
+
+pub(crate) const OBJECT: &str = "application/vnd.kubernetes.protobuf";
+pub(crate) const EVENTS: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
+pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(Types::read);
+pub(crate) static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Profile::default().for_unknown());
+
+pub(crate) fn mask_as(
+    content_type: &str,
+    coding: &str,
+    body: &[u8],
+    size: usize,
+) -> (Vec<u8>, Result<(), MaskError>) {
+    let mut masker =
+        BodyMasker::new(content_type, coding, Arc::clone(&RULES), &MaskKey::from_bytes(KEY)).unwrap();
+    let mut out = Vec::new();
+    for chunk in body.chunks(size) {
+        if let Err(error) = masker.push(chunk, &mut out) {
+            return (out, Err(error));
+        }
+    }
+    let outcome = masker.finish(&mut out);
+    (out, outcome)
+}
+
+pub(crate) fn masked(body: &[u8]) -> Vec<u8> {
+    let (out, outcome) = mask_as(OBJECT, "", body, usize::MAX);
+    outcome.unwrap();
+    out
+}
+
+pub(crate) fn short(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(number.into(), bytes, &mut out);
+    out
+}
+
+pub(crate) fn of_kind(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let type_meta = [short(1, api_version.as_bytes()), short(2, kind.as_bytes())].concat();
+    [b"k8s\0".to_vec(), short(1, &type_meta), short(2, raw)].concat()
+}
 
 /// The tables, by the names of types.
 pub(crate) struct Types(HashMap<String, Vec<Field>>);
