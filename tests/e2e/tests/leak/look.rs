@@ -97,6 +97,12 @@ impl Found {
         lines.collect::<Vec<_>>().join("\n")
     }
 
+    /// Those things in which nothing was found.
+    pub(crate) fn without(&self, shown: &[Shown]) -> Vec<String> {
+        let with: HashSet<&str> = self.hits.iter().map(|found| found.what.as_str()).collect();
+        shown.iter().filter(|one| !with.contains(one.what.as_str())).map(|one| one.what.clone()).collect()
+    }
+
     /// The places of which too few values were seen.
     pub(crate) fn missed(&self, values: &[Planted], percent: usize) -> Vec<String> {
         let mut places: BTreeMap<Place, (usize, usize)> = BTreeMap::new();
