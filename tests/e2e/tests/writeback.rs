@@ -56,6 +56,9 @@ fn shows_no_secret(text: &str) -> bool {
     ["FAKE-s3cr3t", "RkFLRS1zM2Ny", "shop_rw"].iter().all(|secret| !text.contains(secret))
 }
 
+/// How a masked file is changed, what is done with it, and the field that the refusal names.
+type Case<'a> = (&'a dyn Fn(&str) -> String, Vec<String>, &'a str);
+
 #[test]
 fn a_saved_object_is_written_back_with_one_key_changed() -> Result<()> {
     let stage = stage()?;
@@ -135,7 +138,7 @@ fn a_mask_anywhere_else_is_refused_with_its_field() -> Result<()> {
         };
         let file =
             |args: &[&str]| args.iter().chain(&["-f", "masked.yaml"]).map(|arg| (*arg).to_owned()).collect();
-        let cases: Vec<(&dyn Fn(&str) -> String, Vec<String>, &str)> = vec![
+        let cases: Vec<Case<'_>> = vec![
             (&copied, file(&["create"]), "data.dsn"),
             (&copied, file(&["apply"]), "data"),
             (&copied, file(&["apply", "--server-side"]), "data.dsn"),

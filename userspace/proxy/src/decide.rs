@@ -6,6 +6,7 @@ use std::sync::Arc;
 use portcullis_access::{
     Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, RuleRef, decide,
 };
+use portcullis_identity::redact;
 use portcullis_kube::query_values;
 use portcullis_mask::{FieldPath, Rules};
 use portcullis_record::{Action, Event, redact_query};
@@ -223,7 +224,7 @@ fn described(classified: &Classified) -> Event {
         subresource: info.subresource.clone(),
         namespace: info.namespace.clone(),
         name: info.name.clone(),
-        command: facts.command.clone(),
+        command: redact(facts.command.clone()),
         decision: Action::Deny,
         role: None,
         rule: None,

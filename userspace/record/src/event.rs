@@ -73,7 +73,7 @@ pub enum Event {
         /// Empty if there is none.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         name: String,
-        /// The command of an exec, word by word.
+        /// The command of an exec, word by word, redacted.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         command: Vec<String>,
         /// What was decided.
@@ -197,7 +197,7 @@ pub enum Event {
         kind: StreamKind,
         /// The subprotocol that was agreed on, such as `v5.channel.k8s.io`.
         protocol: String,
-        /// The command of an exec.
+        /// The command of an exec, redacted.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         command: Vec<String>,
         /// The container, where the request names it.

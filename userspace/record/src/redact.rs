@@ -1,6 +1,6 @@
 //! Credentials that ride in a URL do not belong into evidence.
 
-use portcullis_identity::REDACTED;
+use portcullis_identity::{REDACTED, redact};
 
 /// Query parameters whose value is a credential: RFC 6750 section 2.3, OAuth, and what proxies in use accept.
 const CREDENTIALS: &[&str] = &[
@@ -25,47 +25,93 @@ const CREDENTIALS: &[&str] = &[
     "x-amz-signature",
 ];
 
-/// A request target with the values of credentials in its query replaced by `[redacted]`. Names are compared as
-/// a server reads them: percent-decoded, in any case. Everything else stays as it was sent.
+/// The parameter that has the words of an exec's command.
+const COMMAND: &[u8] = b"command";
+
+/// A request target with the values of credentials in its query replaced by `[redacted]`, and an exec's command redacted as
+/// a command line. Names are compared as a server reads them: percent-decoded, credentials in any case. Everything
+/// else stays as it was sent.
 pub fn redact_query(target: &str) -> String {
     let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
-    let mut safe = String::with_capacity(target.len());
-    safe.push_str(path);
-    let mut separator = '?';
     // Go's url.ParseQuery splits at `&` only; `;` is taken as well, in case something older is in front.
-    let mut rest = query;
-    loop {
-        let end = rest.find(['&', ';']).unwrap_or(rest.len());
-        safe.push(separator);
-        match rest[..end].split_once('=') {
-            Some((name, _)) if is_credential(name) => {
+    let pieces: Vec<&str> = query.split_inclusive(['&', ';']).collect();
+    let bare = |piece: &&str| piece.trim_end_matches(['&', ';']).to_owned();
+    let values: Vec<String> = pieces.iter().map(bare).filter_map(|piece| word_of_command(&piece)).collect();
+    // What a word is depends on the one before it.
+    let mut words = redact(values.clone()).into_iter().zip(values);
+    let mut safe = format!("{path}?");
+    for piece in pieces {
+        let parameter = piece.trim_end_matches(['&', ';']);
+        let word = word_of_command(parameter).and_then(|_| words.next());
+        match (parameter.split_once('='), word) {
+            (Some((name, _)), _) if is_credential(name) => {
                 safe.push_str(name);
                 safe.push('=');
                 safe.push_str(REDACTED);
             }
-            _ => safe.push_str(&rest[..end]),
+            (Some((name, _)), Some((redacted, word))) if redacted != word => {
+                safe.push_str(name);
+                safe.push('=');
+                encode(&redacted, &mut safe);
+            }
+            _ => safe.push_str(parameter),
         }
-        let Some(next) = rest[end..].chars().next() else { return safe };
-        separator = next;
-        rest = &rest[end + 1..];
+        safe.push_str(&piece[parameter.len()..]);
     }
+    safe
+}
+
+/// A parameter's value, if it is a word of a command.
+fn word_of_command(parameter: &str) -> Option<String> {
+    let (name, value) = parameter.split_once('=')?;
+    (decoded(name) == COMMAND).then(|| String::from_utf8_lossy(&decoded(value)).into_owned())
 }
 
 fn is_credential(name: &str) -> bool {
-    let mut decoded = Vec::with_capacity(name.len());
-    let mut bytes = name.as_bytes();
+    let name = decoded(name).to_ascii_lowercase();
+    CREDENTIALS.iter().any(|credential| credential.as_bytes() == name)
+}
+
+/// As Go's url.QueryUnescape.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.as_bytes();
     while let [first, rest @ ..] = bytes {
         let (byte, rest) = match (first, rest) {
             (b'%', [high, low, rest @ ..]) => match (hex(*high), hex(*low)) {
                 (Some(high), Some(low)) => (high << 4 | low, rest),
                 _ => (b'%', &bytes[1..]),
             },
+            (b'+', rest) => (b' ', rest),
             _ => (*first, rest),
         };
-        decoded.push(byte.to_ascii_lowercase());
+        decoded.push(byte);
         bytes = rest;
     }
-    CREDENTIALS.iter().any(|credential| credential.as_bytes() == decoded)
+    decoded
+}
+
+/// As much of Go's url.QueryEscape as keeps a value one; brackets stay legible.
+fn encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b' ' => out.push('+'),
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'_'
+            | b'.'
+            | b'~'
+            | b'/'
+            | b'='
+            | b'['
+            | b']' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -100,6 +146,27 @@ mod tests {
             ("/x?a=1?token=2&token=3", "/x?a=1?token=2&token=[redacted]"),
         ] {
             assert_eq!(redact_query(target), safe);
+        }
+    }
+    #[test]
+    fn a_command_is_redacted_as_a_command_line() {
+        let exec = |words: &str| format!("/api/v1/namespaces/d/pods/p/exec?{words}&container=c");
+        for (words, safe) in [
+            (
+                "command=sh&command=-c&command=echo+DB_PASSWORD%3Dhunter2",
+                "command=sh&command=-c&command=echo+DB_PASSWORD=[redacted]",
+            ),
+            (
+                "command=mysql&command=--password&command=hunter2",
+                "command=mysql&command=--password&command=[redacted]",
+            ),
+            (
+                "%63ommand=login&command=--token%3Dhunter2;tty=1",
+                "%63ommand=login&command=--token=[redacted];tty=1",
+            ),
+            ("command=printf&command=%25s%26", "command=printf&command=%25s%26"),
+        ] {
+            assert_eq!(redact_query(&exec(words)), exec(safe));
         }
     }
 }

@@ -4,13 +4,17 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::{Person, Stage, output};
 use flate2::read::MultiGzDecoder;
 
-use crate::common::{LIMIT, own};
+use crate::common::own;
 use crate::look::Shown;
+
+/// How long a thousand requests may take where other tests run beside.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// One request.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +32,8 @@ pub(crate) struct Ask {
 #[derive(Debug, Clone)]
 pub(crate) struct Answered {
     pub(crate) status: u16,
+    /// It came compressed.
+    pub(crate) packed: bool,
     pub(crate) shown: Shown,
 }
 
@@ -87,11 +93,12 @@ pub(crate) fn ask(
         let status = head_text.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.with_context(|| format!("{} came to nothing: {}", ask.title(), ran.all()))?;
         let mut bytes = head;
-        if head_text.contains("content-encoding: gzip") {
+        let packed = head_text.contains("content-encoding: gzip");
+        if packed {
             MultiGzDecoder::new(body.as_slice()).read_to_end(&mut bytes).ok();
         }
         bytes.extend(body);
-        answered.push(Answered { status, shown: Shown { what: ask.title(), bytes } });
+        answered.push(Answered { status, packed, shown: Shown { what: ask.title(), bytes } });
     }
     fs::remove_dir_all(&dir)?;
     Ok(answered)
@@ -117,7 +124,7 @@ fn section(ask: &Ask, origin: &str, number: usize, dir: &Path) -> Result<String>
     option("dump-header", &dir.join(format!("{number}.head")).display().to_string());
     option("max-time", "8");
     let version = if ask.old { "http1.1" } else { "http2" };
-    let _ = write!(section, "{version}\ninsecure\nsilent\nshow-error");
+    let _ = write!(section, "{version}\npath-as-is\ninsecure\nsilent\nshow-error");
     Ok(section)
 }
 

@@ -68,7 +68,7 @@ const COMMANDS: &[&[&str]] = &[
         "planted",
         "--type=merge",
         "-p",
-        "{\"spec\":{\"paused\":true}}",
+        "{\"spec\":{\"minReadySeconds\":1}}",
         "-o",
         "yaml",
         "-v=9",
@@ -77,11 +77,10 @@ const COMMANDS: &[&[&str]] = &[
     &["rollout", "restart", "deployment", "planted", "-o", "yaml"],
     &["apply", "-f", "labels.yaml", "-o", "yaml", "-v=9"],
     &["apply", "-f", "labels.yaml", "--server-side", "--force-conflicts", "-o", "yaml", "-v=9"],
-    &["diff", "-f", "labels.yaml"],
-    &["diff", "-f", "labels.yaml", "--server-side", "--force-conflicts"],
+    &["diff", "-f", "other-labels.yaml"],
+    &["diff", "-f", "other-labels.yaml", "--server-side", "--force-conflicts"],
     &["delete", "secret", "planted-3", "--dry-run=server", "-v=9"],
     &["delete", "configmap", "planted-texts-1", "--dry-run=server", "-v=9", "-o", "name"],
-    &["create", "token", "robot", "-o", "yaml", "-v=9"],
     &["cluster-info", "dump", "--namespaces=demo"],
     &["logs", RUNNER, "-c", "main"],
     &["logs", RUNNER, "--all-containers", "--timestamps", "--prefix", "-v=9"],
@@ -115,6 +114,7 @@ apiVersion: v1\nkind: ConfigMap\nmetadata: {name: planted-texts-2, namespace: de
 pub(crate) fn kubectls(stage: &Stage, person: Person, kubectls: &[Kubectl]) -> Result<Vec<Shown>> {
     let home = stage.home(person);
     fs::write(home.join("labels.yaml"), LABELS)?;
+    fs::write(home.join("other-labels.yaml"), LABELS.replace("new:", "other:"))?;
     own(&home, person)?;
     let all: Vec<(&Kubectl, &[&str])> =
         kubectls.iter().flat_map(|kubectl| COMMANDS.iter().map(move |args| (kubectl, *args))).collect();
@@ -142,6 +142,7 @@ pub(crate) fn kubectls(stage: &Stage, person: Person, kubectls: &[Kubectl]) -> R
         bytes: fs::read(home.join("copied")).unwrap_or_default(),
     });
     for kubectl in kubectls {
+        shown.push(replaced(stage, person, kubectl)?);
         let lines =
             b"stty columns 60\ncat secrets.env\nenv\ncat main.log forward.txt\necho at-the-end; exit\n";
         shown.push(typed(stage, person, kubectl, lines)?);
@@ -150,9 +151,32 @@ pub(crate) fn kubectls(stage: &Stage, person: Person, kubectls: &[Kubectl]) -> R
         shown.push(followed(stage, person, kubectl, &["get", "secrets", "-w", "-o", "yaml"], "typed-7")?);
         shown.push(forwarded(stage, person, kubectl)?);
     }
+    for kubectl in kubectls {
+        shown.push(issued(stage, person, kubectl)?);
+    }
     let newest = kubectls.last().context("kubectl")?;
     shown.extend(proxied(stage, person, newest)?);
     Ok(shown)
+}
+
+/// A token of a service account, which is made when it is asked for and so is none of those planted.
+fn issued(stage: &Stage, person: Person, kubectl: &Kubectl) -> Result<Shown> {
+    let ran = output(&mut stage.kubectl(person, kubectl, &["create", "token", "robot", "-v=9"]), LIMIT)?;
+    ensure!(ran.code == 0, "{}", ran.all());
+    // How every one of them begins: `{"alg":`.
+    let shows = ran.all().contains("eyJhbGciOi");
+    ensure!(shows == (person == SEER), "kubectl {} create token: {}", kubectl.version, ran.all());
+    Ok(Shown::of(format!("kubectl {} create token", kubectl.version), &ran))
+}
+
+/// An object as it was shown, put in place of what is there.
+fn replaced(stage: &Stage, person: Person, kubectl: &Kubectl) -> Result<Shown> {
+    let run = |args: &[&str]| output(&mut stage.kubectl(person, kubectl, args), LIMIT);
+    let object = run(&["get", "secret", "applied-2", "-o", "json"])?;
+    let home = stage.home(person);
+    fs::write(home.join("shown.json"), &object.stdout)?;
+    own(&home, person)?;
+    Ok(Shown::of("kubectl replace", &run(&["replace", "-f", "shown.json", "-o", "yaml"])?))
 }
 
 /// A shell on a terminal into which `lines` are typed, of which the last says `at-the-end` and ends it.

@@ -89,9 +89,18 @@ impl Found {
         let lines = by_value.into_iter().map(|(value, found)| {
             let Sighting { what, hit, around } = found[0];
             let (title, more) = (values[value].title(), found.len() - 1);
-            format!("#{value}, {title}, as {:?} at byte {} of {what} and in {more} more: {around}", hit.form, hit.at)
+            format!(
+                "#{value}, {title}, as {:?} at byte {} of {what} and in {more} more: {around}",
+                hit.form, hit.at
+            )
         });
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Those things in which nothing was found.
+    pub(crate) fn without(&self, shown: &[Shown]) -> Vec<String> {
+        let with: HashSet<&str> = self.hits.iter().map(|found| found.what.as_str()).collect();
+        shown.iter().filter(|one| !with.contains(one.what.as_str())).map(|one| one.what.clone()).collect()
     }
 
     /// The places of which too few values were seen.
@@ -104,7 +113,11 @@ impl Found {
             *all += 1;
         }
         let few = |(_, (seen, all)): &(Place, (usize, usize))| seen * 100 < all * percent;
-        places.into_iter().filter(few).map(|(place, (seen, all))| format!("{place:?}: {seen} of {all}")).collect()
+        places
+            .into_iter()
+            .filter(few)
+            .map(|(place, (seen, all))| format!("{place:?}: {seen} of {all}"))
+            .collect()
     }
 }
 
@@ -118,13 +131,17 @@ pub(crate) fn written(stage: &mut Stage) -> Result<Vec<Shown>> {
         below(&stage.dir().join(folder), &mut shown)?;
     }
     let sessions = parsed(&stage.operator(&["sessions", "list", "-o", "json"])?)?;
-    let sessions: Vec<&str> = sessions.as_array().context("a list")?.iter().filter_map(|one| one["id"].as_str()).collect();
+    let sessions: Vec<&str> =
+        sessions.as_array().context("a list")?.iter().filter_map(|one| one["id"].as_str()).collect();
     ensure!(!sessions.is_empty(), "nothing was recorded");
     shown.push(Shown::of("sessions list", &stage.operator(&["sessions", "list"])?));
     let (all, next) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
     let work = || -> Result<()> {
         while let Some(id) = sessions.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for args in [vec!["export", id, "--format", "jsonl"], vec!["play", id, "--speed", "100000", "--max-idle", "0"]] {
+            for args in [
+                vec!["export", id, "--format", "jsonl"],
+                vec!["play", id, "--speed", "100000", "--max-idle", "0"],
+            ] {
                 let output = stage.operator(&[&["sessions"], args.as_slice()].concat())?;
                 let what = format!("sessions {}", args.join(" "));
                 all.lock().expect("no panic").push(Shown::of(what, &output));

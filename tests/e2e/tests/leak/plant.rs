@@ -66,9 +66,9 @@ impl<'a> Stock<'a> {
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         for planted in self.0.drain(..) {
             if planted.place == place && taken.len() < count {
-                taken.push(planted)
+                taken.push(planted);
             } else {
-                left.push(planted)
+                left.push(planted);
             }
         }
         self.0 = left;

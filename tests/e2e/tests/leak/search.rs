@@ -132,7 +132,7 @@ fn needles(secret: &[u8]) -> Vec<(Form, Vec<u8>)> {
     }
     if secret.len() <= SHORT {
         base64(secret, |text| {
-            needles.extend(windows(text, BASE64_PIECE).map(|part| (Form::Base64, part.to_vec())))
+            needles.extend(windows(text, BASE64_PIECE).map(|part| (Form::Base64, part.to_vec())));
         });
     } else {
         for piece in pieces(secret) {
@@ -187,6 +187,8 @@ fn go_json(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "one part of several")]
+
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
     use super::*;

@@ -1,6 +1,7 @@
 //! What an upgraded connection carries: decoded, masked, recorded.
 
 use http::HeaderMap;
+use portcullis_identity::redact;
 use portcullis_kube::stream::{
     MessageProtocol, MessageStream, PortEvent, PortForwardProtocol, PortForwardRewriter, Protocol,
     RemoteCommandRewriter, Said, Session, Side, StreamError, StreamEvent, Tell,
@@ -75,7 +76,7 @@ impl Stream {
         let opened = Opened {
             kind,
             protocol: subprotocol.filter(|name| !name.is_empty()).unwrap_or(upgrade).to_owned(),
-            command: query_values(target, "command"),
+            command: redact(query_values(target, "command")),
             container: query_values(target, "container").into_iter().next(),
             tty,
         };
