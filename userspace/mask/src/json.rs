@@ -3,10 +3,13 @@
 
 mod between;
 pub(crate) mod escape;
+mod grammar;
+mod key;
 mod masker;
 pub(crate) mod reader;
 mod scan;
 mod text;
 
+pub(crate) use grammar::is_json_object;
+pub(crate) use key::KEY_LIMIT;
 pub use masker::JsonMasker;
-pub(crate) use masker::{KEY_LIMIT, is_json_object};

@@ -2,7 +2,7 @@
 //! JSON, a whole pod template that must not change. Here these quotations are replaced; the rest can still be read.
 //!
 //! Up to its first colon a message says what it is about, in the words of the request (`Secret "x" is invalid`). From there
-//! on text in quotes is replaced, save where the words before it say that it is a name. A quotation that shows no end (one
+//! on text in quotes is replaced, save where the words around it say that it is a name, or should be. A quotation that shows no end (one
 //! in parentheses, in braces or between bars) is replaced up to the end of the message.
 
 use std::ops::Range;
@@ -25,6 +25,16 @@ const NAMES: [&[u8]; 12] = [
     b"validation is ",
 ];
 
+/// What stands after the quotation of something that should be a name and is none (apimachinery, `util/validation`).
+const NO_NAMES: [&[u8]; 6] = [
+    b"\": a lowercase RFC 1123 ",
+    b"\": a DNS-1035 label ",
+    b"\": a valid config key ",
+    b"\": a valid environment variable name ",
+    b"\": a qualified name ",
+    b"\": name part must ",
+];
+
 /// Parentheses with texts of the server's own in them.
 const ASIDES: [&[u8]; 3] = [b"(e.g. ", b"(must be of type ", b"(regex used for validation is "];
 
@@ -38,7 +48,9 @@ pub(crate) fn mask_quotes(message: &[u8], placeholder: &mut Placeholder, out: &m
             continue;
         };
         let endless = quotation.end == message.len();
-        let named = about || NAMES.iter().any(|words| message[..at].ends_with(words));
+        let named = about
+            || NAMES.iter().any(|words| message[..at].ends_with(words))
+            || NO_NAMES.iter().any(|words| message[quotation.end..].starts_with(words));
         // A single character is a mark of punctuation.
         if quotation.len() > 1 && (endless || !named) {
             let from = quotation.start.max(given);
@@ -120,6 +132,7 @@ mod tests {
             r#"secrets is forbidden: User "alice" cannot list resource "secrets" in API group "" in the namespace "demo""#,
             r#"Secret "binary-blob" is invalid: data: Forbidden: field is immutable when `immutable` is set"#,
             r#"pods "x" is forbidden: error looking up service account demo/default: serviceaccount "default" not found"#,
+            r#"Secret "Bad_Name" is invalid: [metadata.name: Invalid value: "Bad_Name": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'), data[tls.crt]: Required value]"#,
             "the server could not find the requested resource",
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
             "Forbidden: field is immutable when `immutable` is set",
@@ -134,8 +147,8 @@ mod tests {
     fn what_it_quotes_goes() {
         for (message, expected) in [
             (
-                r#"Secret "Bad_Name" is invalid: [metadata.name: Invalid value: "Bad_Name": must consist of '-' or '.' (e.g. 'example.com', regex used for validation is '[a-z]([-a-z]*)?'), data[tls.crt]: Required value]"#,
-                r#"Secret "Bad_Name" is invalid: [metadata.name: Invalid value: "…": must consist of '-' or '.' (e.g. 'example.com', regex used for validation is '[a-z]([-a-z]*)?'), data[tls.crt]: Required value]"#,
+                r#"Secret "Bad" is invalid: [data: Invalid value: "Bad_Name": must consist of '-' or '.' (e.g. 'example.com', regex used for validation is '[a-z]([-a-z]*)?'), data[tls.crt]: Required value]"#,
+                r#"Secret "Bad" is invalid: [data: Invalid value: "…": must consist of '-' or '.' (e.g. 'example.com', regex used for validation is '[a-z]([-a-z]*)?'), data[tls.crt]: Required value]"#,
             ),
             (
                 r#"the object provided is unrecognized (must be of type Secret): couldn't get version/kind; json parse error: unexpected end of JSON input ({"apiVersion":"v1","kind":"Sec ...)"#,

@@ -150,6 +150,25 @@ fn a_pause_gives_what_is_held_and_no_more_of_a_secret() {
     assert!(!masker.holds());
 }
 
+#[test]
+fn after_a_pause_in_a_secret_its_controls_pass_and_the_rest_of_it_does_not() {
+    let told = placeholder(TOKEN.as_bytes());
+    for (before, shown, after) in [("", told.as_str(), ""), ("\x1b[?1049h", &told[..40], "***")] {
+        let mut masker = TerminalMasker::new(detectors(), &key());
+        let mut out = Vec::new();
+        masker.push(format!("{before}{TOKEN}").as_bytes(), &mut out);
+        masker.flush(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), format!("{before}{shown}"));
+        masker.push(b"\x1b[1ma\x1b[2mbc\x1b[m", &mut out);
+        assert!(!masker.holds());
+        masker.push(b" d", &mut out);
+        masker.finish(&mut out);
+        let (first, rest) = after.split_at(after.len() / 3);
+        let wanted = format!("{before}{shown}\x1b[1m{first}\x1b[2m{rest}\x1b[m d");
+        assert_eq!(String::from_utf8_lossy(&out), wanted);
+    }
+}
+
 fn session() -> impl Strategy<Value = &'static [u8]> {
     prop::sample::select(vec![BASH, LESS, TOP, VIM])
 }
@@ -179,6 +198,16 @@ proptest! {
     #[test]
     fn pieces_and_pauses_change_nothing(session in session(), width in prop::sample::select(vec![0_u16, 80]), pieces in pieces()) {
         prop_assert!(mask(session, width, &pieces) == session);
+    }
+
+    #[test]
+    fn every_control_passes(
+        session in prop::sample::select(vec![BASH_SECRETS, LESS_SECRETS, VIM_SECRETS]),
+        pieces in pieces(),
+    ) {
+        let masked = mask(session, 80, &pieces);
+        let escapes = |output: &[u8]| output.iter().filter(|byte| **byte == 0x1b).count();
+        prop_assert_eq!(escapes(&masked), escapes(session));
     }
 
     #[test]

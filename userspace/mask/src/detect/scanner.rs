@@ -18,7 +18,7 @@ pub(crate) trait Sink {
     fn give(&mut self, bytes: &[u8]);
     /// These bytes are a part of a secret.
     fn hide(&mut self, bytes: &[u8]);
-    /// This stands for what was hidden since the last one.
+    /// This stands for what was hidden since the last one. It is empty where a pause came before the end of a secret.
     fn stand_in(&mut self, placeholder: &[u8]);
 }
 
@@ -214,6 +214,10 @@ impl Scanner {
             if end > self.done {
                 inside.hidden = true;
                 sink.hide(&self.window[self.done..end]);
+                if inside.told {
+                    // There is one placeholder for a secret, and it was given.
+                    sink.stand_in(b"");
+                }
                 self.done = end;
             }
             self.at = end;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::between::Between;
 use super::escape::escape;
+use super::key::Key;
 use super::reader::{Container, Reader, Scalar, Visitor};
 use crate::base64_text::Base64Text;
 use crate::detect::Scanner;
@@ -13,9 +14,6 @@ use crate::opened::Opened;
 use crate::placeholder::{Form, How, Mask, Placeholder};
 use crate::rules::{Action, NodeId, ROOT};
 use crate::{MaskError, MaskKey, Rules};
-
-/// The names of annotations have up to 317 characters (an RFC 1123 subdomain, `/`, 63 more), those of other fields fewer.
-pub(crate) const KEY_LIMIT: usize = 512;
 
 /// Masks JSON as it streams by: one document or several (a watch), in chunks cut anywhere. Byte for byte the same
 /// outside of masked values. Takes strict JSON only (RFC 8259) and needs constant memory, whatever the size of the
@@ -154,12 +152,6 @@ enum Held {
     },
 }
 
-/// A name, if it is not too long to be one that rules know.
-struct Key {
-    bytes: [u8; KEY_LIMIT],
-    length: usize,
-}
-
 /// A chunk on its way through.
 struct Pass<'a> {
     masking: &'a mut Masking,
@@ -285,7 +277,7 @@ impl Visitor for Pass<'_> {
     #[inline]
     fn key_begins(&mut self) -> bool {
         let masking = &mut *self.masking;
-        masking.key.length = 0;
+        masking.key.begin();
         masking.passed_over == 0 && masking.rules.reads_keys(masking.place())
     }
 
@@ -318,7 +310,7 @@ impl Visitor for Pass<'_> {
             (Action::Keep | Action::Enter(_), _) | (_, Scalar::Null) => false,
             (Action::Name, _) => {
                 masking.naming = scalar == Scalar::String;
-                masking.key.length = 0;
+                masking.key.begin();
                 masking.naming
             }
             _ => self.hold_scalar(action, scalar, at),
@@ -435,52 +427,4 @@ impl Masking {
         self.placeholder.begin(how);
         Held::Raw { form }
     }
-}
-
-impl Key {
-    fn push(&mut self, piece: &[u8]) {
-        let end = self.length + piece.len();
-        if let Some(room) = self.bytes.get_mut(self.length..end) {
-            room.copy_from_slice(piece);
-        }
-        self.length = end;
-    }
-
-    /// The name, or nothing for one too long to be known.
-    #[inline]
-    fn known(&self) -> Option<&[u8]> {
-        self.bytes.get(..self.length)
-    }
-}
-
-impl Default for Key {
-    fn default() -> Self {
-        Self { bytes: [0; KEY_LIMIT], length: 0 }
-    }
-}
-
-/// Reads nothing but the grammar.
-pub(super) struct Grammar;
-
-impl Visitor for Grammar {
-    fn key_begins(&mut self) -> bool {
-        false
-    }
-    fn key_ends(&mut self) {}
-    fn scalar_begins(&mut self, _: Scalar, _: usize) -> bool {
-        false
-    }
-    fn scalar_ends(&mut self, _: usize) {}
-    fn opens(&mut self, _: Container, _: usize) {}
-    fn closes(&mut self, _: usize) {}
-    fn text(&mut self, _: &[u8]) {}
-}
-
-/// Whether a text is one JSON object and nothing else.
-pub(crate) fn is_json_object(text: &str) -> bool {
-    let mut reader = Reader::new();
-    text.trim_ascii_start().starts_with('{')
-        && reader.read(text.as_bytes(), &mut Grammar).is_ok()
-        && reader.finish(&mut Grammar).is_ok()
-        && reader.documents() == 1
 }

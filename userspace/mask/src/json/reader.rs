@@ -330,7 +330,7 @@ mod tests {
     use serde::de::IgnoredAny;
 
     use super::*;
-    use crate::json::masker::Grammar;
+    use crate::json::grammar::Grammar;
 
     /// Reads `input` in chunks of `size` bytes: how many documents, or which fault where.
     fn read(input: &[u8], size: usize) -> Result<u64, (u64, JsonFault)> {

@@ -123,7 +123,7 @@ impl Types {
             match (field.shape, &object[&field.name]) {
                 (_, Value::Null) => {}
                 ("[]", Value::Array(list)) => {
-                    list.iter().for_each(|value| self.put(field, field.number, value, &mut out))
+                    list.iter().for_each(|value| self.put(field, field.number, value, &mut out));
                 }
                 ("{}", Value::Object(map)) => {
                     for (key, value) in map {
