@@ -230,14 +230,25 @@ fn keys_in_logs_with_time_stamps_and_broken_off() {
 }
 
 /// A log as it is asked for by `tailLines` and `limitBytes`, in pieces of `size`.
-fn excerpt(text: &str, cut_off: bool, size: usize) -> String {
+fn excerpt(text: impl AsRef<[u8]>, cut_off: bool, size: usize) -> Vec<u8> {
     let mut masker = TextMasker::of_log(Arc::default(), &key(), cut_off);
     let mut out = Vec::new();
-    for piece in text.as_bytes().chunks(size) {
+    for piece in text.as_ref().chunks(size) {
         masker.push(piece, &mut out);
     }
     masker.finish(&mut out);
-    String::from_utf8(out).unwrap()
+    out
+}
+
+proptest! {
+    #[test]
+    fn any_cut_of_a_log_gives_the_same(text in text(), size in 1..40_usize, cut_off in any::<bool>()) {
+        prop_assert_eq!(excerpt(&text, cut_off, size), excerpt(&text, cut_off, usize::MAX));
+    }
+}
+
+fn shown(text: &str, cut_off: bool, size: usize) -> String {
+    String::from_utf8(excerpt(text, cut_off, size)).unwrap()
 }
 
 #[test]
@@ -248,17 +259,17 @@ fn a_log_may_begin_inside_of_a_key() {
     for size in [1, 7, 1000] {
         let masked = placeholder(key.as_bytes());
         assert_eq!(
-            excerpt(&format!("{key}\nstarted {line}\n"), false, size),
+            shown(&format!("{key}\nstarted {line}\n"), false, size),
             format!("{masked}\nstarted {line}\n")
         );
         assert_eq!(
-            excerpt(&format!("{line}\n{line}"), false, size),
+            shown(&format!("{line}\n{line}"), false, size),
             placeholder(format!("{line}\n{line}").as_bytes())
         );
         for other in
             [certificate.as_str(), "started\n", "3f2504e04f8911d39a0c0305e82c3301 is the id\n", "", "\n\nx"]
         {
-            assert_eq!(excerpt(other, false, size), other);
+            assert_eq!(shown(other, false, size), other);
         }
     }
     let mut masker = TextMasker::of_log(Arc::default(), &support::key(), false);
@@ -271,18 +282,18 @@ fn a_log_may_begin_inside_of_a_key() {
 
 #[test]
 fn a_log_may_end_inside_of_a_secret() {
-    for (text, shown) in [
+    for (text, plain) in [
         ("started\ncloning with ghp_01234567", "started\ncloning with "),
         ("notify xoxb-0123", "notify "),
         ("postgres://shop:hunt", "postgres://shop:"),
         ("-----BEGIN PRIVATE KEY-----\nMIIE", ""),
     ] {
         for size in [1, 1000] {
-            let secret = &text.as_bytes()[shown.len()..];
-            assert_eq!(excerpt(text, true, size), format!("{shown}{}", placeholder(secret)), "{text}");
+            let secret = &text.as_bytes()[plain.len()..];
+            assert_eq!(shown(text, true, size), format!("{plain}{}", placeholder(secret)), "{text}");
         }
     }
-    assert_eq!(excerpt("started\nready.\n", true, 1000), "started\nready.\n");
+    assert_eq!(shown("started\nready.\n", true, 1000), "started\nready.\n");
 }
 
 #[test]
