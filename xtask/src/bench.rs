@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{ALICE, Running, Stage, StageOptions, Upstream};
+use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 
 use crate::{build, step, workspace};
@@ -104,8 +105,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let mut report = Report::begin(&bench)?;
 
-    step::note(&format!("Hold {} watches open", args.watches));
-    report.watches = Some(Watches::measure(&bench, args.watches)?);
+    let watches = affordable(args.watches)?;
+    step::note(&format!("Hold {watches} watches open"));
+    report.watches = Some(Watches::measure(&bench, watches)?);
     step::note("Decide, with 1,000 roles and 100,000 grants");
     report.decisions = Some(Decisions::measure()?);
     step::note("Mask on one core");
@@ -124,6 +126,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     step::note(&format!("An exec that writes {} MB, {rounds} rounds", bytes >> 20));
     report.execs = Exec::measure(&bench, bytes, rounds)?;
     report.print(began.elapsed())
+}
+
+/// As many of the watches as the daemon may have files open for: each takes three of them.
+fn affordable(watches: usize) -> Result<usize> {
+    let (_, files) = getrlimit(Resource::RLIMIT_NOFILE).context("RLIMIT_NOFILE")?;
+    let most = usize::try_from(files.saturating_sub(1000) / 3).unwrap_or(usize::MAX);
+    if most < watches {
+        step::note(&format!("Not {watches} watches but {most}: {files} files may be open here (ulimit -Hn)"));
+    }
+    Ok(watches.min(most))
 }
 
 /// Everything that is measured, running.
@@ -156,6 +168,8 @@ impl Bench {
                 certificate_authority: scratch.0.join("ca.crt"),
                 credential: json!({ "bearerTokenFile": token }),
             }),
+            // All watches are one engineer's here.
+            config: json!({ "limits": { "connectionsPerUid": 65_536 } }),
             ..StageOptions::with_roles(ROLES)
         };
         let stage = Stage::set(programs, &options)?;
