@@ -94,6 +94,15 @@ fn a_saved_object_is_written_back_with_one_key_changed() -> Result<()> {
     let recorded = recorded(&stage)?;
     assert!(recorded.contains(r#""paths":["data.dsn","data.username"]"#), "{recorded}");
     assert!(shows_no_secret(&recorded), "a record shows a restored value");
+    // What the gate itself reads to restore from, too.
+    let all = stage.cluster().requests()?;
+    let through: Vec<&Value> =
+        all.iter().filter(|request| request.to_string().contains("portcullis (alice;")).collect();
+    assert!(!through.is_empty());
+    for request in through {
+        let id = request["auditId"].as_str().context("auditId")?;
+        assert!(recorded.contains(id), "no evidence of {request}");
+    }
     Ok(())
 }
 

@@ -235,6 +235,6 @@ fn described(classified: &Classified) -> Event {
 }
 
 /// An id for the API server's audit log, which takes at most 64 ASCII characters word for word.
-fn audit_id() -> String {
+pub(crate) fn audit_id() -> String {
     format!("portcullis-{:032x}", rand::random::<u128>())
 }

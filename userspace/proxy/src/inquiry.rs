@@ -1,14 +1,19 @@
 //! Questions of the gate's own about the object that a request is about: asked at the same target, under the same credential
 //! and grant, before the request itself goes up. What is answered is for the gate; who shows it masks it.
 
-use bytes::{Bytes, BytesMut};
-use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::BodyExt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Limited};
+use portcullis_access::Allowed;
+use portcullis_record::{Event, redact_query};
+
 use crate::body::RequestBody;
-use crate::decide::Decided;
+use crate::caller::Person;
+use crate::decide::{Decided, audit_id};
+use crate::headers;
 use crate::present::{self, Masked};
 use crate::refusal::Refusal;
 
@@ -23,7 +28,8 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Asks. `target` is path and query; a body is of the kind that the client's own is.
+/// Asks about the object of a request that has not gone up yet. `target` is path and query; a body is of the kind that the
+/// client's own is. That it is asked is evidence before it goes up, under an audit id of its own.
 pub(crate) async fn ask(
     decided: &Decided,
     method: Method,
@@ -31,26 +37,36 @@ pub(crate) async fn ask(
     body: Bytes,
 ) -> Result<Answer, Refusal> {
     let person = &decided.classified.person;
+    let failed = |error| Refusal::Upstream {
+        target: person.connection.route.target.name.clone(),
+        cause: format!("{target:?} is no target: {error}"),
+    };
+    let uri: Uri = target.parse().map_err(|error: http::uri::InvalidUri| failed(error))?;
+    let audit_id = audit_id();
+    let text = format!("the gate itself asks: {method} {} (audit id {audit_id})", redact_query(target));
+    person.line()?.session.event(&Event::Note { text })?;
+    put(person, &decided.allowed, head(&decided.classified.head, method, uri), body, &audit_id).await
+}
+
+/// Puts a question, as whoever a request under `allowed` is presented as.
+pub(crate) async fn put(
+    person: &Person,
+    allowed: &Allowed,
+    head: Parts,
+    body: Bytes,
+    audit_id: &str,
+) -> Result<Answer, Refusal> {
     let failed =
         |cause: String| Refusal::Upstream { target: person.connection.route.target.name.clone(), cause };
-    let uri: Uri = target.parse().map_err(|error| failed(format!("{target:?} is no target: {error}")))?;
-    let head = head(&decided.classified.head, method, uri);
-    let (head, pools) = present::dress(person, &decided.allowed, head, Masked::Once).await?;
+    let (mut head, pools) = present::dress(person, allowed, head, Masked::Once).await?;
+    headers::set_audit_id(&mut head.headers, audit_id)?;
     let request = Request::from_parts(head, RequestBody::whole(body, Arc::default()));
     let response = pools.send(request).await.map_err(|error| failed(error.to_string()))?;
-    let (head, mut body) = response.into_parts();
+    let (head, body) = response.into_parts();
     let coding = head.headers.get(header::CONTENT_ENCODING).map_or(&[][..], HeaderValue::as_bytes);
     let coding = String::from_utf8_lossy(coding).into_owned();
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| failed(error.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > LARGEST {
-            return Err(failed("the object is too large".to_owned()));
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(Answer { status: head.status, coding, body: whole.freeze() })
+    let whole = Limited::new(body, LARGEST).collect().await.map_err(|error| failed(error.to_string()))?;
+    Ok(Answer { status: head.status, coding, body: whole.to_bytes() })
 }
 
 /// The client's own head for another request: what it says of the body, and nothing of what it wants back.

@@ -8,9 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
 use jiff::fmt::strtime;
 use portcullis_access::{Allowed, Decision, Facts, Operation, Query, Snapshot, decide};
 use portcullis_kube::{
@@ -21,17 +20,14 @@ use portcullis_kube::{
 use serde_json::json;
 
 use crate::Proxy;
-use crate::body::{RequestBody, ResponseBody};
+use crate::body::ResponseBody;
 use crate::classify::{Body, Classified};
 use crate::decide::{Decided, Recorded};
-use crate::present::{self, Masked};
 use crate::refusal::{Refusal, Refused};
-use crate::{accept, headers, writeback};
+use crate::{accept, headers, inquiry, writeback};
 
 /// How long the API server may take to say whether it would allow something.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// An answer of the API server to such a question is some hundred bytes.
-const LARGEST: usize = 64 * 1024;
 const QUESTION: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
 /// Answers a question that was decided to be open to whoever asks it.
@@ -187,24 +183,16 @@ async fn ask(recorded: &Recorded, allowed: &Allowed, spec: &AccessSpec) -> Resul
     head.version = asked.version;
     head.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let (mut head, pools) =
-        present::dress(person, allowed, head, Masked::Once).await.map_err(|error| error.to_string())?;
-    headers::set_audit_id(&mut head.headers, &recorded.audit_id).map_err(|error| error.to_string())?;
-    let body = RequestBody::whole(access_question(spec).into(), Arc::default());
-    let response = pools.send(Request::from_parts(head, body)).await.map_err(|error| error.to_string())?;
-    let (head, mut body) = response.into_parts();
-    if !head.status.is_success() {
-        return Err(format!("it answered {}", head.status));
+    let body = access_question(spec).into();
+    let answer = inquiry::put(person, allowed, head, body, &recorded.audit_id).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    if !answer.status.is_success() {
+        return Err(format!("it answered {}", answer.status));
     }
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| error.to_string())?.into_data() else { continue };
-        if whole.len() + data.len() > LARGEST {
-            return Err("its answer is too long".to_owned());
-        }
-        whole.extend_from_slice(&data);
+    if !matches!(&*answer.coding, "" | "identity") {
+        return Err(format!("it answered in content coding {:?}", answer.coding));
     }
-    read_access_answer(&whole).map_err(|error| error.to_string())
+    read_access_answer(&answer.body).map_err(|error| error.to_string())
 }
 
 /// What is asked about, in the terms of roles.
