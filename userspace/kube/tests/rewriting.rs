@@ -492,11 +492,21 @@ fn what_is_not_http_passes_and_what_is_half_http_is_masked_as_text() {
     let masked = "*".repeat(NEEDLE.len());
     let tls = [0x16, 3, 1, 2, 0, 1, b'\n'];
     for (client, server, expected) in [
-        // A database, TLS, a server that speaks first, HTTP/2.
+        // A database, TLS, a server that speaks first.
         (&b"PING\r\nGET key\r\n"[..], format!("+{needle}\r\n"), format!("+{needle}\r\n")),
         (&tls, needle.to_owned(), needle.to_owned()),
         (b"", format!("220 {needle}\r\n"), format!("220 {needle}\r\n")),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", needle.to_owned(), needle.to_owned()),
+        // What some server may take for a request, though it cannot be followed as one.
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", needle.to_owned(), masked.clone()),
+        (b"GET  /x HTTP/1.1\r\n\r\n", needle.to_owned(), masked.clone()),
+        (b"GET /x HTTP/1.2\r\n\r\n", needle.to_owned(), masked.clone()),
+        (b"GET /x\r\n", needle.to_owned(), masked.clone()),
+        // Servers skip empty lines before a request.
+        (
+            b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{needle}", needle.len()),
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{masked}", needle.len()),
+        ),
         // Requests that two readers read differently, and answers that are none.
         (
             b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -510,16 +520,16 @@ fn what_is_not_http_passes_and_what_is_half_http_is_masked_as_text() {
             format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz {needle}\r\n"),
             format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz {masked}\r\n"),
         ),
-        // What the connection becomes is not HTTP any more.
+        // What the connection is said to become, the pod need not mean.
         (
             b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
             format!("HTTP/1.1 101 Switching\r\n\r\n{needle}"),
-            format!("HTTP/1.1 101 Switching\r\n\r\n{needle}"),
+            format!("HTTP/1.1 101 Switching\r\n\r\n{masked}"),
         ),
         (
             b"CONNECT a:1 HTTP/1.1\r\n\r\n",
             format!("HTTP/1.1 200 OK\r\n\r\n{needle}"),
-            format!("HTTP/1.1 200 OK\r\n\r\n{needle}"),
+            format!("HTTP/1.1 200 OK\r\n\r\n{masked}"),
         ),
     ] {
         for size in [1, 4, 1000] {
@@ -530,6 +540,37 @@ fn what_is_not_http_passes_and_what_is_half_http_is_masked_as_text() {
         }
     }
     assert!(!Forward::open().client.is_empty());
+    // That an answer may be compressed there, which nobody can look into, is told.
+    let mut forward = Forward::open();
+    forward.say(Side::Client, b"GET / HTTP/1.1\r\nHost : x\r\nAccept-Encoding: gzip\r\n\r\n", 1000);
+    forward.say(Side::Server, b"\x1f\x8b", 1000);
+    assert_eq!(forward.told.0[&0].coded, ["unknown"]);
+}
+
+#[test]
+fn what_is_held_of_an_answer_never_goes_to_the_pod() {
+    let mut forward = Forward::open();
+    forward.say(Side::Client, b"GET / HTTP/1.1\r\n\r\n", 1000);
+    let (start, end) = NEEDLE.split_at(5);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", NEEDLE.len());
+    let mut seen = forward.say(Side::Server, &[head.as_bytes(), start].concat(), 1000);
+    let (mut empty, mut up) = (Vec::new(), Vec::new());
+    let data = Frame::Data { stream: StreamId(1), payload: b"", fin: false };
+    Encoder::default().encode(&data, &mut empty).unwrap();
+    forward.rewriter.feed(Side::Client, &empty, &mut up, &mut |said| forward.told.hear(said)).unwrap();
+    assert_eq!(up, empty, "on the error stream the client has nothing to say, and learns nothing by it");
+    seen.extend(forward.say(Side::Server, end, 1000));
+    assert_eq!(text(&seen), format!("{head}{}", "*".repeat(NEEDLE.len())));
+}
+
+#[test]
+fn a_client_has_nothing_to_say_in_a_watch() {
+    let mut said = Vec::new();
+    websocket::message(&mut said, Kind::Binary, Some([1, 2, 3, 4]), &[b"hello"]);
+    let mut stream = MessageStream::new(MessageProtocol::Watch, None);
+    let (mut out, mut tell) = (Vec::new(), |said: Said<'_>| panic!("{said:?}"));
+    let refused = stream.feed(Side::Client, &said, &mut out, &mut tell);
+    assert!(matches!(refused, Err(StreamError::WrongWay { .. })) && out.is_empty());
 }
 
 fn body(said: Said<'_>) -> Vec<u8> {

@@ -167,8 +167,8 @@ async fn downward(
         };
         out.clear();
         let passed = match read {
-            None => shared.act(|stream, record| stream.flush(record, &mut out)),
-            Some(0) => shared.act(|stream, record| stream.finish(record, &mut out)),
+            None => shared.give(&mut out, Stream::flush),
+            Some(0) => shared.give(&mut out, Stream::finish),
             Some(read) => shared.pass(Side::Server, &buffer[..read], &mut out),
         };
         match passed {
@@ -211,7 +211,7 @@ async fn last_words(
     reason: &str,
 ) -> Result<(), TunnelError> {
     let mut out = Vec::new();
-    let ended = shared.act(|stream, record| stream.ending(reason, record, &mut out));
+    let ended = shared.give(&mut out, |stream, record, out| stream.ending(reason, record, out));
     if !matches!(ended, Err(TunnelError::Unrecorded(_))) {
         to.write_all(&out).await?;
     }
@@ -233,12 +233,16 @@ impl Shared {
         outcome
     }
 
-    fn act(
+    /// Gives the client what `act` has for it.
+    fn give(
         &self,
-        act: impl FnOnce(&mut Stream, &RequestRecord) -> Result<(), TunnelError>,
+        out: &mut Vec<u8>,
+        act: impl FnOnce(&mut Stream, &RequestRecord, &mut Vec<u8>) -> Result<(), TunnelError>,
     ) -> Result<(), TunnelError> {
         let (stream, record) = &mut *self.lock();
-        act(stream, record)
+        let outcome = act(stream, record, out);
+        record.passed(out.len());
+        outcome
     }
 
     fn holds(&self) -> bool {

@@ -178,7 +178,11 @@ impl Session for MessageStream {
     ) -> Result<(), StreamError> {
         let mut input = bytes;
         if side == Side::Client {
-            while self.sides[side as usize].next(&mut input)?.is_some() {}
+            while let Some(message) = self.sides[side as usize].next(&mut input)? {
+                if matches!(message, Message::Data(slice) if !slice.payload.is_empty()) {
+                    return Err(StreamError::WrongWay { from: side, channel: "a watch or log".to_owned() });
+                }
+            }
             out.extend_from_slice(bytes);
             return Ok(());
         }

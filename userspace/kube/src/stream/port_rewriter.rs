@@ -280,7 +280,10 @@ impl Forwards {
                 // On a stream that is over the receiver drops what still comes, and nobody would mask it.
                 let Some(lane) = streams.lane(stream)? else { return Ok(None) };
                 if lane.kind == LaneKind::Error {
-                    self.release_to(streams, lane, out, Forwarded::flush)?;
+                    // What is held is the server's, and goes where the server's words go.
+                    if side == Side::Server {
+                        self.release_to(streams, lane, out, Forwarded::flush)?;
+                    }
                     data(out, stream, payload, fin)?;
                     return Ok(None);
                 }

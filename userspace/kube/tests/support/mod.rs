@@ -72,6 +72,7 @@ pub struct Forward {
     pub received: Vec<u8>,
     pub error: Vec<u8>,
     pub closed: Vec<Side>,
+    pub coded: Vec<String>,
 }
 
 impl Session {
@@ -157,6 +158,9 @@ impl Forwards {
             }
             PortEvent::Error { request, text, .. } => self.0.entry(request).or_default().error.extend(text),
             PortEvent::Closed { request, side, .. } => self.0.entry(request).or_default().closed.push(side),
+            PortEvent::Coded { request, coding, .. } => {
+                self.0.entry(request).or_default().coded.push(coding.to_owned());
+            }
             other => panic!("unexpected {other:?}"),
         }
     }

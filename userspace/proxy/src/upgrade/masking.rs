@@ -45,8 +45,8 @@ impl Masking {
     }
 
     /// For what is masked in the recording alone.
-    pub(super) fn text(&self) -> Box<dyn Masker> {
-        Box::new(Text(TextMasker::new(self.detectors(), &self.key)))
+    pub(super) fn text(&self) -> TextMasker {
+        TextMasker::new(self.detectors(), &self.key)
     }
 
     fn cover(&self) -> Box<dyn Masker> {

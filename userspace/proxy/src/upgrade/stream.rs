@@ -178,7 +178,7 @@ fn keep_command(
 ) -> Result<(), RecordError> {
     let request = record.number();
     match event {
-        StreamEvent::Stdin(data) => typed.push(0, Channel::Stdin, data, record),
+        StreamEvent::Stdin(data) => typed.push((0, 0), Channel::Stdin, data, record),
         StreamEvent::Stdout(data) => record.data(Channel::Stdout, data),
         StreamEvent::Stderr(data) => record.data(Channel::Stderr, data),
         StreamEvent::Resize { width, height } => {
@@ -197,11 +197,11 @@ fn keep_port(record: &RequestRecord, typed: &mut Typed, event: &PortEvent<'_>) -
         PortEvent::Opened { port, request } => {
             record.event(&Event::Note { text: format!("connection {request} forwarded to port {port}") })
         }
-        PortEvent::Data { request, from: Side::Client, bytes, .. } => {
-            typed.push(*request, Channel::Stdin, bytes, record)
+        PortEvent::Data { port, request, from: Side::Client, bytes } => {
+            typed.push((*port, *request), Channel::Stdin, bytes, record)
         }
-        PortEvent::Data { request, from: Side::Server, bytes, .. } => {
-            typed.push(*request, Channel::Stdout, bytes, record)
+        PortEvent::Data { port, request, from: Side::Server, bytes } => {
+            typed.push((*port, *request), Channel::Stdout, bytes, record)
         }
         PortEvent::Error { text, .. } => record.data(Channel::Error, text),
         PortEvent::Coded { port, request, coding } => {
@@ -211,11 +211,11 @@ fn keep_port(record: &RequestRecord, typed: &mut Typed, event: &PortEvent<'_>) -
             );
             record.event(&Event::Note { text })
         }
-        PortEvent::Closed { request, side: Side::Client, .. } => {
-            typed.close(*request, Channel::Stdin, record)
+        PortEvent::Closed { port, request, side: Side::Client } => {
+            typed.close((*port, *request), Channel::Stdin, record)
         }
-        PortEvent::Closed { request, side: Side::Server, .. } => {
-            typed.close(*request, Channel::Stdout, record)
+        PortEvent::Closed { port, request, side: Side::Server } => {
+            typed.close((*port, *request), Channel::Stdout, record)
         }
         _ => Ok(()),
     }

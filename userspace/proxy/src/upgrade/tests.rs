@@ -70,18 +70,22 @@ impl Rig {
         stream.end(&record).unwrap();
         drop(record);
         self.recorder.shutdown();
-        let recordings = Recordings::new(self.dir.path().join("recordings"));
-        let entries = recordings.all().unwrap().pop().unwrap();
-        let mut recorded = Vec::new();
-        for found in entries.entries().unwrap() {
-            if let Found::Entry(Entry { body: Body::Data { channel: of, bytes, .. }, .. }) = found.unwrap()
-                && of == channel
-            {
-                recorded.extend(bytes);
-            }
-        }
-        (outcome, String::from_utf8(recorded).unwrap())
+        (outcome, recorded(&self.dir, channel))
     }
+}
+
+/// What was recorded of the one session on `channel`.
+fn recorded(dir: &tempfile::TempDir, channel: Channel) -> String {
+    let recordings = Recordings::new(dir.path().join("recordings"));
+    let mut recorded = Vec::new();
+    for found in recordings.all().unwrap().pop().unwrap().entries().unwrap() {
+        if let Found::Entry(Entry { body: Body::Data { channel: of, bytes, .. }, .. }) = found.unwrap()
+            && of == channel
+        {
+            recorded.extend(bytes);
+        }
+    }
+    String::from_utf8(recorded).unwrap()
 }
 
 fn message(channel: u8, text: &str) -> Vec<u8> {
@@ -282,4 +286,24 @@ fn attestation() -> Attestation {
             cwd: None,
         },
     }
+}
+
+/// Two ports of one port-forward may number their connections alike: what is said on one does not hide on the other.
+#[test]
+fn connections_of_two_ports_are_masked_apart() {
+    let rig = Rig::new(EXEC, "v5.channel.k8s.io", true);
+    let (stream, record) = rig.shared.0.into_inner().unwrap();
+    drop(stream);
+    let profile = Profile::default();
+    let masking = Masking { detectors: profile.detectors(), key: MaskKey::from_bytes([7; 32]), rules: None };
+    let mut typed = typed::Typed::new(Some(masking));
+    let (start, end) = SECRET.split_at(9);
+    for (port, text) in [(80, start), (81, "hello "), (80, end), (80, "\n"), (81, "world\n")] {
+        typed.push((port, 0), Channel::Stdin, text.as_bytes(), &record).unwrap();
+    }
+    typed.finish(&record).unwrap();
+    drop(record);
+    rig.recorder.shutdown();
+    let recorded = recorded(&rig.dir, Channel::Stdin);
+    assert!(recorded.contains("portcullis-masked:") && !recorded.contains(end), "{recorded}");
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_kube::stream::Masker;
+use portcullis_mask::TextMasker;
 use portcullis_record::{Channel, RecordError};
 
 use super::masking::Masking;
@@ -13,9 +13,12 @@ use crate::record::RequestRecord;
 pub(super) struct Typed {
     /// None: everything is recorded as it is.
     masking: Option<Masking>,
-    maskers: BTreeMap<(u32, Channel), Box<dyn Masker>>,
+    maskers: BTreeMap<(Connection, Channel), TextMasker>,
     masked: Vec<u8>,
 }
+
+/// A forwarded connection, by port and number; two ports may use the same number.
+pub(super) type Connection = (u16, u32);
 
 impl Typed {
     pub(super) fn new(masking: Option<Masking>) -> Self {
@@ -25,7 +28,7 @@ impl Typed {
     /// Records `bytes` of a connection, masked.
     pub(super) fn push(
         &mut self,
-        connection: u32,
+        connection: Connection,
         channel: Channel,
         bytes: &[u8],
         record: &RequestRecord,
@@ -35,31 +38,30 @@ impl Typed {
         };
         let masker = maskers.entry((connection, channel)).or_insert_with(|| masking.text());
         masked.clear();
-        let read = masker.push(bytes, masked).is_ok();
-        keep(read, channel, masked, record)
+        masker.push(bytes, masked);
+        keep(channel, masked, record)
     }
 
     /// Records what is held of one side of a connection.
     pub(super) fn close(
         &mut self,
-        connection: u32,
+        connection: Connection,
         channel: Channel,
         record: &RequestRecord,
     ) -> Result<(), RecordError> {
         let Some(mut masker) = self.maskers.remove(&(connection, channel)) else { return Ok(()) };
         self.masked.clear();
-        let read = masker.finish(&mut self.masked).is_ok();
-        keep(read, channel, &self.masked, record)
+        masker.finish(&mut self.masked);
+        keep(channel, &self.masked, record)
     }
 
     /// Records all that is held.
     pub(super) fn finish(&mut self, record: &RequestRecord) -> Result<(), RecordError> {
-        let open: Vec<(u32, Channel)> = self.maskers.keys().copied().collect();
+        let open: Vec<(Connection, Channel)> = self.maskers.keys().copied().collect();
         open.into_iter().try_for_each(|(connection, channel)| self.close(connection, channel, record))
     }
 }
 
-/// What the masker has `read` is recorded. A detector reads everything; of one that did not, nothing would be kept.
-fn keep(read: bool, channel: Channel, masked: &[u8], record: &RequestRecord) -> Result<(), RecordError> {
-    if read && !masked.is_empty() { record.data(channel, masked) } else { Ok(()) }
+fn keep(channel: Channel, masked: &[u8], record: &RequestRecord) -> Result<(), RecordError> {
+    if masked.is_empty() { Ok(()) } else { record.data(channel, masked) }
 }

@@ -12,6 +12,7 @@ mod responses;
 
 use std::collections::VecDeque;
 
+use self::head::NotHttp;
 use self::requests::Requests;
 use self::responses::Responses;
 use super::{Masker, StreamError};
@@ -55,21 +56,22 @@ impl Forwarded {
     /// Takes what the client sent and appends what goes to the pod to `out`.
     pub(super) fn client(&mut self, bytes: &[u8], fin: bool, out: &mut Vec<u8>) {
         let mut bytes = bytes;
-        if let Self::Unknown(line) = self {
-            let (first, rest) = head::split_line(bytes);
-            line.extend_from_slice(first);
-            if !head::may_be_request(line) {
+        while let Self::Unknown(line) = self
+            && !bytes.is_empty()
+        {
+            let (piece, rest) = head::split_line(bytes);
+            line.extend_from_slice(piece);
+            // The first line passes as it comes, whatever it turns out to be.
+            out.extend_from_slice(piece);
+            bytes = rest;
+            if head::is_blank(line) {
+                // Servers skip empty lines before a request (RFC 9112, section 2.2).
+                line.clear();
+            } else if line != b"\r" && !head::may_be_request(line) {
                 *self = Self::Other;
             } else if line.ends_with(b"\n") {
-                let line = std::mem::take(line);
-                *self = Requests::begun_by(&line).map_or(Self::Other, |(requests, asked)| {
-                    let (responses, asked) = (Responses::new(), VecDeque::from([asked]));
-                    Self::Http(Box::new(Http { requests, responses, asked }))
-                });
+                *self = Self::Http(Box::new(Http::begun_by(line)));
             }
-            // The first line passes as it comes, whatever it turns out to be.
-            out.extend_from_slice(first);
-            bytes = rest;
         }
         match self {
             Self::Http(http) => http.client(bytes, fin, out),
@@ -125,6 +127,17 @@ impl Forwarded {
 }
 
 impl Http {
+    /// A connection whose first line has gone to the pod. One that some servers may take for a request, and that cannot be
+    /// followed as one, is masked as one text.
+    fn begun_by(line: &[u8]) -> Self {
+        let mut responses = Responses::new();
+        let (requests, asked) = Requests::begun_by(line).unwrap_or_else(|NotHttp| {
+            responses.give_up();
+            (Requests::passing(), Asked::default())
+        });
+        Self { requests, responses, asked: VecDeque::from([asked]) }
+    }
+
     fn client(&mut self, bytes: &[u8], fin: bool, out: &mut Vec<u8>) {
         if self.requests.push(bytes, &mut self.asked, out).is_err() {
             self.responses.give_up();
@@ -144,7 +157,7 @@ impl Http {
     ) -> Result<(), StreamError> {
         let Self { requests, responses, asked } = self;
         responses.push(bytes, make, asked, out, coded)?;
-        if responses.is_opaque() {
+        if responses.has_switched() {
             requests.pass();
         }
         if fin { responses.finish(out) } else { Ok(()) }

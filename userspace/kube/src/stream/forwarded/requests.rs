@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::chunks::{Chunks, Part};
+use portcullis_codec::http1::Chunks;
+
 use super::head::{self, Framing, Length, Lines, NotHttp};
 use super::{Asked, MAX_PIPELINED};
 
@@ -35,6 +36,11 @@ impl Requests {
         let asked = asked(line)?;
         let state = State::Fields { framing: Framing::default(), identity: false };
         Ok((Self { state, lines: Lines::default(), asked }, asked))
+    }
+
+    /// Looks into nothing.
+    pub(super) fn passing() -> Self {
+        Self { state: State::Opaque, lines: Lines::default(), asked: Asked::default() }
     }
 
     /// Takes what the client sent, appends what goes to the server to `out`, and what it asks for to `asked`.
@@ -130,10 +136,16 @@ impl Requests {
                 }
             }
             State::Chunked(chunks) => {
-                let before = *input;
-                let part = chunks.next(input);
-                out.extend_from_slice(&before[..before.len() - input.len()]);
-                if let Some(Part::End(_)) = part? {
+                let (good, fault) = match chunks.follow(input) {
+                    Ok(good) => (good, false),
+                    Err((good, _)) => (good, true),
+                };
+                out.extend_from_slice(&input[..good]);
+                *input = &input[good..];
+                if fault {
+                    return Err(NotHttp);
+                }
+                if chunks.has_ended() {
                     self.state = State::Line;
                 }
             }

@@ -14,6 +14,8 @@ pub(super) struct Responses {
     masked: Vec<u8>,
     /// The answers that follow cannot be told apart.
     lost: bool,
+    /// The connection has become something else.
+    switched: bool,
 }
 
 enum State {
@@ -35,13 +37,11 @@ enum State {
     },
     /// All that follows is masked as one text.
     Text(Box<dyn Masker>),
-    /// Not to be looked into.
-    Opaque,
 }
 
 impl Responses {
     pub(super) fn new() -> Self {
-        Self { state: State::Line, lines: Lines::default(), masked: Vec::new(), lost: false }
+        Self { state: State::Line, lines: Lines::default(), masked: Vec::new(), lost: false, switched: false }
     }
 
     /// The client cannot be followed any more: behind the body that is under way all is masked as one text.
@@ -50,8 +50,8 @@ impl Responses {
     }
 
     /// Whether the connection has become something else.
-    pub(super) fn is_opaque(&self) -> bool {
-        matches!(self.state, State::Opaque)
+    pub(super) fn has_switched(&self) -> bool {
+        self.switched
     }
 
     /// Takes what the server sent, and appends what the client gets to `out`.
@@ -67,7 +67,11 @@ impl Responses {
         while !input.is_empty() {
             match self.step(&mut input, make, asked, out, coded) {
                 Ok(()) => {}
-                Err(Fault::NotHttp) => self.lose(make, out)?,
+                Err(Fault::NotHttp) => {
+                    // What is compressed in it cannot be looked into either.
+                    coded("unknown");
+                    self.lose(make, out)?;
+                }
                 Err(Fault::Stream(error)) => return Err(error),
             }
         }
@@ -168,7 +172,7 @@ impl Responses {
                 self.lines.end();
                 let length = framing.length(Length::Open)?;
                 let (status, text, coding) = (*status, *text, coding.take());
-                self.body(status, length, asked, || match coding {
+                self.body(status, length, asked, make, || match coding {
                     Some(coding) if text => {
                         coded(&coding);
                         None
@@ -227,10 +231,6 @@ impl Responses {
                 masker.push(input, out)?;
                 *input = &[];
             }
-            State::Opaque => {
-                out.extend_from_slice(input);
-                *input = &[];
-            }
         }
         Ok(())
     }
@@ -241,6 +241,7 @@ impl Responses {
         status: u16,
         length: Length,
         asked: &mut VecDeque<Asked>,
+        make: &MakeMasker,
         masker: impl FnOnce() -> Option<Box<dyn Masker>>,
     ) {
         if (100..200).contains(&status) && status != 101 {
@@ -248,8 +249,10 @@ impl Responses {
             return;
         }
         let asked = asked.pop_front().unwrap_or_default();
+        // The client chooses what it asks for, and the pod need not mean it: no word of theirs lifts the mask.
+        self.switched = status == 101 || asked.connect && (200..300).contains(&status);
         self.state = match length {
-            _ if status == 101 || asked.connect && (200..300).contains(&status) => State::Opaque,
+            _ if self.switched => State::Text(make()),
             _ if asked.head || matches!(status, 204 | 304) => State::Line,
             Length::Bytes(0) => State::Line,
             Length::Bytes(length) => State::Body { left: Some(length), masker: masker() },
