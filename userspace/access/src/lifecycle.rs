@@ -153,7 +153,7 @@ impl Act<'_> {
             grant: None,
             denied: None,
             emergency: opening.emergency,
-            unmasks: role.obligations.unmask.iter().map(ToString::to_string).collect(),
+            unmasks: role.obligations.unmasks(),
         };
         let mut change = Change::default();
         change.events.push(self.event(&request, EventAction::Requested, Some(request.reason.clone())));

@@ -113,6 +113,15 @@ pub struct Obligations {
 }
 
 impl Obligations {
+    /// What approvers are told: all that is shown because of it which is masked for others.
+    #[must_use]
+    pub(crate) fn unmasks(&self) -> Vec<String> {
+        match self.mask {
+            MaskLevel::None => vec!["everything: nothing at all is masked".to_owned()],
+            MaskLevel::Default => self.unmask.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     /// The fields of a resource that are shown although the profile masks them.
     #[must_use]
     pub fn unmasked(&self, operation: &Operation) -> Vec<FieldPath> {

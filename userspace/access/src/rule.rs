@@ -200,7 +200,8 @@ impl Rule {
                 Scope::Resources(scope),
                 Operation::Resource { api_group, resource, subresource, namespace, name, .. },
             ) => {
-                let several = name.is_empty() && operation.verb() != "create";
+                // What is created has no name yet; a subresource is always somebody's.
+                let several = name.is_empty() && (operation.verb() != "create" || !subresource.is_empty());
                 let collection = is_collection(operation.verb()) || several;
                 (scope.groups.includes(api_group) || api_group == "*")
                     && scope.resources.iter().any(|pattern| pattern.touches(resource, subresource))

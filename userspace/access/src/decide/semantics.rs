@@ -295,6 +295,9 @@ fn a_question_about_all_is_answered_for_all() {
     }
     let exec = deny("apiGroups: [''], resources: [pods/exec], verbs: [create]");
     assert_eq!(said(&[all, &exec], "create pods/*"), "deny");
+    let of_one = deny("apiGroups: [''], resources: [pods/exec], verbs: [create], resourceNames: [db]");
+    assert_eq!(said(&[all, &of_one], "create pods/exec -n demo"), "deny");
+    assert_eq!(said(&[all, &of_one], "create pods/exec web -n demo"), "allow");
     let pods = "apiGroups: [''], resources: [pods], verbs: [get, list]";
     for operation in ["* pods", "get *", "get pods.*"] {
         assert_eq!(said(&[pods], operation), "deny", "{operation}");

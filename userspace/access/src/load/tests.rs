@@ -325,6 +325,11 @@ fn what_a_role_unmasks_is_named_field_by_field() {
         shown("{groups: [example.test], resources: [widgets], paths: ['**.user']}"),
         "widgets.example.test: **.user"
     );
+    // Approvers are told of that, and all the more of a role that masks nothing.
+    let told = |text: &str| parse_roles("roles.yaml", text).unwrap().remove(0).obligations.unmasks();
+    let some = with("{resources: [secrets], paths: [data.username]}").replace("mask: none", "mask: default");
+    assert_eq!(told(&some), ["secrets: data.username"]);
+    assert_eq!(told(GOOD), ["everything: nothing at all is masked"]);
     for (unmask, expected) in [
         (
             "{resources: [secrets], paths: [data..a]}",
