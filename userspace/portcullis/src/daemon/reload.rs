@@ -80,9 +80,10 @@ impl Reloader {
         }
         let config = Config { gate: self.running.gate.clone(), ..config };
         self.routes.replace(&config, targets)?;
+        // Masks before roles: whatever a new role opens is masked by the new policy.
+        self.profiles.send_replace(Arc::new(profile));
         self.access.reload_targets(config.targets.keys().cloned().collect());
         self.access.reload_roles(roles);
-        self.profiles.send_replace(Arc::new(profile));
         Ok(())
     }
 }
