@@ -12,6 +12,7 @@ mod grams;
 mod jwt;
 mod pem;
 mod personal;
+mod reference;
 mod scanner;
 mod token;
 mod url;

@@ -217,8 +217,25 @@ pub(crate) fn is_digest(text: &str) -> bool {
     text.strip_prefix(PREFIX_TEXT).is_some_and(are_digits)
 }
 
+/// Whether `text` is a placeholder of any kind, or is `going_on` and may become one.
+pub(crate) fn is_placeholder(text: &[u8], going_on: bool) -> bool {
+    match text.strip_prefix(PREFIX).map(str::from_utf8) {
+        Some(Ok(told)) => {
+            is_told(told)
+                || going_on
+                    && (told.len() < 2 * DIGEST_BYTES && is_hex(told) || NOTHING.starts_with(told.as_bytes()))
+        }
+        Some(Err(_)) => false,
+        None => going_on && PREFIX.starts_with(text),
+    }
+}
+
 fn are_digits(text: &str) -> bool {
-    text.len() == 2 * DIGEST_BYTES && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 2 * DIGEST_BYTES && is_hex(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whether a placeholder tells this of its value.

@@ -209,6 +209,8 @@ fn a_key_of_any_length_is_masked_to_its_end() {
     assert_eq!(String::from_utf8(cut).unwrap(), format!("a {} b", placeholder(block.as_bytes())));
     let value = &token.as_bytes()["password=".len()..];
     assert_eq!(masked(&detectors, &token), format!("password={}", placeholder(value)));
+    let called = format!("{token}(x)");
+    assert_eq!(masked(&detectors, &called), format!("password={}(x)", placeholder(value)));
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! prose (`password: x`) and for what else is called a secret (often a name: `secret="shop/db"`) the value itself has to look
 //! like one.
 
-use super::value::{Quoting, is_stand_in, looks_chosen, looks_random, unit};
+use super::reference::{is_bracketed, is_path};
+use super::value::{LONGEST_UNIT, Quoting, is_stand_in, looks_chosen, looks_random, unit};
 use super::view::{Hold, Secret, Tail, Verdict, View};
 
 /// A value is looked at up to this length; one that is longer is secret unseen.
@@ -120,27 +121,44 @@ impl Keyword {
 
     fn value(&self, view: View<'_>, assigned: Assigned) -> Verdict {
         let start = assigned.at;
-        let run = assigned.quoting.run(view, start);
-        let tail = Tail::Value(assigned.quoting);
+        let view = view.up_to(start + VALUE_LIMIT + LONGEST_UNIT);
+        let mut quoting = assigned.quoting;
+        let mut run = quoting.run(view, start);
+        // `${NAME}`, `<name>`
+        if quoting == Quoting::None && opens_bracket(view, start, run.end)? {
+            if is_bracketed(view, start)? {
+                return Ok(None);
+            }
+            quoting = Quoting::Bracket;
+            run = quoting.run(view, start);
+        }
         let value = &view.bytes[start..run.end];
         if run.open && value.len() <= VALUE_LIMIT {
             return Err(Hold(start));
         }
+        let looks_secret = || looks_random(value) || looks_chosen(value);
+        // A call (`password = read(…)`) is not its value.
+        let called = || quoting == Quoting::None && view.bytes.get(run.end) == Some(&b'(') && !looks_secret();
         let secret = match self.kind {
             _ if value.len() > VALUE_LIMIT => true,
-            _ if is_stand_in(value, view.may_go_on(run.end)) => false,
+            _ if is_stand_in(value, view.may_go_on(run.end)) || called() => false,
             Kind::Password if assigned.exactly => value.len() >= 4 && !is_path(value),
             Kind::Password => looks_chosen(value) && !is_path(value),
             Kind::Secret => looks_random(value),
         };
-        // A call (`password = read(…)`) is not its value.
-        let called = assigned.quoting == Quoting::None && view.bytes.get(run.end) == Some(&b'(');
-        Ok((secret && !called).then_some(Secret { start, end: run.end, tail }))
+        Ok(secret.then_some(Secret { start, end: run.end, tail: Tail::Value(quoting) }))
     }
 }
 
-fn is_path(value: &[u8]) -> bool {
-    matches!(value, [b'/' | b'~' | b'.', ..]) && !looks_random(value)
+/// Whether a value without quotes that would end at `end` begins with a bracket there.
+fn opens_bracket(view: View<'_>, start: usize, end: usize) -> Result<bool, Hold> {
+    let brackets: &[u8] = match &view.bytes[start..end] {
+        b"" => b"{[<",
+        b"$" => b"{(",
+        b"%" => b"(",
+        _ => return Ok(false),
+    };
+    Ok(unit(view, end, start)?.is_some_and(|next| brackets.contains(&next.meaning)))
 }
 
 /// Reads what follows a key that begins at `key` with its last word ending at `at`: `=`, `:`, `":"` and the like.

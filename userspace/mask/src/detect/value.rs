@@ -3,17 +3,22 @@
 //! Text in a log is often JSON, or JSON in a string of JSON, so an escape is read for what it denotes: `\"`, `\\\"`
 //! and `\u0026` end a value as `"` and `&` would, and no end ever falls inside an escape.
 
+use super::reference::is_reference;
 use super::view::{Hold, Run, View};
-use crate::placeholder::PREFIX;
 
 /// More backslashes than this in a row are no escape.
 const BACKSLASHES: usize = 16;
+
+/// Bytes of the longest escape.
+pub(crate) const LONGEST_UNIT: usize = BACKSLASHES + 5;
 
 /// How a value is quoted, and so what ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Quoting {
     /// White space, quotes, brackets and what separates fields.
     None,
+    /// The same but brackets: the value begins with one.
+    Bracket,
     /// This quote, or a line's end.
     Quote(u8),
     /// White space, quotes and angle brackets.
@@ -64,6 +69,7 @@ impl Quoting {
             Self::Quote(quote) => meaning == quote || meaning == b'\n' || meaning == b'\r',
             _ if meaning <= b' ' || meaning == 0x7f => true,
             Self::None => b"\"'`,;&()[]{}<>|".contains(&meaning),
+            Self::Bracket => b"\"'`,;&|".contains(&meaning),
             Self::Url => b"\"'`<>".contains(&meaning),
         }
     }
@@ -120,11 +126,9 @@ pub(crate) fn is_stand_in(value: &[u8], going_on: bool) -> bool {
         let word = if going_on { word.get(..value.len()).unwrap_or(word) } else { word };
         value.eq_ignore_ascii_case(word.as_bytes())
     };
-    let refers = |start: &&[u8]| value.starts_with(start) || (going_on && start.starts_with(value));
-    let referring = [&b"$"[..], b"{", b"<", b"%", b"\\u003c", b"[", PREFIX];
     value.iter().all(|byte| value.first() == Some(byte))
-        || referring.iter().any(refers)
         || WORDS.iter().any(word)
+        || is_reference(value, going_on)
 }
 
 /// Whether a value looks as if nobody had made it up to be read: letters and digits mixed without a break, as names are not.

@@ -72,6 +72,14 @@ impl<'a> View<'a> {
         self.get(self.bytes.len(), hold).map(|_| false)
     }
 
+    /// The view of what is before `end`, as if the rest had not come yet.
+    pub(crate) fn up_to(self, end: usize) -> Self {
+        match self.bytes.get(..end) {
+            Some(bytes) if bytes.len() < self.bytes.len() => Self { bytes, ended: false, paused: false },
+            _ => self,
+        }
+    }
+
     /// Whether what ends at `end` may go on after a pause.
     pub(crate) fn may_go_on(self, end: usize) -> bool {
         self.paused && end == self.bytes.len()
