@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base64_text::Base64Text;
 use crate::helm::{self, mask_release};
 use crate::json::is_json_object;
-use crate::placeholder::{Form, Mask, Placeholder, encode};
+use crate::placeholder::{Form, How, Mask, Placeholder, encode};
 use crate::quotes::mask_quotes;
 use crate::rules::Action;
 use crate::{JsonMasker, MaskError, Rules};
@@ -80,7 +80,8 @@ impl Opened {
         if !self.too_long {
             let start = out.len();
             if self.text.is_empty() || self.opened(rules, depth, placeholder, spell, out) {
-                return;
+                // It needed none; the next value has a mask of its own.
+                return placeholder.begin(How::Digest);
             }
             out.truncate(start);
             let text = std::mem::take(&mut self.text);
