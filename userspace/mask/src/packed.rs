@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
-use flate2::bufread::GzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::PlaceholderGuard;
@@ -40,7 +40,7 @@ impl Packed {
             STANDARD.decode(text).and_then(|once| if twice { STANDARD.decode(once) } else { Ok(once) });
         let Ok(packed) = packed else { return Ok(None) };
         let mut document = Vec::new();
-        let read = GzDecoder::new(&packed[..]).take(*left + 1).read_to_end(&mut document);
+        let read = MultiGzDecoder::new(&packed[..]).take(*left + 1).read_to_end(&mut document);
         *left = left.checked_sub(document.len() as u64).ok_or(TooLarge)?;
         // What comes before damage could be read by somebody less strict.
         Ok((read.is_ok() || !document.is_empty()).then_some(Self { document, twice }))
@@ -108,6 +108,16 @@ mod tests {
             let second = format!("\"{without}\",\"H4sI\",\"{with}\"");
             assert!(packs_placeholder(second.as_bytes()));
         }
+    }
+
+    #[test]
+    fn every_member_counts() {
+        let member = |document: &[u8]| STANDARD.decode(packed(document, false)).unwrap();
+        let mask = b"{\"config\":\"portcullis-masked:hidden\"}";
+        let both = STANDARD.encode([member(b" "), member(mask)].concat());
+        assert!(packs_placeholder(both.as_bytes()));
+        let opened = Packed::open(both.as_bytes()).unwrap().unwrap();
+        assert_eq!(opened.document, [b" ", &mask[..]].concat());
     }
 
     #[test]
