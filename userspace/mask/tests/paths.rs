@@ -133,8 +133,13 @@ fn model(
         scalar => {
             names.push("anything".to_owned());
             let every = |(steps, _): &Rule| steps.last() == Some(&"*");
-            let mark = base.or_else(|| strongest(rules, begins, names, every));
+            let every = strongest(rules, begins, names, every);
             names.pop();
+            let hides = |rule: &usize| rules[*rule].1 != What::Keep;
+            let mark = match base {
+                Some(base) => every.filter(hides).into_iter().chain([base]).min(),
+                None => every,
+            };
             match mark.map(|mark| rules[mark].1) {
                 None | Some(What::Keep) => scalar.clone(),
                 Some(What::Fixed | What::Drop) => HIDDEN.into(),

@@ -158,6 +158,21 @@ fn the_first_rule_that_reaches_a_field_decides() {
 }
 
 #[test]
+fn the_stronger_of_a_field_and_of_all_that_is_in_it_decides_a_scalar() {
+    let spec = |rules: &str| {
+        let profile = profile(&format!("rules: [{rules}]\n"));
+        masked_by(&rules_of(&profile, "things"), r#"{"spec":"hunter2"}"#)
+    };
+    let (all, whole) = (r#"mask: ["spec.*"], how: fixed"#, "keep: [spec]");
+    let rule = |what: &str| format!("{{resources: [things], {what}}}");
+    let hidden = r#"{"spec":"portcullis-masked:hidden"}"#;
+    assert_eq!(spec(&format!("{}, {}", rule(all), rule(whole))), hidden);
+    assert_eq!(spec(&format!("{}, {}", rule(whole), rule(all))), r#"{"spec":"hunter2"}"#);
+    let (all, whole) = (r#"keep: ["spec.*"]"#, "mask: [spec], how: fixed");
+    assert_eq!(spec(&format!("{}, {}", rule(all), rule(whole))), hidden, "no field of it is there to pass");
+}
+
+#[test]
 fn a_role_opens_paths_and_nothing_else() {
     let open = |resource: &str, path: &str| rules(resource).without(&[path.parse().unwrap()]).unwrap();
     let secret = r#"{"data":{"username":"YQ==","pw":"YQ=="},"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"data\":{\"username\":\"YQ==\",\"pw\":\"YQ==\"}}"}}}"#;

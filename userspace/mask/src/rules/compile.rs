@@ -171,7 +171,8 @@ impl Compiler<'_> {
         if self.spent > LIMIT { Err(RulesError::TooMany) } else { Ok(()) }
     }
 
-    /// What becomes of a scalar at a place. Where every field of an object is masked, so is what stands in its stead.
+    /// What becomes of a scalar at a place. Where every field of an object is masked, so is what stands in its stead,
+    /// unless a stronger mark covers that.
     fn scalar(&self, state: &State) -> Action {
         let ends_every_field = |item: &&Item| {
             let every = matches!(self.step(**item), Some(Step::Field(names)) if names.are_all());
@@ -180,7 +181,13 @@ impl Compiler<'_> {
         let every_field = || state.items.iter().filter(ends_every_field).map(|(mark, _)| *mark);
         let is_bytes = |mark: &usize| self.marks[*mark].what == What::Bytes;
         let form = form(state.bytes || every_field().any(|mark| is_bytes(&mark)));
-        let mark = state.base.or_else(|| every_field().find(|mark| !is_bytes(mark)));
+        let every = every_field().find(|mark| !is_bytes(mark));
+        // Every field passing does not let pass what is masked and has none.
+        let hides = |mark: &usize| masks(self.marks[*mark].what);
+        let mark = match state.base {
+            Some(base) => every.filter(hides).into_iter().chain([base]).min(),
+            None => every,
+        };
         match mark.map(|mark| self.marks[mark].what) {
             None | Some(What::Keep | What::Bytes) => Action::Keep,
             Some(What::Scan) => Action::Scan,
