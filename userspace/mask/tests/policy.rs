@@ -275,9 +275,13 @@ fn helm_releases_are_masked_whole_or_opened() {
 
     // How a release would have been replaced does not count for what comes after it.
     let fixed = rules_of(&profile("defaults: {how: fixed, helmReleases: open}"), "secrets");
-    let copy = r#"{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"no JSON"}}}"#;
+    let copy =
+        r#"{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"no JSON"}}}"#;
     let masked = masked_by(&fixed, &format!(r#"{{"items":[{body},{copy}]}}"#));
-    assert!(masked.ends_with(&format!("{}]}}", copy.replace("no JSON", &placeholder(b"no JSON")))), "{masked}");
+    assert!(
+        masked.ends_with(&format!("{}]}}", copy.replace("no JSON", &placeholder(b"no JSON")))),
+        "{masked}"
+    );
 
     // What only looks like a release is masked whole.
     for odd in [

@@ -8,6 +8,8 @@ mod support;
 use std::io::Write;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flate2::Compression;
 use flate2::write::{GzDecoder, GzEncoder};
 use portcullis_mask::{
@@ -211,6 +213,35 @@ fn a_key_of_any_length_is_masked_to_its_end() {
     assert_eq!(masked(&detectors, &token), format!("password={}", placeholder(value)));
     let called = format!("{token}(x)");
     assert_eq!(masked(&detectors, &called), format!("password={}(x)", placeholder(value)));
+}
+
+#[test]
+fn what_is_longer_than_is_looked_at_is_masked() {
+    let detectors = Arc::new(Detectors::default());
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+    let header = format!(r#"{{"alg":"RS256","x5c":["{}"]}}"#, line.repeat(50));
+    let token = "cRGGHXRhw2HmEnm_J0pX375u8wKSJj4yLXH7QhP7VSs";
+    let key = |header: usize| {
+        let comment = "a comment, ".repeat(header / 11);
+        let key = format!("Comment: {comment}\n\n{line}\n{line}\nAQ==");
+        format!("«-----BEGIN RSA PRIVATE KEY-----\n{key}\n-----END RSA PRIVATE KEY-----» end")
+    };
+    for text in [
+        format!("dial postgres://shop:«{}@db/x» failed", "hunter2-".repeat(150)),
+        format!("dial postgres://{}:«hunter2»@db/x failed", "shop".repeat(100)),
+        format!("id_token «{}.eyJzdWIiOiJyb2JvdCJ9.{token}» for robot", URL_SAFE_NO_PAD.encode(header)),
+        format!("password{}={}«hunter2» end", " ".repeat(100), " ".repeat(100)),
+        format!("Authorization: Bearer{}«{token}» end", " ".repeat(100)),
+        key(300),
+        key(1500),
+    ] {
+        let (plain, wanted) = read(&text);
+        assert_eq!(masked(&detectors, &plain), wanted);
+        assert_eq!(String::from_utf8_lossy(&mask(&detectors, plain.as_bytes(), &[1])), wanted);
+    }
+    // What is as long and no header of a token.
+    let blob = format!("{} ", URL_SAFE_NO_PAD.encode(format!(r#"{{"a":"{}"}}"#, line.repeat(50))));
+    assert_eq!(masked(&detectors, &blob), blob);
 }
 
 #[test]

@@ -10,8 +10,6 @@ use super::view::{Hold, Secret, Tail, Verdict, View};
 
 /// A value is looked at up to this length; one that is longer is secret unseen.
 const VALUE_LIMIT: usize = 1024;
-/// Spaces around what assigns.
-const SPACES: usize = 8;
 
 /// A word that keys of secrets end in.
 #[derive(Debug, Clone, Copy)]
@@ -180,7 +178,7 @@ fn assigned(view: View<'_>, key: usize, mut at: usize) -> Result<Option<Assigned
         at += quote.length;
     }
     let after_key = at;
-    at = spaces(view, at)?;
+    at = view.after_spaces(at)?;
     let spaced = at > after_key;
     let sign = match view.get(at, hold)? {
         Some(sign @ (b'=' | b':')) => {
@@ -196,7 +194,7 @@ fn assigned(view: View<'_>, key: usize, mut at: usize) -> Result<Option<Assigned
         _ => return Ok(None),
     };
     let after_sign = at;
-    at = spaces(view, at)?;
+    at = view.after_spaces(at)?;
     let glued = !spaced && at == after_sign;
     let quote = unit(view, at, at)?.filter(|unit| matches!(unit.meaning, b'"' | b'\'' | b'`'));
     let quoting = quote.map_or(Quoting::None, |unit| Quoting::Quote(unit.meaning));
@@ -204,14 +202,6 @@ fn assigned(view: View<'_>, key: usize, mut at: usize) -> Result<Option<Assigned
     let exactly =
         if quote.is_some() { quoted_key || sign == Some(b'=') } else { glued && sign == Some(b'=') };
     Ok(Some(Assigned { at, quoting, exactly }))
-}
-
-fn spaces(view: View<'_>, mut at: usize) -> Result<usize, Hold> {
-    let from = at;
-    while at - from < SPACES && matches!(view.get(at, usize::MAX)?, Some(b' ' | b'\t')) {
-        at += 1;
-    }
-    Ok(at)
 }
 
 /// Whether what stands before the last word of a key makes it a flag: `--db-`.

@@ -47,13 +47,8 @@ impl Scheme {
         if !name(start, head) || !name(gram, rest) || view.inside_word(start) {
             return Ok(None);
         }
-        // Nothing of the scheme is secret.
-        let hold = usize::MAX;
-        let mut from = gram + rest.len();
-        let space = from;
-        while from - space < 4 && view.get(from, hold)? == Some(b' ') {
-            from += 1;
-        }
+        let space = gram + rest.len();
+        let from = view.after_spaces(space)?;
         if from == space {
             return Ok(None);
         }

@@ -10,14 +10,12 @@ use super::view::{Hold, Secret, Tail, Verdict, View};
 pub(crate) const START: &[u8] = b"-----BEGIN ";
 /// Bytes after [`START`] in the line.
 const LABEL_LIMIT: usize = 64;
-/// Bytes before something that looks like a key.
+/// Bytes before something that looks like a key. What has more of what may stand there is taken for one.
 const PREAMBLE_LIMIT: usize = 1024;
 /// A word of prose is shorter than a line of a key.
 const LINE: u16 = 16;
 /// Lines of a key before anything else are a key's; the longest has some 13 KB.
 const EXCERPT_LIMIT: usize = 16 * 1024;
-/// Bytes of a header's line.
-const HEADER_LIMIT: u16 = 256;
 
 pub(crate) fn verify(view: View<'_>, start: usize) -> Verdict {
     if !view.starts_with(start, START, start)? {
@@ -49,10 +47,10 @@ pub(crate) fn verify(view: View<'_>, start: usize) -> Verdict {
         }
         at += unit.length;
         if body.is_key {
-            return Ok(Some(Secret { start, end: at, tail: Tail::Pem(body) }));
+            break;
         }
     }
-    Ok(None)
+    Ok(Some(Secret { start, end: at, tail: Tail::Pem(body) }))
 }
 
 /// Looks whether a stream begins inside of a block, as the last lines of a log may: with lines of a key and the end of one,
@@ -149,11 +147,10 @@ impl Body {
                 }
             }
             Word::Header => {
-                self.length += 1;
                 if byte == b'\n' {
                     self.word = Word::Space;
                 }
-                self.length < HEADER_LIMIT
+                true
             }
             Word::Dashes { label } => self.dashes(byte, label),
         }

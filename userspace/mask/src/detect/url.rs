@@ -1,10 +1,10 @@
 //! Passwords in connection strings: `scheme://user:PASSWORD@host`. Only the password is secret.
 
 use super::value::{Quoting, is_stand_in, unit};
-use super::view::{Hold, Secret, Verdict, View};
+use super::view::{Hold, Secret, Tail, Verdict, View};
 
-/// Bytes of a user's name and of a password that are looked at.
-const USER_LIMIT: usize = 128;
+/// Bytes of a user's name and of a password that are looked at. What is longer than a password is secret unseen, host and all.
+const USER_LIMIT: usize = 1024;
 const PASSWORD_LIMIT: usize = 1024;
 
 /// What it is known by, as it is and as some write it in JSON.
@@ -27,7 +27,10 @@ pub(crate) fn verify(view: View<'_>, at: usize) -> Verdict {
     let (mut end, mut at) = (None, start);
     while let Some(unit) = unit(view, at, start)? {
         match unit.meaning {
-            _ if at - start > PASSWORD_LIMIT || Quoting::Url.ends_at(unit.meaning) => break,
+            meaning if Quoting::Url.ends_at(meaning) => break,
+            _ if at - start > PASSWORD_LIMIT => {
+                return Ok(Some(Secret { start, end: at, tail: Tail::Value(Quoting::Url) }));
+            }
             b'@' => end = Some(at),
             b'/' | b'?' | b'#' if end.is_some() => break,
             b'/' | b'?' | b'#' if view.bytes[start..at].iter().all(u8::is_ascii_digit) => break,

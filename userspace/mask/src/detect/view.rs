@@ -8,6 +8,9 @@ use super::value;
 /// chunks were, so that no verdict depends on them.
 pub(crate) const LOOKBACK: usize = 32;
 
+/// White space in a row that a detector looks past.
+const SPACES: usize = 128;
+
 /// The stretch at hand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
@@ -83,6 +86,15 @@ impl<'a> View<'a> {
     /// Whether what ends at `end` may go on after a pause.
     pub(crate) fn may_go_on(self, end: usize) -> bool {
         self.paused && end == self.bytes.len()
+    }
+
+    /// Where spaces and tabs at `at` end. Nothing of them is secret.
+    pub(crate) fn after_spaces(self, mut at: usize) -> Result<usize, Hold> {
+        let from = at;
+        while at - from < SPACES && matches!(self.get(at, usize::MAX)?, Some(b' ' | b'\t')) {
+            at += 1;
+        }
+        Ok(at)
     }
 
     pub(crate) fn run(self, from: usize, alphabet: Alphabet) -> Run {
