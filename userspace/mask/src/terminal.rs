@@ -127,7 +127,10 @@ impl TerminalMasker {
 
     /// Takes text without controls.
     fn text(&mut self, text: &[u8], out: &mut Vec<u8>) {
-        let Some(width) = self.margin.width else { return self.scan(text, out) };
+        let Some(width) = self.margin.width else {
+            self.end_pending(out);
+            return self.scan(text, out);
+        };
         let mut from = 0;
         for (at, &byte) in text.iter().enumerate() {
             if let &[first] = self.margin.pending.as_slice() {
@@ -162,10 +165,10 @@ impl TerminalMasker {
     /// What could have broken a line did not.
     fn end_pending(&mut self, out: &mut Vec<u8>) {
         let pending = mem::take(&mut self.margin.pending);
-        let (Some((&byte, sequence)), Some(width)) = (pending.split_first(), self.margin.width) else {
-            return;
-        };
-        self.margin.take(byte, width);
+        let Some((&byte, sequence)) = pending.split_first() else { return };
+        if let Some(width) = self.margin.width {
+            self.margin.take(byte, width);
+        }
         self.scan(&[byte], out);
         for &byte in sequence {
             self.raw(byte, out);

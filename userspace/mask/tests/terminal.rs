@@ -123,6 +123,27 @@ fn a_line_broken_at_the_edge_does_not_hide_a_secret() {
 }
 
 #[test]
+fn what_waits_at_the_edge_survives_a_resize() {
+    let edge = format!("\r{}", "x".repeat(20));
+    // A space at the edge may break the line, and so may a sequence after it that is not over.
+    for waiting in [" ", " \x1b[3"] {
+        for width in [0, 30] {
+            for after in ["1m$ ls\r\n", "1mx", ""] {
+                let mut masker = TerminalMasker::new(detectors(), &key());
+                let mut out = Vec::new();
+                masker.resize(20);
+                masker.push(format!("{edge}{waiting}").as_bytes(), &mut out);
+                assert!(masker.holds());
+                masker.resize(width);
+                masker.push(after.as_bytes(), &mut out);
+                masker.finish(&mut out);
+                assert_eq!(String::from_utf8_lossy(&out), format!("{edge}{waiting}{after}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn on_the_alternate_screen_nothing_moves() {
     let told = placeholder(TOKEN.as_bytes());
     let output = format!("\x1b[?1049h{TOKEN} \x1b[mghp_{}\x1b[7m!\x1b[?1049l{TOKEN} ", "ab0".repeat(20));
