@@ -1,4 +1,4 @@
-//! A list or a Table, taken apart: its elements are held until they are known, all else passes.
+//! A list or a Table, taken apart: its elements are held until they are known, all else passes, once it is known to be one.
 
 use super::object::{Members, Object, Row, read};
 use super::{Covers, ListFault, hold};
@@ -24,6 +24,8 @@ struct State {
     in_metadata: bool,
     elements: Option<Elements>,
     way: Way,
+    /// What comes before it is known to be a list: an object's own fields are nobody's to see.
+    head: Vec<u8>,
     /// What stands between the element that was given last and the next one.
     gap: Vec<u8>,
     held: Vec<u8>,
@@ -81,6 +83,7 @@ impl Splitter {
             in_metadata: false,
             elements: None,
             way: Way::Out,
+            head: Vec::new(),
             gap: Vec::new(),
             held: Vec::new(),
             given: 0,
@@ -140,7 +143,7 @@ impl Pass<'_> {
         let bytes = &self.chunk[self.from..at];
         self.from = at;
         let held = match self.state.way {
-            Way::Out => return self.out.extend_from_slice(bytes),
+            Way::Out => return self.give(bytes),
             Way::Nowhere => return,
             Way::Gap => hold(&mut self.state.gap, bytes),
             Way::Held => hold(&mut self.state.held, bytes),
@@ -148,6 +151,21 @@ impl Pass<'_> {
         if let Err(fault) = held {
             self.fail(fault);
         }
+    }
+
+    /// Gives what is of the list itself.
+    fn give(&mut self, bytes: &[u8]) {
+        if self.state.is_list {
+            self.out.extend_from_slice(bytes);
+        } else if let Err(fault) = hold(&mut self.state.head, bytes) {
+            self.fail(fault);
+        }
+    }
+
+    /// It is a list.
+    fn begin(&mut self) {
+        self.state.is_list = true;
+        self.out.append(&mut self.state.head);
     }
 
     fn turn(&mut self, at: usize, way: Way) {
@@ -189,6 +207,11 @@ impl Pass<'_> {
         let State { base, depth, in_metadata, key, .. } = &*self.state;
         match (&key[..], *depth) {
             (b"remainingItemCount", depth) if depth == base + 1 && *in_metadata => Ok(Next::Count),
+            // What else ListMeta has (apimachinery, meta/v1). An object's own metadata would be more.
+            (b"resourceVersion" | b"continue" | b"selfLink", depth) if depth == base + 1 && *in_metadata => {
+                Ok(Next::Kept)
+            }
+            (_, depth) if depth == base + 1 && *in_metadata => Err(ListFault::UnknownMember),
             (_, depth) if depth > *base => Ok(Next::Kept),
             (b"items", depth) if depth == *base => Ok(Next::Elements(Elements::Items)),
             (b"rows", depth) if depth == *base => Ok(Next::Elements(Elements::Rows)),
@@ -221,8 +244,9 @@ impl Visitor for Pass<'_> {
             self.fail(ListFault::NotAList);
         } else if depth == base && matches!(next, Next::Elements(_)) {
             // An empty list is `null` where Go had none.
-            self.state.is_list = true;
-            if scalar != Scalar::Null {
+            if scalar == Scalar::Null {
+                self.begin();
+            } else {
                 self.fail(ListFault::NotAList);
             }
         } else if depth == base + 1 && elements.is_some() {
@@ -236,13 +260,13 @@ impl Visitor for Pass<'_> {
     fn scalar_ends(&mut self, at: usize) {
         if self.state.way == Way::Nowhere {
             self.turn(at, Way::Out);
-            self.out.extend_from_slice(b"null");
+            self.give(b"null");
             self.state.next = Next::Kept;
         }
     }
 
     fn opens(&mut self, container: Container, at: usize) {
-        let State { base, depth, next, elements, .. } = *self.state;
+        let State { base, depth, next, elements, in_metadata, .. } = *self.state;
         self.state.depth += 1;
         if depth < base {
             let is_list = depth == 0 || next == Next::List;
@@ -255,7 +279,7 @@ impl Visitor for Pass<'_> {
                     self.turn(at + 1, Way::Gap);
                     self.state.elements = Some(elements);
                     self.state.given = 0;
-                    self.state.is_list = true;
+                    self.begin();
                 }
                 (Next::Elements(_), Container::Object) => self.fail(ListFault::NotAList),
                 (next, _) => self.state.in_metadata = next == Next::Metadata,
@@ -265,7 +289,7 @@ impl Visitor for Pass<'_> {
                 self.fail(ListFault::NotAnObject);
             }
             self.turn(at, Way::Held);
-        } else if next == Next::Count && depth == base + 1 {
+        } else if in_metadata && depth == base + 1 {
             self.fail(ListFault::UnknownMember);
         }
     }
