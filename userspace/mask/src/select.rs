@@ -6,10 +6,11 @@
 
 mod list;
 mod object;
+mod pass;
 mod watch;
 
 use self::list::Splitter;
-use self::watch::Events;
+use self::watch::{Events, Watch};
 use crate::MaskError;
 
 /// An object is at most as large as what a request may carry (apiserver, 3 MiB), and a little more.
@@ -65,7 +66,12 @@ impl ListFilter {
     /// A filter for the events of a `watch`.
     #[must_use]
     pub fn watch(covers: Covers) -> Self {
-        Self { shape: Shape::Watch(Box::new(Events::new())), covers, withheld: 0, over: false }
+        Self {
+            shape: Shape::Watch(Box::new(Events::new(Watch::default()))),
+            covers,
+            withheld: 0,
+            over: false,
+        }
     }
 
     /// Takes the next chunk and appends what can be given of it to `out`.

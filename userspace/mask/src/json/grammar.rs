@@ -3,7 +3,7 @@
 use super::reader::{Container, Reader, Scalar, Visitor};
 
 /// Reads nothing but the grammar.
-pub(super) struct Grammar;
+pub(crate) struct Grammar;
 
 impl Visitor for Grammar {
     fn key_begins(&mut self) -> bool {

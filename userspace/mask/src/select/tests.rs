@@ -89,12 +89,14 @@ fn what_is_no_list_is_withheld() {
         (r#"{"items":[],"type":"ADDED","object":{}}"#, UnknownMember),
         (r#"{"items":[],"metadata":{"remainingItemCount":{}}}"#, UnknownMember),
     ] {
-        let (mut filter, mut out) = (ListFilter::list(covers()), Vec::new());
-        let outcome = input.as_bytes().chunks(3).try_for_each(|chunk| filter.push(chunk, &mut out));
-        let outcome = outcome.and_then(|()| filter.finish());
-        assert!(matches!(outcome, Err(MaskError::List(found)) if found == fault), "{input}: {outcome:?}");
-        let begins_a_list = ["{\"items\":[", "{\"rows\":["].iter().any(|start| input.starts_with(start));
-        assert!(begins_a_list || out.is_empty(), "{input}: {}", String::from_utf8_lossy(&out));
+        for size in [3, 40, 1000] {
+            let (mut filter, mut out) = (ListFilter::list(covers()), Vec::new());
+            let outcome = input.as_bytes().chunks(size).try_for_each(|chunk| filter.push(chunk, &mut out));
+            let outcome = outcome.and_then(|()| filter.finish());
+            assert!(matches!(outcome, Err(MaskError::List(found)) if found == fault), "{input}: {outcome:?}");
+            let begins_a_list = ["{\"items\":[", "{\"rows\":["].iter().any(|start| input.starts_with(start));
+            assert!(begins_a_list || out.is_empty(), "{input}: {}", String::from_utf8_lossy(&out));
+        }
     }
     assert!(matches!(list(r#"{"items":[{"#, 3), Err(MaskError::Json { .. })));
     let huge = format!(

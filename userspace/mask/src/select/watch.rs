@@ -1,108 +1,77 @@
 //! The events of a watch: each is held whole, and given or left out.
 
-use super::list::{Nobody, Splitter};
+use super::list::Splitter;
 use super::object::{Event, Members, Object, Table, read};
-use super::{Covers, ListFault, hold};
+use super::pass::{Filtered, Pass, Stand};
+use super::{ListFault, hold};
 use crate::MaskError;
-use crate::json::reader::{Container, Reader, Scalar, Visitor};
+use crate::json::reader::{Container, Scalar, Visitor};
 
-/// Where a watch stands between two chunks.
-pub(super) struct Events {
-    reader: Reader,
-    state: State,
-}
+/// Bytes that are kept for the next event.
+const ROOM: usize = 16 * 1024;
 
-struct State {
+/// A watch whose events are filtered.
+pub(super) type Events = Filtered<Watch>;
+
+/// Where in a watch it stands.
+#[derive(Default)]
+pub(super) struct Watch {
     depth: usize,
     held: Vec<u8>,
     /// The last event was given, so what ends its line is given too.
     given: bool,
-    fault: Option<MaskError>,
 }
 
-impl Events {
-    pub(super) fn new() -> Self {
-        let state = State { depth: 0, held: Vec::new(), given: false, fault: None };
-        Self { reader: Reader::new(), state }
+impl Stand for Watch {
+    /// Holds what is part of an event, and gives what stands behind one that was given.
+    fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ListFault> {
+        if self.depth > 0 {
+            return hold(&mut self.held, bytes);
+        }
+        if self.given {
+            out.extend_from_slice(bytes);
+        }
+        Ok(())
     }
 
-    pub(super) fn push(
-        &mut self,
-        chunk: &[u8],
-        covers: &Covers,
-        withheld: &mut u64,
-        out: &mut Vec<u8>,
-    ) -> Result<(), MaskError> {
-        let mut pass = Pass { state: &mut self.state, covers, withheld, chunk, out, from: 0 };
-        let read = self.reader.read(chunk, &mut pass);
-        if read.is_ok() {
-            pass.settle(chunk.len());
-        }
-        match self.state.fault.take() {
-            Some(fault) => Err(fault),
-            None => read,
-        }
-    }
-
-    pub(super) fn finish(&mut self) -> Result<(), MaskError> {
-        self.reader.finish(&mut Nobody)
+    fn end(&self) -> Result<(), ListFault> {
+        Ok(())
     }
 }
 
-/// A chunk on its way through.
-struct Pass<'a> {
-    state: &'a mut State,
-    covers: &'a Covers,
-    withheld: &'a mut u64,
-    chunk: &'a [u8],
-    out: &'a mut Vec<u8>,
-    /// Where in the chunk that begins which has not been settled.
-    from: usize,
-}
-
-impl Pass<'_> {
-    /// Holds the chunk up to `at` when that is part of an event, and gives what stands behind one that was given.
-    fn settle(&mut self, at: usize) {
-        if self.state.fault.is_some() {
-            return;
-        }
-        let bytes = &self.chunk[self.from..at];
-        self.from = at;
-        if self.state.depth > 0 {
-            if let Err(fault) = hold(&mut self.state.held, bytes) {
-                self.fail(fault.into());
-            }
-        } else if self.state.given {
-            self.out.extend_from_slice(bytes);
-        }
+impl Pass<'_, Watch> {
+    /// An event ended.
+    fn event(&mut self) -> Result<(), MaskError> {
+        let mut held = std::mem::take(&mut self.stand.held);
+        self.judge(&held)?;
+        // Its room is the next one's; of a large one no more than an idle watch may keep.
+        held.clear();
+        held.shrink_to(ROOM);
+        self.stand.held = held;
+        Ok(())
     }
 
-    fn fail(&mut self, fault: MaskError) {
-        self.state.fault.get_or_insert(fault);
-    }
-
-    /// An event ended. Gives it, or what is left of it.
-    fn decide(&mut self) -> Result<(), MaskError> {
-        let held = std::mem::take(&mut self.state.held);
-        let event: Event<'_, Object<'_>> = read(&held).map_err(|_| ListFault::NotAnEvent)?;
+    /// Gives an event, or what is left of it.
+    fn judge(&mut self, held: &[u8]) -> Result<(), MaskError> {
+        let event: Event<'_, Object<'_>> = read(held).map_err(|_| ListFault::NotAnEvent)?;
         let Event { kind, object: Members(object) } = &event;
         let Members(metadata) = &object.metadata;
         let given = match &**kind {
             "ERROR" if object.is_status() => true,
             "BOOKMARK" | "ADDED" | "MODIFIED" | "DELETED" if object.is_table() => {
-                return self.table(&held, kind == "BOOKMARK");
+                return self.table(held, kind == "BOOKMARK");
             }
             // It is about no object: only about how far the watch has come.
             "BOOKMARK" => metadata.name.is_empty(),
             "ADDED" | "MODIFIED" | "DELETED" => (self.covers)(&metadata.namespace, &metadata.name),
             _ => return Err(ListFault::NotAnEvent.into()),
         };
-        self.give_if(given, &held);
+        self.give_if(given, held);
         Ok(())
     }
 
     fn give_if(&mut self, given: bool, event: &[u8]) {
-        self.state.given = given;
+        self.stand.given = given;
         if given {
             self.out.extend_from_slice(event);
         } else {
@@ -127,15 +96,15 @@ impl Pass<'_> {
         let mut left = Vec::with_capacity(held.len());
         splitter.push(held, self.covers, self.withheld, &mut left)?;
         splitter.finish()?;
-        self.state.given = splitter.given() > 0 || column_definitions.is_some();
-        if self.state.given {
+        self.stand.given = splitter.stand.given() > 0 || column_definitions.is_some();
+        if self.stand.given {
             self.out.append(&mut left);
         }
         Ok(())
     }
 }
 
-impl Visitor for Pass<'_> {
+impl Visitor for Pass<'_, Watch> {
     fn key_begins(&mut self) -> bool {
         false
     }
@@ -143,8 +112,8 @@ impl Visitor for Pass<'_> {
     fn key_ends(&mut self) {}
 
     fn scalar_begins(&mut self, _: Scalar, _: usize) -> bool {
-        if self.state.depth == 0 {
-            self.fail(ListFault::NotAnEvent.into());
+        if self.stand.depth == 0 {
+            self.fail(ListFault::NotAnEvent);
         }
         false
     }
@@ -152,22 +121,18 @@ impl Visitor for Pass<'_> {
     fn scalar_ends(&mut self, _: usize) {}
 
     fn opens(&mut self, _: Container, at: usize) {
-        if self.state.depth == 0 {
+        if self.stand.depth == 0 {
             self.settle(at);
         }
-        self.state.depth += 1;
+        self.stand.depth += 1;
     }
 
     fn closes(&mut self, at: usize) {
-        if self.state.depth == 1 {
+        if self.stand.depth == 1 {
             self.settle(at);
-            if self.state.fault.is_none()
-                && let Err(fault) = self.decide()
-            {
-                self.fail(fault);
-            }
+            self.decide(Self::event);
         }
-        self.state.depth -= 1;
+        self.stand.depth -= 1;
     }
 
     fn text(&mut self, _: &[u8]) {}
