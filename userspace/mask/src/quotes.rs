@@ -67,7 +67,6 @@ pub(crate) fn mask_quotes(message: &[u8], placeholder: &mut Placeholder, out: &m
 /// What is quoted, if a quotation begins at `at`.
 fn quotation(message: &[u8], at: usize) -> Option<Range<usize>> {
     let (before, rest) = message.split_at(at);
-    let word = before.iter().rposition(|byte| byte.is_ascii_whitespace()).map_or(0, |space| space + 1);
     let closed_by = |quote: u8| {
         let end = closing(&rest[1..], quote);
         at + 1..end.map_or(message.len(), |end| at + 1 + end)
@@ -78,8 +77,12 @@ fn quotation(message: &[u8], at: usize) -> Option<Range<usize>> {
         b'\'' if !before.last().is_some_and(u8::is_ascii_alphanumeric) => Some(closed_by(b'\'')),
         // As YAML's decoder quotes what is of another type: !!str `x`.
         b'`' if is_yaml_tag(before) => Some(closed_by(b'`')),
-        // The type of what is in the braces belongs to it.
-        b'{' | b'|' => Some(word..message.len()),
+        // The type of what is in the braces belongs to it. Nothing comes after it, so this is looked for once.
+        b'{' | b'|' => {
+            let word =
+                before.iter().rposition(|byte| byte.is_ascii_whitespace()).map_or(0, |space| space + 1);
+            Some(word..message.len())
+        }
         b'(' if before.ends_with(b" ") && !ASIDES.iter().any(|aside| rest.starts_with(aside)) => {
             Some(at..message.len())
         }
@@ -102,8 +105,13 @@ fn closing(text: &[u8], quote: u8) -> Option<usize> {
 }
 
 fn is_yaml_tag(before: &[u8]) -> bool {
-    let word = before.trim_ascii_end().rsplit(u8::is_ascii_whitespace).next();
-    before.ends_with(b" ") && word.is_some_and(|word| word.starts_with(b"!!"))
+    // Behind a space, so that each word is looked at once.
+    before.ends_with(b" ")
+        && before
+            .trim_ascii_end()
+            .rsplit(u8::is_ascii_whitespace)
+            .next()
+            .is_some_and(|word| word.starts_with(b"!!"))
 }
 
 #[cfg(test)]
@@ -181,6 +189,15 @@ mod tests {
             (r#"{"data":"hunter2"}"#, "…"),
         ] {
             assert_eq!(shown(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_gone_through_once() {
+        // The squares of these lengths are not to be waited for.
+        for part in ["a", "`", "a`", " `", "'a", "(", "\"a\" "] {
+            let message = part.repeat((2 << 20) / part.len());
+            assert!(!shown(&message).is_empty());
         }
     }
 
