@@ -10,6 +10,6 @@ pub(crate) mod reader;
 mod scan;
 mod text;
 
-pub(crate) use grammar::{Grammar, is_json_object};
+pub(crate) use grammar::Grammar;
 pub(crate) use key::KEY_LIMIT;
 pub use masker::JsonMasker;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::base64_text::Base64Text;
 use crate::helm::{self, mask_release};
-use crate::json::is_json_object;
 use crate::placeholder::{Form, How, Mask, Placeholder, encode};
 use crate::quotes::mask_quotes;
 use crate::rules::Action;
@@ -116,7 +115,7 @@ impl Opened {
             }
             _ if depth >= DEPTH => false,
             (Inside::Json, Ok(text)) => {
-                is_json_object(text) && json(text, rules, depth + 1, placeholder, spell, out).is_ok()
+                json(text, rules, depth + 1, placeholder, spell, out).is_ok_and(|is_object| is_object)
             }
             (Inside::Helm, Ok(text)) => rules.release().is_some_and(|rules| {
                 mask_release(text.as_bytes(), rules, placeholder, depth + 1, out).is_ok()
@@ -132,6 +131,7 @@ impl Opened {
     }
 }
 
+/// Whether the text is one JSON object; then `out` has it as it is masked.
 fn json(
     mut text: &str,
     rules: &Arc<Rules>,
@@ -139,7 +139,10 @@ fn json(
     placeholder: &Placeholder,
     spell: Spelling,
     out: &mut Vec<u8>,
-) -> Result<(), MaskError> {
+) -> Result<bool, MaskError> {
+    if !text.trim_ascii_start().starts_with('{') {
+        return Ok(false);
+    }
     let mut masker = JsonMasker::inside(Arc::clone(rules), placeholder.clone(), depth);
     let mut masked = Vec::new();
     while !text.is_empty() {
@@ -150,5 +153,6 @@ fn json(
         masked.clear();
         text = rest;
     }
-    masker.finish(&mut masked)
+    masker.finish(&mut masked)?;
+    Ok(masker.documents() == 1)
 }

@@ -1,6 +1,6 @@
-//! Whether a text is JSON at all.
+//! JSON that is read for its grammar alone.
 
-use super::reader::{Container, Reader, Scalar, Visitor};
+use super::reader::{Container, Scalar, Visitor};
 
 /// Reads nothing but the grammar.
 pub(crate) struct Grammar;
@@ -17,13 +17,4 @@ impl Visitor for Grammar {
     fn opens(&mut self, _: Container, _: usize) {}
     fn closes(&mut self, _: usize) {}
     fn text(&mut self, _: &[u8]) {}
-}
-
-/// Whether a text is one JSON object and nothing else.
-pub(crate) fn is_json_object(text: &str) -> bool {
-    let mut reader = Reader::new();
-    text.trim_ascii_start().starts_with('{')
-        && reader.read(text.as_bytes(), &mut Grammar).is_ok()
-        && reader.finish(&mut Grammar).is_ok()
-        && reader.documents() == 1
 }

@@ -81,6 +81,11 @@ impl JsonMasker {
         Self { reader: Reader::new(), masking, over: false }
     }
 
+    /// How many documents ended so far.
+    pub(crate) fn documents(&self) -> u64 {
+        self.reader.documents()
+    }
+
     fn guarded(
         &mut self,
         step: impl FnOnce(&mut Reader, &mut Masking) -> Result<(), MaskError>,
