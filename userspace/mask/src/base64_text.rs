@@ -4,10 +4,9 @@
 //! skipped, unused bits of the last character do not matter. A text that is not base64 counts as what it is: from
 //! the first four characters that do not decode on, its characters stand for themselves.
 
+use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use base64::{DecodeError, DecodeSliceError, Engine};
-use base64_simd::AsOut;
 
 use crate::placeholder::Placeholder;
 
@@ -85,25 +84,17 @@ impl Base64Text {
 
 /// Takes whole quanta from the start of `text` for as long as they decode; returns what is left.
 fn quanta<'t>(mut text: &'t [u8], placeholder: &mut Placeholder) -> &'t [u8] {
-    let mut decoded = [0; PIECE / 4 * 3];
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     loop {
         let mut quanta = whole_quanta(text, text.len().min(PIECE));
-        // It says whether all of it is base64, and no more.
-        let length = match base64_simd::STANDARD_NO_PAD.decode(quanta, decoded.as_mut_slice().as_out()) {
-            Ok(decoded) => decoded.len(),
-            Err(_) => {
-                let mut outcome = GO.decode_slice(quanta, &mut decoded);
-                if let Err(DecodeSliceError::DecodeError(DecodeError::InvalidByte(at, _))) = outcome {
-                    quanta = whole_quanta(text, at);
-                    outcome = GO.decode_slice(quanta, &mut decoded);
-                }
-                outcome.unwrap_or(0)
-            }
-        };
-        if length == 0 {
+        if !placeholder.update_base64(quanta) {
+            // It says whether all of it is base64, and no more.
+            quanta = whole_quanta(text, quanta.iter().take_while(|byte| is_digit(byte)).count());
+            placeholder.update_base64(quanta);
+        }
+        if quanta.is_empty() {
             return text;
         }
-        placeholder.update(&decoded[..length]);
         text = &text[quanta.len()..];
     }
 }

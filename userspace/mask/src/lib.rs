@@ -12,6 +12,7 @@ mod base64_text;
 mod body;
 mod cover;
 mod detect;
+mod digest;
 mod error;
 mod filter;
 mod guard;

@@ -81,7 +81,8 @@ fn what_is_found() {
 #[test]
 fn what_is_left_alone() {
     let detectors = Arc::new(Detectors::default());
-    for line in LEFT.lines() {
+    // The last is known for a call only if no pause comes before its parenthesis.
+    for line in LEFT.lines().chain(["password=read(prompt)"]) {
         assert_eq!(masked(&detectors, line), line);
     }
 }

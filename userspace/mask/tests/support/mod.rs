@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, LazyLock};
 
+use aes_gcm_siv::Aes256GcmSiv;
+use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use portcullis_mask::{JsonMasker, MaskError, MaskKey, Profile, Rules};
-use sha2::Sha256;
 
 pub(crate) const KEY: [u8; 32] = *b"a key that only the tests are on";
 
@@ -78,9 +78,8 @@ pub(crate) fn masked_by(rules: &Arc<Rules>, body: &str) -> String {
 
 /// The placeholder of a value.
 pub(crate) fn placeholder(value: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(&KEY).unwrap();
-    mac.update(value);
-    let digest = mac.finalize().into_bytes();
+    let payload = Payload { msg: b"", aad: value };
+    let digest = Aes256GcmSiv::new(&KEY.into()).encrypt(&[0; 12].into(), payload).unwrap();
     let hex: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("portcullis-masked:{hex}")
 }
