@@ -1,0 +1,28 @@
+//! MCP over Streamable HTTP as a gate has to read it: a client's message, the headers that repeat it, a server's answers.
+//!
+//! Pure: no sockets, no clock of its own. Both eras of the protocol are read: 2025-03-26, 2025-06-18 and 2025-11-25 with
+//! `initialize` and sessions, 2026-07-28 with everything in each request.
+
+mod answer;
+mod blob;
+mod definition;
+mod fault;
+mod headers;
+mod issued;
+mod masker;
+mod message;
+mod origin;
+mod outbound;
+mod pins;
+
+pub use answer::{AnswerBody, BodyKind};
+pub use blob::BlobPolicy;
+pub use definition::Definition;
+pub use fault::{AnswerFault, Fault, PinError, error};
+pub use headers::{Era, check_headers};
+pub use issued::Issued;
+pub use masker::MessageMasker;
+pub use message::{About, Id, Kind, Message};
+pub use origin::origin_allowed;
+pub use outbound::{Outbound, Passed, PassedKind, Visible};
+pub use pins::{Pinned, Pins};
