@@ -92,4 +92,8 @@ pub enum Error {
     /// A frame after the close frame (RFC 6455, section 5.5.1).
     #[error("WebSocket frame after the close frame")]
     WebSocketAfterClose,
+
+    /// A server-sent event longer than the decoder's limit, in bytes.
+    #[error("server-sent event of more than {0} bytes")]
+    SseTooLong(usize),
 }

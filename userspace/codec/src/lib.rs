@@ -1,7 +1,9 @@
-//! Sans-io framing: SPDY/3.1 and WebSocket, decode and encode; HTTP/1.1 as far as it has to be followed.
+//! Sans-io framing: SPDY/3.1, WebSocket and server-sent events, decode and encode; HTTP/1.1 as far as it has to be
+//! followed.
 //!
 //! Decoders are fed with whatever slices the network delivered and hand back frames; nothing here reads a socket, and
-//! no decoder holds more than one control frame, so a 1 GB payload costs as much memory as a 1 KB one:
+//! no decoder of frames holds more than one control frame, so a 1 GB payload costs as much memory as a 1 KB one (server-sent
+//! events come whole, up to a limit):
 //!
 //! ```
 //! # fn main() -> Result<(), portcullis_codec::Error> {
@@ -21,6 +23,7 @@
 mod error;
 pub mod http1;
 pub mod spdy;
+pub mod sse;
 pub mod websocket;
 
 pub use error::Error;
