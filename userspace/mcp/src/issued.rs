@@ -1,31 +1,151 @@
-//! What was issued to whom: session ids and request states.
+//! What servers issued to whom: session ids and request states, which only the one who got them may bring back.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Whose a session id or request state is; digests only.
+use sha2::{Digest as _, Sha256};
+
+type Digest = [u8; 32];
+
+/// Whose a session id or a request state is. Digests only: what is kept here opens nothing. What is older than the limit
+/// is nobody's, and where there is no more room, the oldest makes it.
 #[derive(Debug)]
-pub struct Issued;
+pub struct Issued {
+    capacity: usize,
+    age: Duration,
+    known: Mutex<Known>,
+}
+
+/// The same twice: by what was issued to whom, and by when.
+#[derive(Debug, Default)]
+struct Known {
+    by_what: BTreeMap<(Digest, Digest), Instant>,
+    by_time: BTreeSet<(Instant, Digest, Digest)>,
+}
 
 impl Issued {
-    /// Holds up to `capacity`, each up to `age`.
+    /// Holds up to `capacity`, each up to `age` after it was issued last.
     #[must_use]
-    pub fn new(_capacity: usize, _age: Duration) -> Self {
-        Self
+    pub fn new(capacity: usize, age: Duration) -> Self {
+        Self { capacity, age, known: Mutex::default() }
     }
 
-    /// `what` was issued to `owner`.
-    pub fn remember(&self, _what: &str, _owner: [u8; 32], _now: Instant) {
-        unimplemented!()
+    /// `what` was issued to `owner`, or used by them: its age begins anew.
+    pub fn remember(&self, what: &str, owner: [u8; 32], now: Instant) {
+        let what = digest(what);
+        let mut known = self.known();
+        known.remove(what, owner);
+        known.by_what.insert((what, owner), now);
+        known.by_time.insert((now, what, owner));
+        while let Some((time, what, owner)) = known.by_time.first().copied()
+            && (known.by_time.len() > self.capacity || now.saturating_duration_since(time) > self.age)
+        {
+            known.remove(what, owner);
+        }
     }
 
-    /// Whom it was issued to.
+    /// Whom it was issued to last.
     #[must_use]
-    pub fn owner(&self, _what: &str, _now: Instant) -> Option<[u8; 32]> {
-        unimplemented!()
+    pub fn owner(&self, what: &str, now: Instant) -> Option<[u8; 32]> {
+        let live = self.known().owners(digest(what)).into_iter().filter(|(_, time)| self.is_live(*time, now));
+        live.max_by_key(|(_, time)| *time).map(|(owner, _)| owner)
     }
 
-    /// It is no longer good.
-    pub fn forget(&self, _what: &str) {
-        unimplemented!()
+    /// Whether it was issued to `owner`. Servers may issue the same to several: a request state that says `step 2`.
+    #[must_use]
+    pub fn is_owner(&self, what: &str, owner: [u8; 32], now: Instant) -> bool {
+        let time = self.known().by_what.get(&(digest(what), owner)).copied();
+        time.is_some_and(|time| self.is_live(time, now))
+    }
+
+    /// It is nobody's any more.
+    pub fn forget(&self, what: &str) {
+        let what = digest(what);
+        let mut known = self.known();
+        for (owner, _) in known.owners(what) {
+            known.remove(what, owner);
+        }
+    }
+
+    fn is_live(&self, time: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(time) <= self.age
+    }
+
+    /// Between the two maps there is nothing that can panic.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn owners(&self, what: Digest) -> Vec<(Digest, Instant)> {
+        let all = (what, [0; 32])..=(what, [u8::MAX; 32]);
+        self.by_what.range(all).map(|((_, owner), time)| (*owner, *time)).collect()
+    }
+
+    fn remove(&mut self, what: Digest, owner: Digest) {
+        if let Some(time) = self.by_what.remove(&(what, owner)) {
+            self.by_time.remove(&(time, what, owner));
+        }
+    }
+}
+
+fn digest(what: &str) -> Digest {
+    Sha256::digest(what).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: Digest = [1; 32];
+    const BOB: Digest = [2; 32];
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn what_was_issued_to_one_is_not_anothers() {
+        let (issued, now) = (Issued::new(10, HOUR), Instant::now());
+        issued.remember("session", ANN, now);
+        assert_eq!(issued.owner("session", now), Some(ANN));
+        assert!(issued.is_owner("session", ANN, now) && !issued.is_owner("session", BOB, now));
+        assert_eq!(issued.owner("session ", now), None);
+
+        issued.remember("step 2", ANN, now);
+        issued.remember("step 2", BOB, now + HOUR / 4);
+        assert!(issued.is_owner("step 2", ANN, now + HOUR / 2));
+        assert!(issued.is_owner("step 2", BOB, now + HOUR / 2));
+        assert_eq!(issued.owner("step 2", now + HOUR / 2), Some(BOB));
+
+        issued.forget("step 2");
+        assert_eq!(issued.owner("step 2", now), None);
+        assert!(!issued.is_owner("step 2", ANN, now));
+        assert_eq!(issued.owner("session", now), Some(ANN));
+    }
+
+    #[test]
+    fn age_is_limited_and_begins_anew_with_each_use() {
+        let (issued, start) = (Issued::new(10, HOUR), Instant::now());
+        issued.remember("session", ANN, start);
+        assert_eq!(issued.owner("session", start + HOUR), Some(ANN));
+        assert_eq!(issued.owner("session", start + HOUR + Duration::from_secs(1)), None);
+        issued.remember("session", ANN, start + HOUR);
+        assert!(issued.is_owner("session", ANN, start + 2 * HOUR));
+        assert!(!issued.is_owner("session", ANN, start + 3 * HOUR));
+        issued.remember("other", BOB, start + 3 * HOUR);
+        assert_eq!(issued.known().by_what.len(), 1, "what is too old takes no room");
+    }
+
+    #[test]
+    fn room_is_limited_and_the_oldest_makes_it() {
+        let (issued, start) = (Issued::new(2, HOUR), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        issued.remember("a", ANN, at(0));
+        issued.remember("b", ANN, at(1));
+        issued.remember("a", ANN, at(2));
+        issued.remember("c", ANN, at(3));
+        let kept = ["a", "b", "c"].map(|what| issued.owner(what, at(4)).is_some());
+        assert_eq!(kept, [true, false, true]);
+        assert_eq!(issued.known().by_time.len(), 2);
     }
 }
