@@ -1,5 +1,7 @@
 //! Headers that repeat the body: whoever trusts them sees what the server acts upon.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_mcp::{Definition, Era, Fault, Id, Message, check_headers};
 use serde_json::{Value, json};

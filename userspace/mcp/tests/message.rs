@@ -1,5 +1,7 @@
 //! What a client may send: what is read is what a server acts upon, and everything else is refused with its reason.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 use http::StatusCode;
 use portcullis_mcp::{About, Fault, Id, Kind, MAX_MESSAGE, Message};
 use proptest::prelude::*;
