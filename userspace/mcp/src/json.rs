@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
@@ -34,6 +35,17 @@ pub(crate) fn check(text: &[u8], from: From) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     Strict { depth: 0, from }.deserialize(&mut deserializer)?;
     deserializer.end()
+}
+
+/// Reads an object. Derived readers would also take an array, element by element.
+///
+/// # Errors
+/// Where it is none, or its members are not those of `T`.
+pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
+    match text.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(text),
+        _ => Err(serde_json::Error::custom("it is no object")),
+    }
 }
 
 /// The JSON of `value` with the keys of all objects sorted and no white space: equal values have equal bytes.

@@ -10,15 +10,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::fault::quoted;
 use crate::json::{self, From};
-use crate::{About, AnswerFault, Definition, Era, Id, Kind, Message, MessageMasker, Pins};
+use crate::list::{self, List, Visible};
+use crate::{About, AnswerFault, Era, Id, Kind, Message, MessageMasker, Pins};
 
 /// Longest message of a server, in bytes.
 pub const MAX_ANSWER: usize = 16 * 1024 * 1024;
-
-/// Whether the subject may call, read or get a thing.
-pub type Visible = Arc<dyn Fn(About<'_>) -> bool + Send + Sync>;
 
 /// What is told of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,15 +65,6 @@ enum Asked {
     Told,
 }
 
-/// A list whose entries are filtered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum List {
-    Tools,
-    Resources,
-    Templates,
-    Prompts,
-}
-
 impl Outbound {
     /// For the answer to `asked`; `None` for a stream that the client opened by GET.
     #[must_use]
@@ -106,7 +94,7 @@ impl Outbound {
             return Err(AnswerFault::TooLong);
         }
         json::check(json, From::Server).map_err(AnswerFault::Json)?;
-        let envelope: Envelope<'_> = serde_json::from_slice(json).map_err(|error| {
+        let envelope: Envelope<'_> = json::object(json).map_err(|error| {
             AnswerFault::Shape(format!("its members are not those of a message: {error}"))
         })?;
         let mut edits = Edits { whole: json, made: Vec::new() };
@@ -187,7 +175,7 @@ impl Outbound {
             return Ok(true);
         }
         let params = params.map_or("null", RawValue::get);
-        let Updated { uri } = serde_json::from_str(params)
+        let Updated { uri } = json::object(params.as_bytes())
             .map_err(|error| AnswerFault::Shape(format!("{method} names no resource: {error}")))?;
         Ok((self.visible)(About::Resource(&uri)))
     }
@@ -216,16 +204,21 @@ impl Outbound {
         edits: &mut Edits<'_>,
         passed: &mut Passed,
     ) -> Result<(), AnswerFault> {
-        let members: Members<'_> = serde_json::from_str(result.get())
+        let members: Members<'_> = json::object(result.get().as_bytes())
             .map_err(|error| AnswerFault::Shape(format!("its result cannot be read: {error}")))?;
-        for list in [List::Tools, List::Resources, List::Templates, List::Prompts] {
+        for list in List::ALL {
             let expected = match &self.asked {
                 Asked::Request { list, .. } => *list,
                 // A resumed stream does not say what it answers: what looks like a list is one.
                 Asked::Stream | Asked::Told => members.list(list).map(|_| list),
             };
             if expected == Some(list) {
-                passed.left_out += self.filter(list, members.list(list), edits)?;
+                let raw = members.list(list);
+                let left = list::filter(list, raw, &self.visible, &self.pins)?;
+                passed.left_out += left.left_out;
+                if let (Some(raw), Some(text)) = (raw, left.text) {
+                    edits.replace(raw, text.into_bytes());
+                }
             }
         }
         if self.era == Era::Modern {
@@ -238,90 +231,6 @@ impl Outbound {
             passed.request_state = members.request_state.map(Cow::into_owned);
         }
         Ok(())
-    }
-
-    /// Leaves out of a list what the subject may not see; returns how many entries.
-    fn filter(&self, list: List, raw: Option<&RawValue>, edits: &mut Edits<'_>) -> Result<u64, AnswerFault> {
-        let shape = |what: String| AnswerFault::Shape(format!("{} {what}", list.key()));
-        let raw = raw.ok_or_else(|| shape("is missing from the list that was asked for".to_owned()))?;
-        let entries: Vec<&RawValue> =
-            serde_json::from_str(raw.get()).map_err(|error| shape(format!("is no list: {error}")))?;
-        let pins = match list {
-            List::Tools => self.pinned(&entries)?,
-            _ => Vec::new(),
-        };
-        let mut shown: Vec<&str> = Vec::with_capacity(entries.len());
-        let mut changed = false;
-        for (n, entry) in entries.iter().enumerate() {
-            let named: Named<'_> = serde_json::from_str(entry.get())
-                .map_err(|error| shape(format!("has an entry that cannot be read: {error}")))?;
-            let name =
-                named.of(list).ok_or_else(|| shape(format!("has an entry without {}", list.field())))?;
-            if !(self.visible)(list.about(name)) {
-                continue;
-            }
-            let pinned = pins.get(n).filter(|pinned| pinned.changed.is_some());
-            changed |= pinned.is_some();
-            shown.push(pinned.map_or(entry.get(), |pinned| pinned.definition.text()));
-        }
-        if changed || shown.len() < entries.len() {
-            edits.replace(raw, format!("[{}]", shown.join(",")).into_bytes());
-        }
-        Ok((entries.len() - shown.len()) as u64)
-    }
-
-    /// The pins of the tools in a list, whoever may see them: they are the server's, not the subject's.
-    fn pinned(&self, entries: &[&RawValue]) -> Result<Vec<crate::Pinned>, AnswerFault> {
-        let definitions =
-            entries.iter().map(|entry| Definition::read(entry.get())).collect::<Result<Vec<_>, _>>()?;
-        let mut names: Vec<_> = definitions.iter().map(Definition::name).collect();
-        names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(AnswerFault::Shape(format!("the tool {} is listed twice", quoted(twice[0]))));
-        }
-        Ok(self.pins.see(&definitions)?)
-    }
-}
-
-impl List {
-    /// The list that a method asks for.
-    fn of_method(method: &str) -> Option<Self> {
-        Some(match method {
-            "tools/list" => List::Tools,
-            "resources/list" => List::Resources,
-            "resources/templates/list" => List::Templates,
-            "prompts/list" => List::Prompts,
-            _ => return None,
-        })
-    }
-
-    /// The member of the result that it is.
-    fn key(self) -> &'static str {
-        match self {
-            List::Tools => "tools",
-            List::Resources => "resources",
-            List::Templates => "resourceTemplates",
-            List::Prompts => "prompts",
-        }
-    }
-
-    /// The member of an entry that names it.
-    fn field(self) -> &'static str {
-        match self {
-            List::Tools | List::Prompts => "name",
-            List::Resources => "uri",
-            List::Templates => "uriTemplate",
-        }
-    }
-
-    fn about(self, name: &str) -> About<'_> {
-        match self {
-            List::Tools => About::Tool(name),
-            List::Prompts => About::Prompt(name),
-            List::Resources => About::Resource(name),
-            // RFC 6570: variables are in braces.
-            List::Templates => About::ResourcesUnder(name.find('{').map_or(name, |brace| &name[..brace])),
-        }
     }
 }
 
@@ -372,28 +281,6 @@ impl<'a> Members<'a> {
             List::Resources => self.resources,
             List::Templates => self.resource_templates,
             List::Prompts => self.prompts,
-        }
-    }
-}
-
-/// What an entry of a list is called.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Named<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    uri: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    uri_template: Option<Cow<'a, str>>,
-}
-
-impl Named<'_> {
-    fn of(&self, list: List) -> Option<&str> {
-        match list {
-            List::Tools | List::Prompts => self.name.as_deref(),
-            List::Resources => self.uri.as_deref(),
-            List::Templates => self.uri_template.as_deref(),
         }
     }
 }

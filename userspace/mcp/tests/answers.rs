@@ -137,8 +137,9 @@ fn a_list_that_cannot_be_filtered_is_withheld() {
             "the tool \"add\" is listed twice",
         ),
         ("resources/list", r#"{"resources":[{"name":"a"}]}"#, "resources has an entry without uri"),
-        ("resources/list", r#"{"resources":["x:a"]}"#, "resources has an entry that cannot be read"),
+        ("resources/list", r#"{"resources":["x:a"]}"#, "resources has an entry without uri"),
         ("resources/templates/list", r#"{"resourceTemplates":[{"uri":"x:a"}]}"#, "without uriTemplate"),
+        ("tools/list", r#"[[{"name":"add"}],null,null,null,null,null]"#, "its result cannot be read"),
         ("prompts/list", r#"[]"#, "its result cannot be read"),
     ] {
         let json = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
@@ -256,8 +257,10 @@ fn what_is_no_message_or_does_not_belong_here_is_withheld() {
     for (asked, json, why) in [
         (Some(&call), "", "EOF"),
         (Some(&call), "ok", "expected value"),
-        (Some(&call), "[]", "its members are not those of a message"),
-        (Some(&call), r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#, "its members are not those of a message"),
+        (Some(&call), "[]", "it is no object"),
+        (Some(&call), r#"["2.0",1,null,null,{"content":[]},null]"#, "it is no object"),
+        (Some(&call), r#"{"jsonrpc":"2.0","id":1,"result":[]}"#, "its result cannot be read"),
+        (Some(&call), r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#, "it is no object"),
         (Some(&call), r#"{"jsonrpc":"2.0","id":1,"result":{},"more":1}"#, "unknown field `more`"),
         (Some(&call), r#"{"jsonrpc":"2.0","id":1,"result":{},"result":{}}"#, "is there twice"),
         (Some(&call), r#"{"jsonrpc":"2.0","id":1,"result":{"a":{"b":{"c":1,"c":2}}}}"#, "is there twice"),
