@@ -13,7 +13,7 @@ mod json;
 mod list;
 mod masker;
 mod message;
-mod method;
+pub mod oauth;
 mod origin;
 mod outbound;
 mod pins;
