@@ -40,6 +40,10 @@ pub struct Accepted {
     pub acceptance: Acceptance,
     /// The value of `x-k8s-aws-id` that an EKS token must be signed for.
     pub eks_cluster: Option<String>,
+    /// The target's own name as a protected resource, an absolute URI (RFC 8707, section 2). Where it has one, a JWT must
+    /// be for exactly this and for nobody else, whatever the issuer's `audiences` say; access tokens (RFC 9068) are
+    /// believed then.
+    pub audience: Option<String>,
 }
 
 impl SourceKind {

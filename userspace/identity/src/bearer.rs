@@ -1,7 +1,8 @@
-//! JWTs that clients send with their requests, as kubeconfigs with an OpenID Connect plugin do.
+//! JWTs that clients send with their requests, as kubeconfigs with an OpenID Connect plugin and MCP clients do.
 //!
-//! What was verified is remembered for five minutes at most, by the token's digest. What was refused is not: a key that
-//! was unknown a moment ago may be known now, and how often an issuer is asked about that is bounded elsewhere.
+//! What was verified is remembered for five minutes at most, by the digest of the token and of what it was presented
+//! to: good for one resource, it is not for another. What was refused is not remembered: a key that was unknown a moment
+//! ago may be known now, and how often an issuer is asked about that is bounded elsewhere.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,9 +37,16 @@ impl Bearer {
         Self { issuers, clock, remembered: Cache::new(REMEMBERED) }
     }
 
-    /// Whom a JWT names.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Known>, TokenRefusal> {
-        let key = digest(&[token]);
+    /// Whom a JWT names that is presented to `resource`, or to a target that is none.
+    pub(crate) async fn verify(
+        &self,
+        token: &str,
+        resource: Option<&str>,
+    ) -> Result<Arc<Known>, TokenRefusal> {
+        let key = match resource {
+            Some(resource) => digest(&[token, resource]),
+            None => digest(&[token]),
+        };
         if let Some(known) = self.remembered.get(&key).filter(|known| (self.clock)() < known.forget_at) {
             return Ok(known);
         }
@@ -46,7 +54,7 @@ impl Bearer {
         let iss = parsed.issuer()?;
         let issuer = self.issuers.iter().find(|issuer| issuer.issuer == iss);
         let issuer = issuer.ok_or_else(|| TokenRefusal::UnknownIssuer(iss.chars().take(200).collect()))?;
-        let verified = verify(&parsed, issuer, Purpose::Bearer).await?;
+        let verified = verify(&parsed, issuer, Purpose::Bearer { resource }).await?;
         let later = (self.clock)().checked_add(REMEMBERED_FOR).unwrap_or(Timestamp::MAX);
         let forget_at = verified.until.min(later);
         let known = Arc::new(Known { issuer: Arc::clone(issuer), verified, forget_at });

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::eks::EksRefusal;
 use crate::login::LoginError;
 use crate::oidc::TokenRefusal;
-use crate::{Pid, Uid};
+use crate::{Challenge, Pid, Uid};
 
 /// Identification failed; the message says what was looked at and what was wrong with it.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,24 @@ pub enum IdentityError {
         second: String,
     },
     /// No accepted source has anything to say, or one that must has not.
-    #[error("{0}")]
-    Silent(&'static str),
+    #[error("{why}")]
+    Silent {
+        /// What is missing.
+        why: &'static str,
+        /// What the client is to be told where a token would have been taken.
+        challenge: Option<Challenge>,
+    },
+}
+
+impl IdentityError {
+    /// What a client is to be told that a token, or another one, would help; `None` where it would not. An EKS token is
+    /// not given out by an authorization server, so it is nothing to ask for in this way.
+    #[must_use]
+    pub fn challenge(&self) -> Option<Challenge> {
+        match self {
+            Self::Bearer(refusal) => refusal.is_verdict().then_some(Challenge::INVALID_TOKEN),
+            Self::Silent { challenge, .. } => *challenge,
+            _ => None,
+        }
+    }
 }

@@ -11,11 +11,11 @@ use crate::acceptance::{Acceptance, Accepted, SourceKind};
 use crate::bearer::Bearer;
 use crate::eks::{Eks, is_eks_shaped};
 use crate::login::{LoginError, Logins};
-use crate::oidc::{Issuer, is_jwt_shaped};
+use crate::oidc::{Issuer, is_jwt_shaped, problem_of_resource};
 use crate::people::{People, same_person, told_apart};
 use crate::{
-    Attestation, Clock, EksConfig, IdentityError, Method, OidcConfig, PersonConfig, Presented, Process,
-    Subject, Uid, UnixConfig, UnixSource,
+    Attestation, Challenge, Clock, EksConfig, IdentityError, Method, OidcConfig, PersonConfig, Presented,
+    Process, Subject, Uid, UnixConfig, UnixSource,
 };
 
 /// The `identity` section of the configuration.
@@ -93,6 +93,7 @@ struct Caller<'a> {
     process: &'a Process,
     bearer: Option<&'a str>,
     eks_cluster: Option<&'a str>,
+    audience: Option<&'a str>,
 }
 
 impl Identities {
@@ -144,7 +145,7 @@ impl Identities {
             )));
         }
         let identities = Self { unix, people, commands, oidc, eks, clock };
-        let commands = Accepted { acceptance: identities.commands.clone(), eks_cluster: None };
+        let commands = Accepted { acceptance: identities.commands.clone(), ..Accepted::default() };
         identities.check(&commands).map_err(|error| match error {
             IdentityError::Config(why) => IdentityError::Config(format!("commands: {why}")),
             other => other,
@@ -159,6 +160,11 @@ impl Identities {
     pub fn check(&self, accepted: &Accepted) -> Result<(), IdentityError> {
         let bad = |why: &str| Err(IdentityError::Config(why.to_owned()));
         accepted.acceptance.check()?;
+        if let Some(audience) = &accepted.audience
+            && let Some(why) = problem_of_resource(audience)
+        {
+            return bad(&format!("no token could be for the resource {audience:?}: {why}"));
+        }
         for kind in accepted.acceptance.kinds() {
             match kind {
                 SourceKind::Unix => {}
@@ -194,6 +200,7 @@ impl Identities {
             process: &attestation.process,
             bearer: presented.bearer,
             eks_cluster: accepted.eks_cluster.as_deref(),
+            audience: accepted.audience.as_deref(),
         };
         self.by(&accepted.acceptance, &caller).await
     }
@@ -203,7 +210,8 @@ impl Identities {
     /// # Errors
     /// As [`Identities::identify`].
     pub async fn identify_command(&self, uid: Uid, process: &Process) -> Result<Identified, IdentityError> {
-        self.by(&self.commands, &Caller { uid, process, bearer: None, eks_cluster: None }).await
+        let caller = Caller { uid, process, bearer: None, eks_cluster: None, audience: None };
+        self.by(&self.commands, &caller).await
     }
 
     /// Whether what was learned at `generation` still goes for a request of now.
@@ -291,7 +299,7 @@ impl Identities {
 
     async fn by_jwt(&self, token: &str, caller: &Caller<'_>) -> Result<Identified, IdentityError> {
         let oidc = self.oidc.as_ref().ok_or(LoginError::NotConfigured)?;
-        let known = oidc.bearer.verify(token).await?;
+        let known = oidc.bearer.verify(token, caller.audience).await?;
         let uid = self.unix.person(caller.uid, caller.process)?;
         let admitted = oidc.logins.admit(&known.issuer, &known.verified, uid).await?;
         let subject = Subject { method: Method::BearerJwt, ..admitted };
@@ -350,7 +358,7 @@ fn agree(
 fn silence(kinds: &[SourceKind], caller: &Caller<'_>) -> IdentityError {
     let tokens = kinds.iter().any(|kind| matches!(kind, SourceKind::Bearer | SourceKind::Eks));
     let login = kinds.contains(&SourceKind::Oidc);
-    IdentityError::Silent(match (tokens && caller.bearer.is_some(), login, tokens) {
+    let why = match (tokens && caller.bearer.is_some(), login, tokens) {
         (true, true, _) => {
             "the token that the client sent is of no kind that is accepted here, and nobody is logged in: run \
              portcullis login"
@@ -360,5 +368,10 @@ fn silence(kinds: &[SourceKind], caller: &Caller<'_>) -> IdentityError {
         (false, true, true) => "the client sent no token, and nobody is logged in here: run portcullis login",
         (false, false, true) => "the client sent no token",
         (false, false, false) => "no source of identity is accepted here",
-    })
+    };
+    let challenge = kinds.contains(&SourceKind::Bearer).then_some(match caller.bearer {
+        None => Challenge::NO_TOKEN,
+        Some(_) => Challenge::INVALID_TOKEN,
+    });
+    IdentityError::Silent { why, challenge }
 }

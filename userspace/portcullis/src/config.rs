@@ -251,7 +251,7 @@ impl RawTarget {
             tls_server_name,
             credential: self.credential,
             impersonate: self.impersonate,
-            accepted: Accepted { acceptance: self.identity, eks_cluster },
+            accepted: Accepted { acceptance: self.identity, eks_cluster, ..Accepted::default() },
         })
     }
 }

@@ -1,8 +1,4 @@
-//! A JWT, from text to verified claims.
-//!
-//! Audiences are read strictly: a token must be for one of the configured audiences and *for nobody else*, since
-//! everybody it is for can pass it on. Where it is for several, `azp` must say that it was given to one of them. The
-//! ID token of a login must besides be for our client itself. OpenID Connect Core, section 3.1.3.7.
+//! A JWT, from text to verified claims: its form, signature, times and nonce. OpenID Connect Core, section 3.1.3.7.
 
 use std::fmt;
 
@@ -14,6 +10,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::audience::check_audience;
 use super::claims::{claim, text};
 use super::{Algorithm, Issuer, Person, TokenRefusal};
 use crate::secret::Secret;
@@ -25,9 +22,19 @@ const MAX_TOKEN: usize = 16 * 1024;
 pub(crate) struct Unverified<'t> {
     algorithm: String,
     kid: Option<String>,
+    kind: Kind,
     claims: Map<String, Value>,
     signed: &'t str,
     signature: Vec<u8>,
+}
+
+/// What the header says that it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A JWT of no kind in particular, such as an ID token.
+    Plain,
+    /// An access token that says so: RFC 9068, section 2.1.
+    Access,
 }
 
 /// What a token is presented for.
@@ -37,8 +44,8 @@ pub(crate) enum Purpose<'a> {
     Login { nonce: Option<&'a Secret> },
     /// It continues such a login. OpenID Connect Core, section 12.2: it need not repeat the nonce.
     Refresh { nonce: Option<&'a Secret> },
-    /// The client sent it with its request.
-    Bearer,
+    /// The client sent it with its request, to a target that may be a protected resource (RFC 8707).
+    Bearer { resource: Option<&'a str> },
 }
 
 /// A token that was proved to be its issuer's, for us, and of now.
@@ -64,6 +71,11 @@ pub(crate) async fn verify(
     issuer: &Issuer,
     purpose: Purpose<'_>,
 ) -> Result<Verified, TokenRefusal> {
+    // An access token is no proof of who holds it, but where it is for the target that it is presented to and for no
+    // other, whoever could pass it on is not there.
+    if token.kind == Kind::Access && !matches!(purpose, Purpose::Bearer { resource: Some(_) }) {
+        return Err(TokenRefusal::Kind("typ".to_owned()));
+    }
     let algorithm = token.algorithm(&issuer.algorithms)?;
     let found = token.issuer()?;
     if found != issuer.issuer {
@@ -99,14 +111,14 @@ impl<'t> Unverified<'t> {
         let header = object(header, "its header is no JSON object without repetitions")?;
         let claims = object(payload, "its claims are no JSON object without repetitions")?;
         let signature = decode(signature, "its signature is not base64url")?;
-        check_kind(&header)?;
+        let kind = kind(&header)?;
         let optional = |name| match header.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(_) => Err(malformed("alg or kid in its header is not a text")),
         };
         let algorithm = optional("alg")?.ok_or(malformed("its header names no algorithm"))?;
-        Ok(Self { algorithm, kid: optional("kid")?, claims, signed, signature })
+        Ok(Self { algorithm, kid: optional("kid")?, kind, claims, signed, signature })
     }
 
     pub(crate) fn issuer(&self) -> Result<&str, TokenRefusal> {
@@ -134,24 +146,24 @@ impl fmt::Debug for Unverified<'_> {
     }
 }
 
-/// RFC 7519, section 5; RFC 7515, section 4.1.11; RFC 9068, section 2.1: an access token says `at+jwt`, and is no
-/// proof of who holds it.
-fn check_kind(header: &Map<String, Value>) -> Result<(), TokenRefusal> {
+/// RFC 7519, section 5; RFC 7515, section 4.1.11; RFC 9068, section 2.1.
+fn kind(header: &Map<String, Value>) -> Result<Kind, TokenRefusal> {
     if header.contains_key("crit") {
         return Err(TokenRefusal::Kind("crit".to_owned()));
     }
     if header.contains_key("cty") {
         return Err(TokenRefusal::Kind("cty".to_owned()));
     }
-    let usual = match header.get("typ") {
-        None => true,
-        Some(Value::String(typ)) => {
-            let typ = typ.to_ascii_lowercase();
-            matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "jose")
-        }
-        Some(_) => false,
+    let other = || TokenRefusal::Kind("typ".to_owned());
+    let Some(typ) = header.get("typ") else {
+        return Ok(Kind::Plain);
     };
-    if usual { Ok(()) } else { Err(TokenRefusal::Kind("typ".to_owned())) }
+    let typ = typ.as_str().ok_or_else(other)?.to_ascii_lowercase();
+    match typ.strip_prefix("application/").unwrap_or(&typ) {
+        "jwt" | "jose" => Ok(Kind::Plain),
+        "at+jwt" => Ok(Kind::Access),
+        _ => Err(other()),
+    }
 }
 
 /// When the token stops being believed.
@@ -194,53 +206,13 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, To
         .ok_or_else(|| claim(name, "is not a time"))
 }
 
-fn check_audience(
-    claims: &Map<String, Value>,
-    issuer: &Issuer,
-    purpose: Purpose<'_>,
-) -> Result<(), TokenRefusal> {
-    let found: Vec<&str> = match claims.get("aud") {
-        None => return Err(claim("aud", "is missing")),
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(list)) => list
-            .iter()
-            .map(Value::as_str)
-            .collect::<Option<_>>()
-            .ok_or_else(|| claim("aud", "lists something else than texts"))?,
-        Some(_) => return Err(claim("aud", "is neither a text nor a list of texts")),
-    };
-    let ours = !matches!(purpose, Purpose::Bearer);
-    let client = issuer.client_id.as_str();
-    let known = |audience: &str| {
-        issuer.audiences.iter().any(|known| known == audience) || (ours && audience == client)
-    };
-    let meant = if ours { found.contains(&client) } else { found.iter().any(|audience| known(audience)) };
-    if !meant {
-        let expected = if ours { client.to_owned() } else { issuer.audiences.join(", ") };
-        let found = found.iter().map(|audience| shown(audience)).collect::<Vec<_>>().join(", ");
-        return Err(TokenRefusal::Audience { found, expected });
-    }
-    if let Some(foreign) = found.iter().find(|audience| !known(audience)) {
-        return Err(TokenRefusal::ForeignAudience(shown(foreign)));
-    }
-    match claims.get("azp") {
-        None if found.len() > 1 => Err(TokenRefusal::AuthorizedParty("nobody (azp is missing)".to_owned())),
-        // Beside one audience, `azp` names the client that asked for the token on that audience's behalf.
-        None => Ok(()),
-        Some(Value::String(party)) if ours && party == client => Ok(()),
-        Some(Value::String(party)) if !ours && (found.len() == 1 || known(party) || party == client) => {
-            Ok(())
-        }
-        Some(Value::String(party)) => Err(TokenRefusal::AuthorizedParty(format!("{:?}", shown(party)))),
-        Some(_) => Err(claim("azp", "is not a text")),
-    }
-}
-
 fn check_nonce(claims: &Map<String, Value>, purpose: Purpose<'_>) -> Result<(), TokenRefusal> {
     let (expected, required) = match purpose {
         Purpose::Login { nonce: Some(nonce) } => (nonce, true),
         Purpose::Refresh { nonce: Some(nonce) } => (nonce, false),
-        Purpose::Login { nonce: None } | Purpose::Refresh { nonce: None } | Purpose::Bearer => return Ok(()),
+        Purpose::Login { nonce: None } | Purpose::Refresh { nonce: None } | Purpose::Bearer { .. } => {
+            return Ok(());
+        }
     };
     match claims.get("nonce") {
         None if !required => Ok(()),
@@ -250,7 +222,7 @@ fn check_nonce(claims: &Map<String, Value>, purpose: Purpose<'_>) -> Result<(), 
 }
 
 /// What an unproved token says, cut to a length that fits into a message.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
@@ -322,7 +294,7 @@ mod tests {
         for (header, field) in [
             (r#"{"alg":"ES256","crit":["exp"],"exp":1}"#, "crit"),
             (r#"{"alg":"ES256","cty":"JWT"}"#, "cty"),
-            (r#"{"alg":"ES256","typ":"at+jwt"}"#, "typ"),
+            (r#"{"alg":"ES256","typ":"dpop+jwt"}"#, "typ"),
             (r#"{"alg":"ES256","typ":7}"#, "typ"),
         ] {
             assert_eq!(refusal(header, "{}"), TokenRefusal::Kind(field.to_owned()));

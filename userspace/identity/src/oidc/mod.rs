@@ -5,6 +5,7 @@
 //! refusal must have its own words, the clock is injected, and that type refuses whole tokens over the form of
 //! claims that nobody asked for (`updated_at`, `address`), which real providers write in their own ways.
 
+mod audience;
 mod claims;
 mod config;
 mod jwt;
@@ -12,6 +13,7 @@ mod keys;
 mod refusal;
 mod token;
 
+pub(crate) use audience::problem_of_resource;
 pub(crate) use claims::{Person, check_label, is_system};
 pub(crate) use config::Issuer;
 pub use config::{AccountRule, Algorithm, BindTo, KeysConfig, OidcConfig};

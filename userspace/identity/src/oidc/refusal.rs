@@ -81,6 +81,14 @@ pub enum TokenRefusal {
         /// The configured ones.
         expected: String,
     },
+    /// It is not meant for the resource that it was presented to, or for others too.
+    #[error("it is for {found}; here it must be for {expected} and for nobody else")]
+    Resource {
+        /// The claim.
+        found: String,
+        /// The target.
+        expected: String,
+    },
     /// It is meant for others too, who could pass it on.
     #[error("it is also for {0:?}, which is not among the configured audiences and could pass it on")]
     ForeignAudience(String),
@@ -111,6 +119,14 @@ pub enum TokenRefusal {
          application into tokens, or application roles"
     )]
     GroupOverage,
+}
+
+impl TokenRefusal {
+    /// Whether it is the token that is wrong. Otherwise its issuer cannot say at the moment, and another token of it
+    /// would fare no better.
+    pub(crate) fn is_verdict(&self) -> bool {
+        !matches!(self, Self::Keys(_) | Self::UnknownKeyTooSoon { .. })
+    }
 }
 
 /// Why an issuer's keys or endpoints are not known.

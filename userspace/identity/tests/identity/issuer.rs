@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) more_keys: Mutex<Vec<Value>>,
     pub(crate) revoked: Mutex<Vec<String>>,
     pub(crate) slow_down: AtomicBool,
+    /// Hands out access tokens where ID tokens belong.
+    pub(crate) access_tokens_as_id_tokens: AtomicBool,
     /// `Authorization` header and `client_secret` field of each token request.
     pub(crate) client_proofs: Mutex<Vec<(Option<String>, Option<String>)>>,
     book: Mutex<Book>,
@@ -286,7 +288,9 @@ impl Issuer {
     fn tokens(&self, claims: Value) -> Value {
         let mut book = self.book();
         let (access, refresh) = (book.next("access"), book.next("refresh"));
-        let id_token = self.key.jwt("one", &claims);
+        let swapped = self.state.access_tokens_as_id_tokens.load(Ordering::SeqCst);
+        let sign = if swapped { Key::access_token } else { Key::jwt };
+        let id_token = sign(&self.key, "one", &claims);
         book.refresh.insert(refresh.clone(), claims);
         json!({
             "access_token": access, "token_type": "Bearer", "expires_in": 3600, "id_token": id_token,

@@ -49,11 +49,20 @@ impl Key {
 
     /// A JWT whose header says the algorithm and `kid`.
     pub(crate) fn jwt(&self, kid: &str, claims: &Value) -> String {
+        self.signed("JWT", kid, claims)
+    }
+
+    /// One that says that it is an access token: RFC 9068, section 2.1.
+    pub(crate) fn access_token(&self, kid: &str, claims: &Value) -> String {
+        self.signed("at+jwt", kid, claims)
+    }
+
+    fn signed(&self, typ: &str, kid: &str, claims: &Value) -> String {
         let alg = match self {
             Key::Ec(_) => "ES256",
             Key::Rsa(_) => "RS256",
         };
-        let signed = unsigned(&json!({"alg": alg, "kid": kid, "typ": "JWT"}), claims);
+        let signed = unsigned(&json!({"alg": alg, "kid": kid, "typ": typ}), claims);
         let random = SystemRandom::new();
         let signature = match self {
             Key::Ec(pair) => pair.sign(&random, signed.as_bytes()).unwrap().as_ref().to_vec(),

@@ -57,7 +57,7 @@ impl Stage {
     async fn is_alice(&self, uid: Uid, session: Option<u32>) -> bool {
         match self.identify(uid, session).await {
             Ok(identified) => identified.subject.name == "alice@example.com",
-            Err(IdentityError::Silent(_)) => false,
+            Err(IdentityError::Silent { .. }) => false,
             Err(other) => panic!("{other}"),
         }
     }
@@ -285,7 +285,7 @@ async fn a_device_code_that_another_person_confirmed_is_worth_nothing() {
         other => panic!("{other}"),
     }
     assert!(error.to_string().contains("bob") && error.to_string().contains("alice@example.com"));
-    assert!(matches!(stage.identify(BOB, SESSION).await, Err(IdentityError::Silent(_))));
+    assert!(matches!(stage.identify(BOB, SESSION).await, Err(IdentityError::Silent { .. })));
     assert_eq!(stage.issuer.state.revoked.lock().unwrap().len(), 1, "nobody keeps alice's tokens");
 
     let shared = Stage::with("  account: any\n", "").await;

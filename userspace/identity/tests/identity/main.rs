@@ -8,6 +8,7 @@ mod eks;
 mod issuer;
 mod keys;
 mod logins;
+mod resources;
 mod rig;
 mod sources;
 mod sts;

@@ -94,6 +94,7 @@ pub(crate) fn accepted(acceptance: &str) -> Accepted {
     Accepted {
         acceptance: serde_saphyr::from_str(acceptance).unwrap(),
         eks_cluster: Some(CLUSTER.to_owned()),
+        ..Accepted::default()
     }
 }
 

@@ -46,7 +46,7 @@ impl Stage {
 
     async fn silent(&self, token: Option<&str>, acceptance: &str) -> String {
         match self.name(ALICE, token, acceptance).await.unwrap_err() {
-            error @ IdentityError::Silent(_) => error.to_string(),
+            error @ IdentityError::Silent { .. } => error.to_string(),
             other => panic!("{other}"),
         }
     }
