@@ -25,7 +25,7 @@ const PARAMETERS: &[&str] = &[
     "x-amz-signedheaders",
 ];
 
-/// Who a token stands for.
+/// Who a token or a signature stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
@@ -94,7 +94,7 @@ pub(crate) fn authenticate(service: &Service, token: &str, cluster: &str) -> Res
 }
 
 impl Identity {
-    fn new(arn: String, user_id: String) -> Self {
+    pub(crate) fn new(arn: String, user_id: String) -> Self {
         let account = arn.split(':').nth(4).unwrap_or_default().to_owned();
         let session = arn.split_once(":assumed-role/").and_then(|(_, rest)| rest.split_once('/'));
         let session_name = session.map(|(_, name)| name.to_owned());

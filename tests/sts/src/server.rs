@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -110,6 +110,21 @@ impl Sts {
     /// When it is not one, or STS refuses it.
     pub fn authenticate(&self, token: &str, cluster: &str) -> Result<Identity, TokenRefused> {
         eks::authenticate(&self.service, token, cluster)
+    }
+
+    /// Who signed a request that came to some other service of AWS', as that service finds out.
+    ///
+    /// # Errors
+    /// When it is not signed, or not as it came, or for another service or region, or by keys that are not known.
+    pub fn verify(
+        &self,
+        (service, region): (&str, &str),
+        (method, target): (&str, &str),
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Identity, Refusal> {
+        let principal = self.service.verify((service, region), (method, target), headers, body)?;
+        Ok(Identity::new(principal.arn, principal.user_id))
     }
 }
 

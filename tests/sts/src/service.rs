@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::Answer;
 use crate::form::Form;
 use crate::journal::Event;
-use crate::principals::Principals;
+use crate::principals::{Principal, Principals};
 use crate::sigv4::{Arrived, Signed};
 use crate::{Options, Refusal, assume};
 
@@ -154,16 +154,9 @@ impl Service {
             return self.assume_with_web_identity(&form, event);
         }
         let arrived = Arrived { method, path, query: &query, headers, body };
-        let signed = Signed::read(&arrived)?;
+        let signed = Signed::read(&arrived, "sts")?;
         event.presigned = signed.presigned;
-        let now = event.at;
-        let principal = {
-            let state = self.state();
-            let found = state.principals.find(&signed.access_key_id, signed.session_token.as_deref(), now)?;
-            found.clone()
-        };
-        let region = region_of(&event.host);
-        signed.verify(&arrived, &principal.secret, region, now, self.options.honour_expires)?;
+        let principal = self.signer(&signed, &arrived, region_of(&event.host), event.at)?;
         event.caller = Some(principal.arn.clone());
         match event.action.as_str() {
             "GetCallerIdentity" => Ok(Answer::Identity { arn: principal.arn, user_id: principal.user_id }),
@@ -177,6 +170,33 @@ impl Service {
                 format!("Could not find operation {other} for version 2011-06-15"),
             )),
         }
+    }
+
+    /// Who signed a request to some other service, which trusts the keys that are given away here.
+    pub(crate) fn verify(
+        &self,
+        (service, region): (&str, &str),
+        (method, target): (&str, &str),
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Principal, Refusal> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let arrived = Arrived { method, path, query: &Form::query(query)?, headers, body };
+        let signed = Signed::read(&arrived, service)?;
+        self.signer(&signed, &arrived, Some(region), self.now())
+    }
+
+    fn signer(
+        &self,
+        signed: &Signed,
+        arrived: &Arrived<'_>,
+        region: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Principal, Refusal> {
+        let token = signed.session_token.as_deref();
+        let principal = self.state().principals.find(&signed.access_key_id, token, now)?.clone();
+        signed.verify(arrived, &principal.secret, region, now, self.options.honour_expires)?;
+        Ok(principal)
     }
 
     /// As pods with a service account of their own do: the token stands for a signature.

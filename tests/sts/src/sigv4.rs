@@ -17,6 +17,8 @@ const FRESH: SignedDuration = SignedDuration::from_mins(15);
 const LONGEST_EXPIRES: u32 = 604_800;
 /// The query parameters that presigning adds.
 const SIGNATURE: &str = "X-Amz-Signature";
+/// In place of the body's digest.
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// A request as it came.
 pub(crate) struct Arrived<'a> {
@@ -40,6 +42,7 @@ pub(crate) struct Signed {
     expires: Option<u32>,
     date: String,
     region: String,
+    service: String,
     signature: String,
 }
 
@@ -47,8 +50,17 @@ impl Signed {
     /// Reads it, from the Authorization header or from the query.
     ///
     /// # Errors
-    /// When there is none, or not one that can be checked.
-    pub(crate) fn read(request: &Arrived<'_>) -> Result<Self, Refusal> {
+    /// When there is none, not one that can be checked, or one for another service.
+    pub(crate) fn read(request: &Arrived<'_>, service: &str) -> Result<Self, Refusal> {
+        let signed = Self::parse(request)?;
+        if signed.service == service {
+            return Ok(signed);
+        }
+        let message = format!("Credential should be scoped to correct service: '{service}'.");
+        Err(Refusal::signature(message))
+    }
+
+    fn parse(request: &Arrived<'_>) -> Result<Self, Refusal> {
         let header = request.headers.get_all(header::AUTHORIZATION).iter().collect::<Vec<_>>();
         let in_query =
             request.query.get("X-Amz-Algorithm").is_some() || request.query.get(SIGNATURE).is_some();
@@ -134,8 +146,8 @@ impl Signed {
         presigned: bool,
     ) -> Result<Self, Refusal> {
         let scope: Vec<&str> = credential.split('/').collect();
-        let [key, date, region, "sts", "aws4_request"] = scope.as_slice() else {
-            return Err(Refusal::signature("Credential should be scoped to correct service: 'sts'."));
+        let [key, date, region, service, "aws4_request"] = scope.as_slice() else {
+            return Err(Refusal::incomplete("Credential must be KEY/DATE/REGION/SERVICE/aws4_request"));
         };
         let at = DateTime::strptime("%Y%m%dT%H%M%SZ", &stamp)
             .ok()
@@ -165,6 +177,7 @@ impl Signed {
             expires,
             date: (*date).to_owned(),
             region: (*region).to_owned(),
+            service: (*service).to_owned(),
             signature: signature.to_owned(),
         })
     }
@@ -198,9 +211,9 @@ impl Signed {
             return Err(Refusal::signature(format!("Signature not yet current: {} ({now})", self.stamp)));
         }
         let canonical = self.canonical_request(request)?;
-        let scope = format!("{}/{}/sts/aws4_request", self.date, self.region);
+        let scope = format!("{}/{}/{}/aws4_request", self.date, self.region, self.service);
         let to_sign = format!("{ALGORITHM}\n{}\n{scope}\n{}", self.stamp, hex(&Sha256::digest(canonical)));
-        let key = [self.date.as_str(), &self.region, "sts", "aws4_request"]
+        let key = [self.date.as_str(), &self.region, &self.service, "aws4_request"]
             .iter()
             .fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part));
         if hex(&hmac(&key, &to_sign)) != self.signature {
@@ -227,6 +240,8 @@ impl Signed {
             .collect();
         query.sort();
         let query: Vec<String> = query.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        // As it was sent, and encoded once more: every service but S3 has it so.
+        let path: Vec<String> = request.path.split('/').map(encode).collect();
         let mut headers = String::new();
         for name in &self.headers {
             let values = request.headers.get_all(name).iter().map(|value| value.to_str().map(squeeze));
@@ -241,11 +256,23 @@ impl Signed {
         Ok(format!(
             "{}\n{}\n{}\n{headers}\n{}\n{}",
             request.method,
-            request.path,
+            path.join("/"),
             query.join("&"),
             self.headers.join(";"),
-            hex(&Sha256::digest(request.body))
+            self.payload(request)?
         ))
+    }
+
+    /// The body's digest. A header may say it too, or that the body is not signed, which STS itself does not take.
+    fn payload(&self, request: &Arrived<'_>) -> Result<String, Refusal> {
+        let digest = hex(&Sha256::digest(request.body));
+        match only(request.headers, "x-amz-content-sha256")? {
+            Some(said) if said == UNSIGNED && self.service != "sts" => Ok(said),
+            Some(said) if said != digest => {
+                Err(Refusal::signature("x-amz-content-sha256 is not the digest of the body"))
+            }
+            _ => Ok(digest),
+        }
     }
 }
 
