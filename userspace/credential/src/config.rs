@@ -5,17 +5,19 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use serde::Deserialize;
 
 use crate::{
-    CredentialError, EksConfig, TargetPlace, TokenRequestConfig,
+    CredentialError, EksConfig, SigV4Config, TargetPlace, TokenRequestConfig,
     account::AccountSource,
-    aws::EksSource,
+    aws::{EksSource, SigV4Source},
     clock,
-    source::{BearerFile, CertificateFiles, Clock, Source},
+    source::{BearerFile, CertificateFiles, Clock, Nothing, Source},
 };
 
 /// Where the credential comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum UpstreamConfig {
+    /// `none: {}`: nothing is presented. For a server that trusts whoever reaches it, where nobody else does.
+    None {},
     /// A file with a bearer token, as a service account has; read again when it changes.
     BearerTokenFile(PathBuf),
     /// A client certificate and its key; read again when either changes.
@@ -24,6 +26,8 @@ pub enum UpstreamConfig {
     Eks(Box<EksConfig>),
     /// Short-lived tokens of a service account, from the cluster itself.
     TokenRequest(TokenRequestConfig),
+    /// Signatures with AWS' keys on each request, by a role that is assumed for each engineer.
+    AwsSigV4(Box<SigV4Config>),
 }
 
 /// Two PEM files.
@@ -44,14 +48,16 @@ impl UpstreamConfig {
     /// # Errors
     /// As [`Source::check`].
     pub fn open(&self, place: &TargetPlace) -> Result<Box<dyn Source>, CredentialError> {
-        let clock: Clock = Arc::new(Instant::now);
+        let looks: Clock = Arc::new(Instant::now);
         let source: Box<dyn Source> = match self.clone() {
-            Self::BearerTokenFile(path) => Box::new(BearerFile::new(path, clock)),
-            Self::ClientCertificate(files) => Box::new(CertificateFiles::new(files, clock)),
+            Self::None {} => Box::new(Nothing),
+            Self::BearerTokenFile(path) => Box::new(BearerFile::new(path, looks)),
+            Self::ClientCertificate(files) => Box::new(CertificateFiles::new(files, looks)),
             Self::Eks(config) => Box::new(EksSource::new(*config, clock::system())?),
             Self::TokenRequest(config) => {
                 Box::new(AccountSource::new(config, place.clone(), clock::system()))
             }
+            Self::AwsSigV4(config) => Box::new(SigV4Source::new(*config, clock::system())?),
         };
         source.check()?;
         Ok(source)

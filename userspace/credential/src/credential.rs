@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 use rustls::{
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
@@ -12,23 +12,29 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::{ClientCertificateFiles, CredentialError};
+use crate::{AwsSigner, ClientCertificateFiles, CredentialError};
 
 /// What is presented to a target. Cloning is cheap and shares the secret.
 #[derive(Clone, Debug)]
 pub enum Credential {
+    /// Nothing: the server trusts whoever reaches it.
+    None,
     /// A token in the Authorization header.
     Bearer(BearerToken),
     /// A certificate in the TLS handshake.
     ClientCertificate(Arc<ClientCertificate>),
+    /// A signature on each request, by [`Credential::sign`].
+    AwsSigV4(Arc<AwsSigner>),
 }
 
 impl Credential {
     /// Tells credentials apart without giving them away. Connections are pooled by it, never across.
     pub fn id(&self) -> CredentialId {
         match self {
+            Self::None => CredentialId::of("none", &[]),
             Self::Bearer(token) => token.id,
             Self::ClientCertificate(certificate) => certificate.id,
+            Self::AwsSigV4(signer) => signer.id(),
         }
     }
 
@@ -36,8 +42,33 @@ impl Credential {
     pub fn authorization(&self) -> Option<HeaderValue> {
         match self {
             Self::Bearer(token) => Some(token.header.clone()),
-            Self::ClientCertificate(_) => None,
+            Self::None | Self::ClientCertificate(_) | Self::AwsSigV4(_) => None,
         }
+    }
+
+    /// Makes these headers present the credential, where it goes into headers: the Authorization header, or a signature
+    /// over the request as it will be sent, with `target` its path and query and `host` its Host or `:authority`. What
+    /// was there under those names goes.
+    ///
+    /// # Errors
+    /// When the request cannot be signed, or has a signature of its own.
+    pub fn sign(
+        &self,
+        method: &Method,
+        target: &str,
+        host: &str,
+        headers: &mut HeaderMap,
+        body: &[u8],
+    ) -> Result<(), CredentialError> {
+        headers.remove(AUTHORIZATION);
+        match self {
+            Self::None | Self::ClientCertificate(_) => {}
+            Self::Bearer(token) => {
+                headers.insert(AUTHORIZATION, token.header.clone());
+            }
+            Self::AwsSigV4(signer) => signer.sign(method, target, host, headers, body)?,
+        }
+        Ok(())
     }
 }
 
@@ -46,7 +77,7 @@ impl Credential {
 pub struct CredentialId([u8; 16]);
 
 impl CredentialId {
-    fn of(kind: &str, content: &[u8]) -> Self {
+    pub(crate) fn of(kind: &str, content: &[u8]) -> Self {
         let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(content).finalize();
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);

@@ -67,13 +67,27 @@ pub enum CredentialError {
     #[error("{field}: {problem}")]
     Config {
         /// The field, as `eks.roleArn`.
-        field: &'static str,
+        field: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// A request cannot be signed.
+    #[error("cannot sign the request to {host}: {why}")]
+    Sign {
+        /// Where it goes.
+        host: String,
+        /// What is in the way.
+        why: String,
     },
     /// It has to be fetched, and could not be.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+impl CredentialError {
+    pub(crate) fn config(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Config { field: field.into(), problem: problem.into() }
+    }
 }
 
 /// Why a credential could not be fetched. Cloned to everybody who waited for the same one.

@@ -1,7 +1,7 @@
 //! What the proxy presents upstream, and what it verifies the server against: a credential of its own, never the
 //! client's, and the target's own CA, never the system's.
 //!
-//! A credential is read from files, or fetched for the engineer: an EKS token from a role session that bears their
+//! A credential is read from files, or fetched: an EKS token or AWS' keys from a role session that bears the engineer's
 //! name, or a service account's token from the cluster itself. What is fetched is kept in memory until it ends.
 
 mod account;
@@ -14,11 +14,12 @@ mod error;
 mod file;
 mod source;
 mod tls;
+mod web;
 
 pub use account::{ServiceAccount, TargetPlace, TokenRequestConfig, Using};
 pub use aws::{
-    DiscoveredCluster, Discovery, EksConfig, EksEndpoints, check_role_arn, discover, discover_or_remembered,
-    session_name,
+    AwsSigner, DiscoveredCluster, Discovery, EksConfig, EksEndpoints, SigV4Config, SigV4Endpoints,
+    check_role_arn, discover, discover_or_remembered, session_name,
 };
 pub use config::{ClientCertificateFiles, UpstreamConfig};
 pub use credential::{BearerToken, ClientCertificate, Credential, CredentialId};

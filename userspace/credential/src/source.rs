@@ -57,6 +57,9 @@ pub trait Source: Send + Sync {
     fn check(&self) -> Result<(), CredentialError>;
 }
 
+/// Presents nothing.
+pub(crate) struct Nothing;
+
 /// A bearer token in a file.
 pub(crate) struct BearerFile {
     path: PathBuf,
@@ -98,6 +101,16 @@ impl CertificateFiles {
             ClientCertificate::parse(&self.files, &certificate, &key, &self.provider).map(Arc::new)
         };
         self.certificate.current(&[cert_file, key_file], read).map(Credential::ClientCertificate)
+    }
+}
+
+impl Source for Nothing {
+    fn present<'a>(&'a self, _on_behalf: &'a OnBehalf<'a>) -> Presenting<'a> {
+        Box::pin(ready(Ok(Credential::None)))
+    }
+
+    fn check(&self) -> Result<(), CredentialError> {
+        Ok(())
     }
 }
 

@@ -60,7 +60,9 @@ impl UpstreamTls {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(Arc::clone(&self.roots));
         let mut config = match credential {
-            Credential::Bearer(_) => builder.with_no_client_auth(),
+            Credential::None | Credential::Bearer(_) | Credential::AwsSigV4(_) => {
+                builder.with_no_client_auth()
+            }
             Credential::ClientCertificate(certificate) => {
                 let certified = Arc::clone(&certificate.certified);
                 let resolver: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(certified));
@@ -70,4 +72,15 @@ impl UpstreamTls {
         config.alpn_protocols = alpn.to_vec();
         Ok(Arc::new(config))
     }
+}
+
+/// A bundle of CA certificates in PEM, for libraries that want it so. As strict as for a target's CA: the AWS SDK's client
+/// would panic at what is none.
+///
+/// # Errors
+/// As [`UpstreamTls::from_file`].
+pub(crate) fn read_ca(path: &Path) -> Result<Vec<u8>, CredentialError> {
+    let pem = read_public(path)?;
+    UpstreamTls::from_pem(path, &pem)?;
+    Ok(pem.to_vec())
 }

@@ -10,11 +10,12 @@ use std::{
     sync::Arc,
 };
 
+use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 use portcullis_credential::{
     ClientCertificateFiles, Credential, CredentialError, OnBehalf, Source, TargetPlace, UpstreamConfig,
     UpstreamTls,
 };
-use portcullis_identity::{Method, Subject};
+use portcullis_identity::Subject;
 use rustls::{
     ClientConnection, RootCertStore, ServerConfig, ServerConnection,
     crypto::aws_lc_rs,
@@ -111,7 +112,7 @@ fn present(source: &dyn Source) -> Result<Credential, CredentialError> {
         id: "1001".into(),
         name: "alice".into(),
         groups: BTreeSet::new(),
-        method: Method::Unix,
+        method: portcullis_identity::Method::Unix,
         account: None,
     };
     let on_behalf = OnBehalf {
@@ -160,8 +161,14 @@ fn configuration_names_exactly_one_kind() {
     let files = ClientCertificateFiles { cert_file: "/c".into(), key_file: "/k".into() };
     let both = parse("clientCertificate:\n  certFile: /c\n  keyFile: /k").unwrap();
     assert_eq!(both, UpstreamConfig::ClientCertificate(files));
+    assert_eq!(parse("none: {}").unwrap(), UpstreamConfig::None {});
+    let signed = parse("awsSigV4: {service: execute-api, region: eu-central-1}").unwrap();
+    assert!(matches!(signed, UpstreamConfig::AwsSigV4(_)));
     for wrong in [
         "{}",
+        "none: {for: a}",
+        "none: {}\nbearerTokenFile: /t",
+        "awsSigV4: {service: execute-api}",
         "password: x",
         "bearerTokenFile: /t\nclientCertificate: {certFile: /c, keyFile: /k}",
         "clientCertificate: {certFile: /c}",
@@ -219,6 +226,29 @@ fn a_token_that_must_not_be_used_is_refused() {
     }
     std::fs::remove_file(&path).unwrap();
     assert!(bearer(&path).err().unwrap().to_string().contains("No such file"));
+}
+
+#[test]
+fn whatever_is_presented_the_clients_own_goes() {
+    let pki = Pki::new();
+    let headers = |credential: &Credential| {
+        let mut headers = HeaderMap::new();
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer client"));
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Basic client"));
+        credential.sign(&Method::POST, "/mcp", "mcp.test", &mut headers, b"{}").unwrap();
+        headers.remove(AUTHORIZATION)
+    };
+    let nothing = present(&*UpstreamConfig::None {}.open(&nowhere()).unwrap()).unwrap();
+    let certificate = certificate(&pki, "client.crt", "client.key").unwrap();
+    assert_eq!((headers(&nothing), headers(&certificate)), (None, None));
+    assert_ne!(nothing.id(), certificate.id());
+    let token = present(&*bearer(&pki.write("token", "abc", 0o600)).unwrap()).unwrap();
+    assert_eq!(headers(&token), token.authorization());
+    // Who presents nothing shows no certificate either.
+    let tls = UpstreamTls::from_file(&pki.path("ca.crt")).unwrap();
+    let config = || tls.client_config(&nothing, &[]).unwrap();
+    assert_eq!(handshake(config(), pki.server(false), "api.test").unwrap().1, 0);
+    assert!(handshake(config(), pki.server(true), "api.test").is_err());
 }
 
 #[test]

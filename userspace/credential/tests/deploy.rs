@@ -31,6 +31,20 @@ fn the_bastion_may_do_four_things() {
 }
 
 #[test]
+fn an_mcp_role_calls_named_servers_as_itself() {
+    for statement in policy("mcp-policy.json") {
+        for action in actions(&statement) {
+            assert!(action.contains(":Invoke") && !action.contains("ForUser") && !action.contains('*'));
+        }
+        let resources = match &statement["Resource"] {
+            Value::String(arn) => vec![arn.as_str()],
+            arns => arns.as_array().unwrap().iter().map(|arn| arn.as_str().unwrap()).collect(),
+        };
+        assert!(resources.iter().all(|arn| arn.contains(":eu-central-1:111122223333:")), "{resources:?}");
+    }
+}
+
+#[test]
 fn a_role_is_assumed_for_somebody_or_not_at_all() {
     let statements = policy("trust-policy.json");
     let assume = &statements[0];

@@ -42,8 +42,7 @@ impl TargetPlace {
     /// Whether there is anybody to ask.
     pub(crate) fn check(&self) -> Result<(), CredentialError> {
         if self.endpoints.is_empty() {
-            let problem = "the target has no endpoint to ask".to_owned();
-            return Err(CredentialError::Config { field: "tokenRequest", problem });
+            return Err(CredentialError::config("tokenRequest", "the target has no endpoint to ask"));
         }
         Ok(())
     }

@@ -58,12 +58,11 @@ impl TokenRequestConfig {
     pub(crate) fn check(&self) -> Result<(), CredentialError> {
         self.service_account.check("tokenRequest.serviceAccount")?;
         if self.audiences.iter().any(String::is_empty) {
-            let problem = "an audience is empty".to_owned();
-            return Err(CredentialError::Config { field: "tokenRequest.audiences", problem });
+            return Err(CredentialError::config("tokenRequest.audiences", "an audience is empty"));
         }
         if !(SHORTEST..=LONGEST).contains(&self.lifetime) {
-            let problem = "want 10m to 24h: the API server gives no token for less".to_owned();
-            return Err(CredentialError::Config { field: "tokenRequest.lifetime", problem });
+            let problem = "want 10m to 24h: the API server gives no token for less";
+            return Err(CredentialError::config("tokenRequest.lifetime", problem));
         }
         Ok(())
     }
@@ -85,6 +84,6 @@ impl ServiceAccount {
             return Ok(());
         }
         let problem = format!("{namespace:?}/{name:?} is no service account's namespace and name");
-        Err(CredentialError::Config { field, problem })
+        Err(CredentialError::config(field, problem))
     }
 }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     OnBehalf, Unavailable, Why,
-    aws::{config::Settings, names, session::AwsSession},
+    aws::{names, session::AwsSession, terms::Terms},
     clock::system_time,
     error::{causes, quote},
 };
@@ -52,12 +52,12 @@ impl Ask {
     }
 
     pub(crate) async fn send(&self, session: &AwsSession) -> Result<Assumed, Unavailable> {
-        let settings = session.settings();
+        let terms = session.terms();
         let mut config = aws_sdk_sts::config::Builder::from(session.config().await);
-        if let Some(url) = &settings.sts {
+        if let Some(url) = &terms.sts {
             config = config.endpoint_url(url);
         }
-        let answer = self.request(&Client::from_conf(config.build()), settings).await;
+        let answer = self.request(&Client::from_conf(config.build()), terms).await;
         let why = match answer {
             Ok(answer) => match assumed(answer) {
                 Some(assumed) => return Ok(assumed),
@@ -71,22 +71,21 @@ impl Ask {
     async fn request(
         &self,
         client: &Client,
-        settings: &Settings,
+        terms: &Terms,
     ) -> Result<AssumeRoleOutput, SdkError<AssumeRoleError>> {
         // Key and value are there, which is all that building one asks for.
         let tags =
             self.tags.iter().filter_map(|(key, value)| Tag::builder().key(*key).value(value).build().ok());
-        let policies =
-            settings.policy_arns.iter().map(|arn| PolicyDescriptorType::builder().arn(arn).build());
+        let policies = terms.policy_arns.iter().map(|arn| PolicyDescriptorType::builder().arn(arn).build());
         let policies: Vec<_> = policies.collect();
         client
             .assume_role()
             .role_arn(&self.role_arn)
             .role_session_name(&self.name)
-            .set_source_identity(settings.source_identity.then(|| self.name.clone()))
+            .set_source_identity(terms.source_identity.then(|| self.name.clone()))
             .set_tags(Some(tags.collect()))
-            .set_external_id(settings.external_id.clone())
-            .set_policy(settings.policy.clone())
+            .set_external_id(terms.external_id.clone())
+            .set_policy(terms.policy.clone())
             .set_policy_arns((!policies.is_empty()).then_some(policies))
             .duration_seconds(self.seconds)
             .send()

@@ -3,17 +3,11 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::{
-    CredentialError, UpstreamTls,
-    aws::region::{Region, role_arn},
-    file::read_public,
+    CredentialError,
+    aws::terms::{RawTerms, Terms, endpoint},
 };
-
-/// Longest session policy, in characters.
-const LONGEST_POLICY: usize = 2048;
-const MOST_POLICY_ARNS: usize = 10;
 
 /// Tokens for an EKS cluster, from a role that is assumed for each engineer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -65,82 +59,36 @@ fn yes() -> bool {
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) cluster: String,
-    pub(crate) region: Region,
     pub(crate) role_arn: String,
-    pub(crate) external_id: Option<String>,
-    pub(crate) policy: Option<String>,
-    pub(crate) policy_arns: Vec<String>,
-    pub(crate) source_identity: bool,
-    pub(crate) sts: Option<String>,
+    /// Where the cluster is looked up.
     pub(crate) eks: String,
-    /// In PEM.
-    pub(crate) ca: Option<Vec<u8>>,
+    pub(crate) terms: Terms,
 }
 
 impl EksConfig {
     /// Checks everything that can be checked without asking AWS.
     pub(crate) fn check(&self) -> Result<Settings, CredentialError> {
-        let region = Region::parse(&self.region)?;
-        let partition = role_arn("eks.roleArn", &self.role_arn)?;
-        if partition != region.partition() {
-            let problem = format!("{} is not of the partition of {}", self.role_arn, self.region);
-            return Err(CredentialError::Config { field: "eks.roleArn", problem });
-        }
+        let terms = RawTerms {
+            section: "eks",
+            region: &self.region,
+            external_id: self.external_id.as_deref(),
+            session_policy_file: self.session_policy_file.as_deref(),
+            session_policy_arns: &self.session_policy_arns,
+            source_identity: self.source_identity,
+            sts: self.endpoints.sts.as_deref(),
+            certificate_authority: self.certificate_authority.as_deref(),
+        };
+        let terms = terms.check()?;
+        terms.region.check_role("eks.roleArn", &self.role_arn)?;
         check_cluster(&self.cluster)?;
-        self.external_id.as_deref().map(check_external_id).transpose()?;
-        if self.session_policy_arns.len() > MOST_POLICY_ARNS {
-            return Err(bad(
-                "eks.sessionPolicyArns",
-                format!("more than {MOST_POLICY_ARNS} are not allowed"),
-            ));
-        }
-        if let Some(wrong) = self.session_policy_arns.iter().find(|arn| !is_policy_arn(arn)) {
-            return Err(bad("eks.sessionPolicyArns", format!("{wrong:?} is no policy's ARN")));
-        }
-        let endpoints = &self.endpoints;
-        let sts = endpoints.sts.as_deref().map(|url| endpoint("eks.endpoints.sts", url)).transpose()?;
-        let eks = endpoints.eks.as_deref().map(|url| endpoint("eks.endpoints.eks", url)).transpose()?;
+        let eks = self.endpoints.eks.as_deref().map(|url| endpoint("eks.endpoints.eks", url)).transpose()?;
         Ok(Settings {
             cluster: self.cluster.clone(),
             role_arn: self.role_arn.clone(),
-            external_id: self.external_id.clone(),
-            policy: self.session_policy()?,
-            policy_arns: self.session_policy_arns.clone(),
-            source_identity: self.source_identity,
-            sts,
-            eks: eks.unwrap_or_else(|| format!("https://{}", region.host("eks"))),
-            ca: self.ca()?,
-            region,
+            eks: eks.unwrap_or_else(|| format!("https://{}", terms.region.host("eks"))),
+            terms,
         })
     }
-
-    /// The policy without the blanks that count against its length.
-    fn session_policy(&self) -> Result<Option<String>, CredentialError> {
-        let Some(path) = &self.session_policy_file else { return Ok(None) };
-        let wrong = |why: String| bad("eks.sessionPolicyFile", format!("{}: {why}", path.display()));
-        let policy: Value = serde_json::from_slice(&read_public(path)?)
-            .map_err(|error| wrong(format!("not JSON: {error}")))?;
-        if policy.get("Version").is_none() || policy.get("Statement").is_none() {
-            return Err(wrong("a policy has Version and Statement".into()));
-        }
-        let text = policy.to_string();
-        if text.chars().count() > LONGEST_POLICY {
-            return Err(wrong(format!("longer than {LONGEST_POLICY} characters, which STS does not take")));
-        }
-        Ok(Some(text))
-    }
-
-    fn ca(&self) -> Result<Option<Vec<u8>>, CredentialError> {
-        let Some(path) = &self.certificate_authority else { return Ok(None) };
-        let pem = read_public(path)?;
-        // As strict as for a target's CA; the SDK's client would panic at what is none.
-        UpstreamTls::from_pem(path, &pem)?;
-        Ok(Some(pem.to_vec()))
-    }
-}
-
-fn bad(field: &'static str, problem: String) -> CredentialError {
-    CredentialError::Config { field, problem }
 }
 
 fn check_cluster(name: &str) -> Result<(), CredentialError> {
@@ -148,35 +96,7 @@ fn check_cluster(name: &str) -> Result<(), CredentialError> {
     if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 100 && name.chars().all(legal) {
         return Ok(());
     }
-    Err(bad("eks.cluster", format!("{name:?} is no cluster's name")))
-}
-
-fn check_external_id(id: &str) -> Result<(), CredentialError> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
-    if (2..=1224).contains(&id.len()) && id.chars().all(legal) {
-        return Ok(());
-    }
-    Err(bad("eks.externalId", "want 2 to 1224 letters, digits and _+=,.@:/-".into()))
-}
-
-/// `arn:aws:iam::aws:policy/…` or of an account.
-fn is_policy_arn(arn: &str) -> bool {
-    let parts: Vec<&str> = arn.split(':').collect();
-    matches!(parts.as_slice(), ["arn", _, "iam", "", account, policy]
-        if !account.is_empty() && policy.strip_prefix("policy/").is_some_and(|name| !name.is_empty()))
-        && arn.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// `https://host[:port]`; session tokens go there, so never plain HTTP.
-fn endpoint(field: &'static str, url: &str) -> Result<String, CredentialError> {
-    let url = url.strip_suffix('/').unwrap_or(url);
-    let authority = url.strip_prefix("https://").and_then(|rest| rest.parse::<http::uri::Authority>().ok());
-    match authority {
-        Some(authority) if !authority.as_str().contains('@') && !authority.host().is_empty() => {
-            Ok(url.to_owned())
-        }
-        _ => Err(bad(field, format!("{url:?} is not https://host[:port]"))),
-    }
+    Err(CredentialError::config("eks.cluster", format!("{name:?} is no cluster's name")))
 }
 
 #[cfg(test)]
@@ -218,11 +138,13 @@ mod tests {
     #[test]
     fn what_is_left_out_has_the_safe_value() {
         let settings = read("").unwrap();
-        assert!(settings.source_identity && settings.policy.is_none() && settings.ca.is_none());
+        assert!(
+            settings.terms.source_identity && settings.terms.policy.is_none() && settings.terms.ca.is_none()
+        );
         assert_eq!(settings.eks, "https://eks.eu-central-1.amazonaws.com");
         let settings =
             read("endpoints: {sts: \"https://vpce-1.sts.eu-central-1.vpce.amazonaws.com/\"}").unwrap();
-        assert_eq!(settings.sts.unwrap(), "https://vpce-1.sts.eu-central-1.vpce.amazonaws.com");
+        assert_eq!(settings.terms.sts.unwrap(), "https://vpce-1.sts.eu-central-1.vpce.amazonaws.com");
     }
 
     #[test]
@@ -263,7 +185,7 @@ mod tests {
             read(&format!("sessionPolicyFile: {}", path.display()))
         };
         let good = "{ \"Version\": \"2012-10-17\",\n \"Statement\": [] }";
-        assert_eq!(policy(good).unwrap().policy.unwrap(), r#"{"Version":"2012-10-17","Statement":[]}"#);
+        assert_eq!(policy(good).unwrap().terms.policy.unwrap(), r#"{"Version":"2012-10-17","Statement":[]}"#);
         assert!(policy("{").err().unwrap().contains("not JSON"));
         assert!(policy("[]").err().unwrap().contains("Version and Statement"));
         let long = format!(r#"{{"Version":"{}","Statement":[]}}"#, "x".repeat(2048));

@@ -3,29 +3,23 @@
 //! By hand, and not by the SDK's client for EKS: that is one call out of a hundred operations, and the client would
 //! take longer to compile than this crate. Requests are signed by AWS's own library all the same.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc};
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
-    sign::v4::SigningParams,
-};
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use reqwest::{Certificate, Client, Response, redirect};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     CredentialError, EksConfig, Unavailable, Why,
-    aws::{config::Settings, session::AwsSession},
+    aws::{config::Settings, session::AwsSession, signature::Scope},
     clock::{self, WallClock},
     credential::certificates,
     error::{causes, quote},
     file::read_public,
+    web,
 };
-
-const CALL_LIMIT: Duration = Duration::from_secs(10);
-const LARGEST_ANSWER: usize = 1 << 20;
 
 /// What is public of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,12 +92,12 @@ pub(crate) async fn discover_with(
     clock: WallClock,
     base: Option<SharedCredentialsProvider>,
 ) -> Result<DiscoveredCluster, CredentialError> {
-    let session = AwsSession::new(config.check()?, Arc::clone(&clock), base)?;
+    let settings = config.check()?;
+    let session = AwsSession::new(settings.terms.clone(), Arc::clone(&clock), base)?;
     let credentials = session.base().await?;
-    let settings = session.settings();
     let failed = |why| Unavailable { what: format!("look up EKS cluster {}", settings.cluster), why };
-    let answer = ask(settings, &credentials, clock()).await.map_err(failed)?;
-    Ok(answer.cluster.usable(&settings.region.name).map_err(|why| failed(Why::Unusable(why)))?)
+    let answer = ask(&settings, &credentials, clock()).await.map_err(failed)?;
+    Ok(answer.cluster.usable(&settings.terms.region.name).map_err(|why| failed(Why::Unusable(why)))?)
 }
 
 /// `DescribeCluster`'s answer, as far as it is wanted.
@@ -146,18 +140,18 @@ impl Cluster {
 
 async fn ask(settings: &Settings, credentials: &Credentials, now: Timestamp) -> Result<Described, Why> {
     let url = format!("{}/clusters/{}", settings.eks, settings.cluster);
-    let mut request = client(settings)?.get(&url);
+    let mut request = web::client(settings.terms.ca.as_deref())?.get(&url);
     for (name, value) in signature(settings, credentials, &url, now)? {
         request = request.header(name, value);
     }
-    let response = request.send().await.map_err(|error| Why::Unreachable(causes(&error.without_url())))?;
+    let response = request.send().await.map_err(web::unreachable)?;
     let status = response.status();
     let kind = response.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
     let code = kind.map_or_else(
         || format!("HTTP {}", status.as_u16()),
         |kind| quote(kind.split(':').next().unwrap_or(kind)),
     );
-    let body = body(response).await?;
+    let body = web::body(response).await?;
     if status.is_success() {
         return serde_json::from_slice(&body)
             .map_err(|error| Why::Unusable(format!("the EKS API answered what is no cluster: {error}")));
@@ -175,17 +169,6 @@ async fn ask(settings: &Settings, credentials: &Credentials, now: Timestamp) -> 
     Err(Why::Refused { code, message })
 }
 
-fn client(settings: &Settings) -> Result<Client, Why> {
-    let unusable = |error: reqwest::Error| Why::Unusable(causes(&error));
-    let builder =
-        Client::builder().timeout(CALL_LIMIT).redirect(redirect::Policy::none()).no_proxy().https_only(true);
-    let builder = match &settings.ca {
-        Some(pem) => builder.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(unusable)?),
-        None => builder,
-    };
-    builder.build().map_err(unusable)
-}
-
 /// The headers that sign a GET of `url`.
 fn signature(
     settings: &Settings,
@@ -193,33 +176,11 @@ fn signature(
     url: &str,
     now: Timestamp,
 ) -> Result<Vec<(String, String)>, Why> {
-    let unusable = |error: &dyn std::error::Error| Why::Unusable(causes(error));
-    let identity = credentials.clone().into();
-    let params = SigningParams::builder()
-        .identity(&identity)
-        .region(&settings.region.name)
-        .name("eks")
-        .time(clock::system_time(now))
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|error| unusable(&error))?;
     let request = SignableRequest::new("GET", url, std::iter::empty(), SignableBody::Bytes(&[]))
-        .map_err(|error| unusable(&error))?;
-    let (instructions, _) = sign(request, &params.into()).map_err(|error| unusable(&error))?.into_parts();
+        .map_err(|error| Why::Unusable(causes(&error)))?;
+    let scope = Scope { credentials, region: &settings.terms.region.name, service: "eks", at: now };
+    let instructions = scope.sign(request, SigningSettings::default()).map_err(Why::Unusable)?;
     Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-}
-
-async fn body(mut response: Response) -> Result<Vec<u8>, Why> {
-    let mut body = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| Why::Unreachable(causes(&error.without_url())))?
-    {
-        if body.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(Why::Unusable("the EKS API's answer is too large".into()));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// Written beside and renamed, so that a crash leaves the old one or the new one. What cannot be kept is said, and

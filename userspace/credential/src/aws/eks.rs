@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     BearerToken, Credential, CredentialError, EksConfig, OnBehalf, Source, Unavailable, Why,
     aws::{
         assume::{Ask, Assumed},
+        config::Settings,
+        key::Key,
         region::role_arn,
         session::AwsSession,
         token,
@@ -35,13 +36,10 @@ pub(crate) struct EksSource {
 }
 
 struct Inner {
+    settings: Settings,
     session: AwsSession,
     clock: WallClock,
 }
-
-/// For whom, as a digest: requests are many, and the parts are long.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key([u8; 32]);
 
 /// A token and the session that signed it.
 #[derive(Clone)]
@@ -63,19 +61,19 @@ impl EksSource {
         clock: WallClock,
         base: Option<SharedCredentialsProvider>,
     ) -> Result<Self, CredentialError> {
-        let session = AwsSession::new(config.check()?, Arc::clone(&clock), base)?;
-        let inner = Arc::new(Inner { session, clock: Arc::clone(&clock) });
+        let settings = config.check()?;
+        let session = AwsSession::new(settings.terms.clone(), Arc::clone(&clock), base)?;
+        let inner = Arc::new(Inner { settings, session, clock: Arc::clone(&clock) });
         Ok(Self { config, inner, cache: Cache::new(Arc::clone(&clock)), clock })
     }
 
     async fn token(&self, on_behalf: &OnBehalf<'_>) -> Result<Credential, CredentialError> {
-        let settings = self.inner.session.settings();
         let role = match on_behalf.aws_role {
             Some(role) => {
                 role_arn("awsRole", role)?;
                 role
             }
-            None => &settings.role_arn,
+            None => &self.inner.settings.role_arn,
         };
         let fetch = |previous: Option<Signed>| {
             let inner = Arc::clone(&self.inner);
@@ -120,26 +118,11 @@ impl Inner {
         }
         // Its date has no fractions.
         let made = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        let token = token::make(self.session.settings(), &session.credentials, made).map_err(unusable)?;
+        let token = token::make(&self.settings, &session.credentials, made).map_err(unusable)?;
         let expires = (made + token::LIFE).min(session.expires);
         let renew = (made + RENEW).min(expires - SHORTEST / 2);
         let keep = session.expires;
         Ok(Held { value: Signed { token, session }, made, renew, expires, keep })
-    }
-}
-
-impl Key {
-    /// Over each part with its length, so that no two askers read the same.
-    fn of(aws_role: &str, on_behalf: &OnBehalf<'_>) -> Self {
-        let OnBehalf { subject, role, grant, .. } = on_behalf;
-        let grant = grant.map_or_else(|| [0].to_vec(), |grant| [&[1], grant.as_bytes()].concat());
-        let mut sha = Sha256::new();
-        let parts = [&subject.issuer, &subject.id, &subject.name, *role, aws_role].map(str::as_bytes);
-        for part in parts.into_iter().chain([grant.as_slice()]) {
-            sha.update(part.len().to_be_bytes());
-            sha.update(part);
-        }
-        Self(sha.finalize().into())
     }
 }
 

@@ -21,7 +21,7 @@ const PARTITIONS: &[(&str, &str, &str)] = &[
 ];
 
 impl Region {
-    pub(crate) fn parse(text: &str) -> Result<Self, CredentialError> {
+    pub(crate) fn parse(field: &str, text: &str) -> Result<Self, CredentialError> {
         let legal = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         let shaped = text.split('-').count() >= 3
             && text.split('-').all(|part| !part.is_empty())
@@ -30,12 +30,20 @@ impl Region {
             return Ok(Self { name: text.to_owned() });
         }
         let problem = format!("{text:?} is no region such as eu-central-1");
-        Err(CredentialError::Config { field: "eks.region", problem })
+        Err(CredentialError::config(field, problem))
     }
 
     /// `aws`, `aws-cn`, …
     pub(crate) fn partition(&self) -> &'static str {
         self.row().1
+    }
+
+    /// Whether `arn` is a role's, and of this partition.
+    pub(crate) fn check_role(&self, field: &str, arn: &str) -> Result<(), CredentialError> {
+        if role_arn(field, arn)? == self.partition() {
+            return Ok(());
+        }
+        Err(CredentialError::config(field, format!("{arn} is not of the partition of {}", self.name)))
     }
 
     /// The public name of a service's regional endpoint.
@@ -58,10 +66,10 @@ pub fn check_role_arn(text: &str) -> Result<(), CredentialError> {
 }
 
 /// The partition of a role's ARN.
-pub(crate) fn role_arn<'a>(field: &'static str, text: &'a str) -> Result<&'a str, CredentialError> {
-    let problem = || CredentialError::Config {
-        field,
-        problem: format!("{text:?} is no role's ARN such as arn:aws:iam::111122223333:role/portcullis"),
+pub(crate) fn role_arn<'a>(field: &str, text: &'a str) -> Result<&'a str, CredentialError> {
+    let problem = || {
+        let problem = format!("{text:?} is no role's ARN such as arn:aws:iam::111122223333:role/portcullis");
+        CredentialError::config(field, problem)
     };
     let parts: Vec<&str> = text.split(':').collect();
     let ["arn", partition, "iam", "", account, resource] = parts.as_slice() else { return Err(problem()) };
@@ -95,12 +103,12 @@ mod tests {
             ("us-iso-east-1", "aws-iso", "sts.us-iso-east-1.c2s.ic.gov"),
             ("us-isob-east-1", "aws-iso-b", "sts.us-isob-east-1.sc2s.sgov.gov"),
         ] {
-            let region = Region::parse(region).unwrap();
+            let region = Region::parse("x", region).unwrap();
             assert_eq!((region.partition(), region.host("sts").as_str()), (partition, host));
         }
         for wrong in ["", "eu", "eu-central", "EU-central-1", "eu-central-1.evil.example", "eu--1", "a/b-c-1"]
         {
-            assert!(Region::parse(wrong).is_err(), "{wrong}");
+            assert!(Region::parse("x", wrong).is_err(), "{wrong}");
         }
     }
 

@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     CredentialError, Unavailable, Why,
-    aws::config::Settings,
+    aws::terms::Terms,
     clock::{WallClock, system_time},
     error::causes,
 };
@@ -34,7 +34,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(12);
 
 /// The SDK's configuration, loaded at first use: until then nothing is called, and the daemon starts without AWS.
 pub(crate) struct AwsSession {
-    settings: Settings,
+    terms: Terms,
     clock: WallClock,
     /// Instead of the default chain.
     base: Option<SharedCredentialsProvider>,
@@ -44,16 +44,16 @@ pub(crate) struct AwsSession {
 
 impl AwsSession {
     pub(crate) fn new(
-        settings: Settings,
+        terms: Terms,
         clock: WallClock,
         base: Option<SharedCredentialsProvider>,
     ) -> Result<Self, CredentialError> {
-        let http = http_client(settings.ca.as_deref())?;
-        Ok(Self { settings, clock, base, http, loaded: OnceCell::new() })
+        let http = http_client(terms.ca.as_deref())?;
+        Ok(Self { terms, clock, base, http, loaded: OnceCell::new() })
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     pub(crate) async fn config(&self) -> &SdkConfig {
@@ -81,7 +81,7 @@ impl AwsSession {
         let retries =
             RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200));
         let loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(aws_config::Region::new(self.settings.region.name.clone()))
+            .region(aws_config::Region::new(self.terms.region.name.clone()))
             .http_client(self.http.clone())
             .time_source(Ticking(Arc::clone(&self.clock)))
             .timeout_config(timeouts)
@@ -99,9 +99,8 @@ fn http_client(ca: Option<&[u8]>) -> Result<SharedHttpClient, CredentialError> {
         Some(pem) => TrustStore::empty().with_pem_certificate(pem),
         None => TrustStore::default(),
     };
-    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|error| {
-        CredentialError::Config { field: "eks.certificateAuthority", problem: causes(&error) }
-    })?;
+    let context = TlsContext::builder().with_trust_store(trust).build();
+    let context = context.map_err(|error| CredentialError::config("certificateAuthority", causes(&error)))?;
     let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
     Ok(builder.tls_context(context).build_https())
 }

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign},
-    sign::v4::SigningParams,
-};
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::{BearerToken, aws::config::Settings, clock::system_time, error::causes};
+use crate::{
+    BearerToken,
+    aws::{config::Settings, signature::Scope},
+    error::causes,
+};
 
 const PREFIX: &str = "k8s-aws-v1.";
 /// STS and EKS take a token for this long after its date, whatever it says of its expiry.
@@ -31,7 +32,7 @@ pub(crate) fn make(
     at: Timestamp,
 ) -> Result<BearerToken, String> {
     // The public name, also where STS is reached through a VPC endpoint: the cluster asks from where it is.
-    let host = settings.region.host("sts");
+    let host = settings.terms.region.host("sts");
     let url = presigned(&host, settings, credentials, at)?;
     let mut token = Zeroizing::new(String::with_capacity(PREFIX.len() + url.len() * 4 / 3 + 4));
     token.push_str(PREFIX);
@@ -52,22 +53,14 @@ fn presigned(
     at: Timestamp,
 ) -> Result<Zeroizing<String>, String> {
     let base = format!("https://{host}/?Action=GetCallerIdentity&Version=2011-06-15");
-    let identity = credentials.clone().into();
     let mut how = SigningSettings::default();
     how.signature_location = SignatureLocation::QueryParams;
     how.expires_in = Some(EXPIRES);
-    let params = SigningParams::builder()
-        .identity(&identity)
-        .region(&settings.region.name)
-        .name("sts")
-        .time(system_time(at))
-        .settings(how)
-        .build()
-        .map_err(|error| causes(&error))?;
     let headers = [("x-k8s-aws-id", settings.cluster.as_str())];
     let request = SignableRequest::new("GET", &base, headers.into_iter(), SignableBody::Bytes(&[]))
         .map_err(|error| causes(&error))?;
-    let (instructions, _) = sign(request, &params.into()).map_err(|error| causes(&error))?.into_parts();
+    let scope = Scope { credentials, region: &settings.terms.region.name, service: "sts", at };
+    let instructions = scope.sign(request, how)?;
     let added = instructions.params();
     // Room for all of it from the start: growing would leave copies behind.
     let room = added.iter().map(|(name, value)| name.len() + 2 + value.len() * 3).sum::<usize>();

@@ -2,6 +2,7 @@
 
 mod discover;
 mod eks;
+mod sigv4;
 
 use std::{
     collections::BTreeSet,
