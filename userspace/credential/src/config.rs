@@ -5,10 +5,11 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use serde::Deserialize;
 
 use crate::{
-    CredentialError, EksConfig, SigV4Config, TargetPlace, TokenRequestConfig,
+    ClientCredentialsConfig, CredentialError, EksConfig, SigV4Config, TargetPlace, TokenRequestConfig,
     account::AccountSource,
     aws::{EksSource, SigV4Source},
     clock,
+    oauth::ClientCredentialsSource,
     source::{BearerFile, CertificateFiles, Clock, Nothing, Source},
 };
 
@@ -26,6 +27,9 @@ pub enum UpstreamConfig {
     Eks(Box<EksConfig>),
     /// Short-lived tokens of a service account, from the cluster itself.
     TokenRequest(TokenRequestConfig),
+    /// Access tokens of an OAuth authorization server, by the client credentials grant.
+    #[serde(rename = "oauthClientCredentials")]
+    OAuthClientCredentials(ClientCredentialsConfig),
     /// Signatures with AWS' keys on each request, by a role that is assumed for each engineer.
     AwsSigV4(Box<SigV4Config>),
 }
@@ -56,6 +60,9 @@ impl UpstreamConfig {
             Self::Eks(config) => Box::new(EksSource::new(*config, clock::system())?),
             Self::TokenRequest(config) => {
                 Box::new(AccountSource::new(config, place.clone(), clock::system()))
+            }
+            Self::OAuthClientCredentials(config) => {
+                Box::new(ClientCredentialsSource::new(config, clock::system(), looks)?)
             }
             Self::AwsSigV4(config) => Box::new(SigV4Source::new(*config, clock::system())?),
         };

@@ -2,7 +2,8 @@
 //! client's, and the target's own CA, never the system's.
 //!
 //! A credential is read from files, or fetched: an EKS token or AWS' keys from a role session that bears the engineer's
-//! name, or a service account's token from the cluster itself. What is fetched is kept in memory until it ends.
+//! name, a service account's token from the cluster itself, an access token from an OAuth authorization server. What is
+//! fetched is kept in memory until it ends.
 
 mod account;
 mod aws;
@@ -12,6 +13,7 @@ mod config;
 mod credential;
 mod error;
 mod file;
+mod oauth;
 mod source;
 mod tls;
 mod web;
@@ -24,5 +26,6 @@ pub use aws::{
 pub use config::{ClientCertificateFiles, UpstreamConfig};
 pub use credential::{BearerToken, ClientCertificate, Credential, CredentialId};
 pub use error::{CredentialError, Unavailable, Why};
+pub use oauth::ClientCredentialsConfig;
 pub use source::{OnBehalf, Presenting, Source};
 pub use tls::UpstreamTls;

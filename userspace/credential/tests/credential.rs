@@ -162,12 +162,16 @@ fn configuration_names_exactly_one_kind() {
     let both = parse("clientCertificate:\n  certFile: /c\n  keyFile: /k").unwrap();
     assert_eq!(both, UpstreamConfig::ClientCertificate(files));
     assert_eq!(parse("none: {}").unwrap(), UpstreamConfig::None {});
+    let oauth =
+        parse("oauthClientCredentials: {issuer: 'https://a', clientId: b, clientSecretFile: /s}").unwrap();
+    assert!(matches!(oauth, UpstreamConfig::OAuthClientCredentials(_)));
     let signed = parse("awsSigV4: {service: execute-api, region: eu-central-1}").unwrap();
     assert!(matches!(signed, UpstreamConfig::AwsSigV4(_)));
     for wrong in [
         "{}",
         "none: {for: a}",
         "none: {}\nbearerTokenFile: /t",
+        "oauthClientCredentials: {issuer: 'https://a', clientSecretFile: /s}",
         "awsSigV4: {service: execute-api}",
         "password: x",
         "bearerTokenFile: /t\nclientCertificate: {certFile: /c, keyFile: /k}",
