@@ -243,6 +243,12 @@ fn a_policy_explains_itself() -> Result<()> {
         (&["--subject", "alice", "get", "pods"] as &[&str], 1, "give its name, or use list"),
         (&["--subject", "alice", "--target", "nowhere", "list", "pods"], 2, "cannot be used multiple times"),
         (&["list", "pods"], 2, "--subject"),
+        (
+            &["--subject", "alice", "--arguments", "{}", "list", "pods"],
+            1,
+            "only an MCP request has --arguments",
+        ),
+        (&["--subject", "alice", "--arguments", "[1]", "mcp", "tools/list"], 2, "--arguments"),
         (&["--live", "--subject", "alice", "list", "pods"], 2, "cannot be used with"),
     ] {
         let refused = offline(words)?;
@@ -271,6 +277,32 @@ fn a_policy_explains_itself() -> Result<()> {
     assert!(yes.stdout.contains("rule 1 of role look (") && yes.stdout.contains(&grant), "{}", yes.stdout);
     let yes: Value = serde_json::from_str(&live(&["list", "pods", "-n", "demo", "-o", "json"])?.stdout)?;
     assert_eq!((&yes["allowed"], &yes["decision"]["role"]), (&true.into(), &"look".into()));
+    Ok(())
+}
+
+#[test]
+fn a_tool_call_is_explained_with_its_arguments() -> Result<()> {
+    let stage = stage()?;
+    let dir = stage.dir().join("mcp-roles");
+    std::fs::create_dir_all(&dir)?;
+    let role = "apiVersion: portcullis.dev/v1alpha1\nkind: Role\nmetadata: {name: files}\nspec:\n  targets: ['*']\n  \
+                eligible: {groups: [dev]}\n  approval: {required: 0}\n  maxDuration: 1h\n  rules:\n  \
+                - {mcp: {methods: [tools/call], tools: [read]}, when: 'request.arguments.path.startsWith(\"/srv/\")'}\n";
+    std::fs::write(dir.join("files.yaml"), role)?;
+    let says = |arguments: &[&str]| -> Result<String> {
+        let roles = ["policy", "explain", "--roles", dir.to_str().context("path")?, "--target", "files"];
+        let asked = ["--subject", "alice", "--groups", "dev", "-o", "json", "mcp", "tools/call", "read"];
+        let told = stage.operator(&[&roles[..], &asked, arguments].concat())?;
+        let json: Value = serde_json::from_str(&told.stdout).context(told.stderr)?;
+        Ok(format!(
+            "{} {}",
+            json["roles"][0]["verdict"]["says"], json["roles"][0]["conditions"][0]["outcome"]["is"]
+        ))
+    };
+    assert_eq!(says(&["--arguments", r#"{"path": "/srv/a"}"#])?, r#""allow" "true""#);
+    assert_eq!(says(&["--arguments", r#"{"path": "/etc/a"}"#])?, r#""nothing" "false""#);
+    assert_eq!(says(&["--facts", "{arguments: {path: 7}}"])?, r#""nothing" "error""#);
+    assert_eq!(says(&[])?, r#""nothing" "error""#);
     Ok(())
 }
 

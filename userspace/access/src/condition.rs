@@ -8,9 +8,12 @@
 //! This is the only module that knows the CEL library. Nothing that a condition can say has an effect.
 
 mod check;
+mod json;
+mod overload;
 mod world;
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -21,6 +24,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::check::Checked;
+use self::json::Budget;
+pub(crate) use self::world::ARGUMENTS;
 use self::world::{Matcher, Scope, World};
 use crate::Ask;
 use crate::operation::{Asked, Query};
@@ -45,7 +50,7 @@ struct Compiled {
     about: About,
     expression: IdedExpr,
     matchers: Vec<Matcher>,
-    reads_argv: bool,
+    reads: BTreeSet<String>,
 }
 
 /// What a condition is about: that decides which names it knows.
@@ -90,8 +95,8 @@ impl Condition {
             )
         });
         let (mut expression, places) = parsed?;
-        let Checked { matchers, reads_argv } = check::check(&mut expression, about, &places)?;
-        Ok(Compiled { source: source.trim().to_owned(), about, expression, matchers, reads_argv })
+        let Checked { matchers, reads } = check::check(&mut expression, about, &places)?;
+        Ok(Compiled { source: source.trim().to_owned(), about, expression, matchers, reads })
     }
 
     /// The condition as it was written.
@@ -100,9 +105,9 @@ impl Condition {
         &self.0.source
     }
 
-    /// Whether it looks at the client's command line, which the client wrote itself.
-    pub(crate) fn reads_argv(&self) -> bool {
-        self.0.reads_argv
+    /// Whether it looks at `field`, such as `process.argv`.
+    pub(crate) fn reads(&self, field: &str) -> bool {
+        self.0.reads.contains(field)
     }
 
     /// Whether it holds for someone who asks for a role.
@@ -111,7 +116,7 @@ impl Condition {
     }
 
     fn test(&self, world: &World<'_>) -> Result<bool, String> {
-        let scope = Scope { world, matchers: &self.0.matchers };
+        let scope = Scope { world, matchers: &self.0.matchers, budget: Budget::new() };
         let mut context = Context::with_env(Arc::clone(&ENV));
         context.set_variable_resolver(&scope);
         let value = Value::resolve_val(&self.0.expression, &context).map_err(|error| said(&error))?;
@@ -127,12 +132,24 @@ pub(crate) struct Case<'a> {
     pub(crate) query: Query<'a>,
     pub(crate) asked: Asked<'a>,
     now: Timestamp,
+    /// Fields that are not known yet, when it is asked whether something could be allowed.
+    unknown: &'static [&'static str],
     world: OnceCell<World<'a>>,
 }
 
 impl<'a> Case<'a> {
     pub(crate) fn new(query: &Query<'a>, now: Timestamp) -> Self {
-        Self { query: *query, asked: Asked::of(query.operation), now, world: OnceCell::new() }
+        Self::without(query, now, &[])
+    }
+
+    /// A request of which the fields `unknown`, such as [`ARGUMENTS`], may come to be anything.
+    pub(crate) fn without(query: &Query<'a>, now: Timestamp, unknown: &'static [&'static str]) -> Self {
+        Self { query: *query, asked: Asked::of(query.operation), now, unknown, world: OnceCell::new() }
+    }
+
+    /// Whether `condition`, if it cannot be told, may come to hold and may not: it looks at what is unknown.
+    pub(crate) fn leaves_open(&self, condition: &Condition) -> bool {
+        self.unknown.iter().any(|field| condition.reads(field))
     }
 
     /// Whether `condition` holds.
@@ -140,7 +157,7 @@ impl<'a> Case<'a> {
     /// # Errors
     /// Why that cannot be told.
     pub(crate) fn test(&self, condition: &Condition) -> Result<bool, String> {
-        condition.test(self.world.get_or_init(|| World::of_request(&self.query, self.now)))
+        condition.test(self.world.get_or_init(|| World::of_request(&self.query, self.now, self.unknown)))
     }
 }
 
@@ -162,6 +179,9 @@ fn read<'de, D: Deserializer<'de>>(deserializer: D, about: About) -> Result<Cond
 /// An error in words that fit on a line.
 fn said(error: &ExecutionError) -> String {
     let words = match error {
+        ExecutionError::FunctionError { function, message } if function == ARGUMENTS => {
+            format!("of {function}: {message}")
+        }
         ExecutionError::UndeclaredReference(name) => {
             format!("{name} is not known of this request, or has more than {} items", world::MAX_ITEMS)
         }
@@ -200,5 +220,7 @@ impl Serialize for Condition {
     }
 }
 
+#[cfg(test)]
+mod arguments;
 #[cfg(test)]
 mod tests;

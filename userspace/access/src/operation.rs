@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::mcp::{self, McpItem};
 use crate::verbs::Verbs;
@@ -101,6 +102,9 @@ pub struct Facts {
     pub tty: bool,
     /// Whether an exec or attach asks for standard input.
     pub stdin: bool,
+    /// The arguments of an MCP request, as JSON; nothing where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Arc<Value>>,
 }
 
 /// The attested process, as far as conditions may know it. Its pid and command name are for the record only.
@@ -131,6 +135,7 @@ impl Facts {
         container: String::new(),
         tty: false,
         stdin: false,
+        arguments: None,
     };
 }
 

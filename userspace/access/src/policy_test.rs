@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use portcullis_identity::{Method, Subject};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::load::{Places, documents, lines_of, read_yaml};
 use crate::manifest::{ApiVersion, TestKind};
@@ -139,9 +140,10 @@ impl RawTest {
             account: None,
         };
         let (file, request) = (file.to_owned(), request.0);
-        let RawFacts { at, process, dry_run, field_manager, command, container, tty, stdin } = facts;
-        let process = process.map(Arc::new);
-        let facts = Facts { process, dry_run, field_manager, command, container, tty, stdin };
+        let RawFacts { at, process, dry_run, field_manager, command, container, tty, stdin, arguments } =
+            facts;
+        let (process, arguments) = (process.map(Arc::new), arguments.map(|fields| Arc::new(fields.into())));
+        let facts = Facts { process, dry_run, field_manager, command, container, tty, stdin, arguments };
         PolicyTest { name, file, line, target, subject, holds, request, facts, at, expect, by }
     }
 }
@@ -158,6 +160,7 @@ struct RawFacts {
     container: String,
     tty: bool,
     stdin: bool,
+    arguments: Option<serde_json::Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -320,6 +323,27 @@ mod tests {
     }
 
     #[test]
+    fn expectations_can_say_with_which_arguments_a_tool_is_called() {
+        let set = Arc::new(roles(vec![role(
+            "files",
+            &[
+                "mcp: {methods: [tools/call], tools: [read]}, when: 'request.arguments.path.startsWith(\"/srv/\")'",
+            ],
+        )]));
+        let run = |facts: &str, expect: &str| {
+            let lines = format!(
+                "  holds: [files]\n  request: mcp tools/call read\n  facts: {{{facts}}}\n  expect: {expect}\n"
+            );
+            test(&lines).run(&set, &DiscoveryPolicy::default())
+        };
+        run("arguments: {path: /srv/a, limit: 1}", "allow\n  by: files/1").unwrap();
+        run("arguments: {path: /etc/a}", "deny").unwrap();
+        run("arguments: {path: [/srv/a]}", "deny").unwrap();
+        run("arguments: {}", "deny").unwrap();
+        run("", "deny").unwrap();
+    }
+
+    #[test]
     fn what_does_not_hold_is_said_with_what_was_decided() {
         for (lines, said) in [
             (
@@ -374,6 +398,11 @@ mod tests {
                 "facts: {pid: 1}\n  expect: deny",
                 "t.yaml:9: tests[0].facts.pid: unknown field `pid`",
             ),
+            (
+                "expect: deny",
+                "facts: {arguments: [a]}\n  expect: deny",
+                "t.yaml:9: tests[0].facts.arguments: ",
+            ),
             ("expect: deny", "facts: {at: noon}\n  expect: deny", "t.yaml:9: tests[0].facts.at: "),
         ] {
             let error =
@@ -404,7 +433,7 @@ mod tests {
                     .unwrap_or_else(|error| panic!("{error}"));
             }
         }
-        assert_eq!((roles, tests), (1, 1));
+        assert_eq!((roles, tests), (2, 1));
     }
 
     #[test]

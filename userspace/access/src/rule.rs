@@ -122,13 +122,17 @@ impl Rule {
         self.session.as_deref()
     }
 
-    /// Whether its condition lets it count. What cannot be told allows nothing, and denies and holds.
+    /// Whether its condition lets it count. What cannot be told allows nothing, and denies and holds; what may come to
+    /// hold could allow, and need not deny.
     fn applies(&self, case: &Case<'_>) -> bool {
-        let errs = self.action != Action::Allow;
         if self.session().is_some_and(|terms| !terms.include(self.action, case.query.facts)) {
             return false;
         }
-        self.when.as_ref().is_none_or(|condition| case.test(condition).unwrap_or(errs))
+        self.when.as_ref().is_none_or(|condition| match case.test(condition) {
+            Ok(holds) => holds,
+            Err(_) if case.leaves_open(condition) => self.action != Action::Deny,
+            Err(_) => self.action != Action::Allow,
+        })
     }
 
     /// Who has to agree, for a review rule.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use serde_json::{Map, Value};
 
 use crate::print::Format;
 
@@ -305,6 +306,9 @@ pub(crate) struct ExplainArgs {
     /// What else conditions look at, as YAML: '{command: [ls], process: {uid: 1001, gid: 1001, exe: /usr/bin/kubectl, argv: []}}'
     #[arg(long, value_name = "YAML")]
     pub(crate) facts: Option<String>,
+    /// The arguments of an MCP request: '{"path": "/srv/x"}'
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub(crate) arguments: Option<Map<String, Value>>,
     /// The command of an exec, behind --
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
@@ -313,6 +317,10 @@ pub(crate) struct ExplainArgs {
     /// Ask the daemon what would be decided now, for you, with the grants that you hold
     #[arg(long, conflicts_with_all = ["subject", "groups", "at", "facts", "roles"])]
     pub(crate) live: bool,
+}
+
+fn json_object(text: &str) -> serde_json::Result<Map<String, Value>> {
+    serde_json::from_str(text)
 }
 
 #[derive(Debug, Args)]

@@ -1,15 +1,19 @@
 //! Checks a parsed condition: names, fields, functions, types and cost. It knows a part of CEL that is enough for
 //! policy and whose every evaluation is bounded; the rest is refused when the role is loaded, not when it decides.
 //!
-//! In passing, `record.field` becomes one name, `has(record.field)` another, and the pattern of `matches` is compiled.
+//! In passing, `record.field` becomes one name, `has(record.field)` another, the pattern of `matches` is compiled, and JSON
+//! is taken for what stands beside it.
 
 use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, ListExpr, LiteralValue, SourceInfo};
 use cel::{Context, Value};
 use regex::{Regex, RegexBuilder};
 
-use super::world::{MATCHER, MAX_ITEMS, Matcher, PRESENT, kind_of, records};
+use super::json::Want;
+use super::overload::{Kind, Overload, overload, said_of_json};
+use super::world::{MATCHER, MAX_ITEMS, Matcher, PRESENT, WANT, kind_of, records};
 use super::{About, ENV};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,33 +24,24 @@ pub(super) const TOO_DEEP: &str = "this is nested too deep";
 const MAX_COST: u64 = 50_000;
 /// How much memory a compiled pattern may take, in bytes.
 const MAX_PATTERN: usize = 256 * 1024;
-/// Steps for putting two texts together, and for searching one.
-const JOIN_COST: u64 = 100;
-const SEARCH_COST: u64 = 10;
-
-/// The type of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
-    Bool,
-    Int,
-    Text,
-    Time,
-    Span,
-    List(Box<Kind>),
-}
 
 /// What a check found out.
 pub(super) struct Checked {
     pub(super) matchers: Vec<Matcher>,
-    pub(super) reads_argv: bool,
+    /// The fields that it looks at: `process.argv`.
+    pub(super) reads: BTreeSet<String>,
 }
 
 /// Checks `root`, and rewrites it to what is evaluated.
 pub(super) fn check(root: &mut IdedExpr, about: About, places: &SourceInfo) -> Result<Checked, String> {
-    let checked = Checked { matchers: Vec::new(), reads_argv: false };
+    let checked = Checked { matchers: Vec::new(), reads: BTreeSet::new() };
     let mut checker = Checker { about, places, checked, variables: Vec::new(), depth: 0 };
     let id = root.id;
-    let found = checker.walk(root)?;
+    let mut found = checker.walk(root)?;
+    if found.kind == Kind::Json {
+        take(root, Want::Bool);
+        found.kind = Kind::Bool;
+    }
     if found.kind != Kind::Bool {
         return Err(checker.at(id, format!("a condition gives a boolean, and this gives {}", found.kind)));
     }
@@ -118,29 +113,35 @@ impl Checker<'_> {
         })
     }
 
-    /// `record.field` and `has(record.field)`.
+    /// `record.field` and `has(record.field)`, and the same of JSON.
     fn field(&mut self, node: &mut IdedExpr) -> Result<Found, String> {
-        let Expr::Select(select) = &node.expr else { unreachable!("called for a selection") };
-        let Expr::Ident(record) = &select.operand.expr else {
-            return Err(self.at(node.id, format!("there is no field {:?} here", select.field)));
-        };
-        if !records(self.about).contains(&record.as_str()) {
-            return Err(match self.variable(select.operand.id, record) {
-                Ok(_) => self.at(node.id, format!("{record} has no fields")),
-                Err(unknown) => unknown,
-            });
+        let Expr::Select(select) = &mut node.expr else { unreachable!("called for a selection") };
+        match &select.operand.expr {
+            Expr::Ident(record) if records(self.about).contains(&record.as_str()) => {
+                let name = format!("{record}.{}", select.field);
+                let Some(kind) = kind_of(self.about, record, &select.field) else {
+                    return Err(self.at(node.id, format!("{record} has no field {:?}", select.field)));
+                };
+                self.checked.reads.insert(name.clone());
+                let (kind, name) =
+                    if select.test { (Kind::Bool, format!("{PRESENT}{name}")) } else { (kind, name) };
+                node.expr = Expr::Ident(name);
+                Ok(Found::of(kind, 1))
+            }
+            _ => {
+                let Found { kind, cost, .. } = self.walk(&mut select.operand)?;
+                if kind != Kind::Json {
+                    return Err(self.at(node.id, format!("there is no field {:?} here", select.field)));
+                }
+                if select.test {
+                    return Ok(Found::of(Kind::Bool, cost.saturating_add(1)));
+                }
+                let name = LiteralValue::String(std::mem::take(&mut select.field).into());
+                let name = IdedExpr { id: node.id, expr: Expr::Literal(name) };
+                node.expr = index(std::mem::take(select.operand.as_mut()), name);
+                Ok(Found::of(Kind::Json, cost.saturating_add(1)))
+            }
         }
-        let Some(kind) = kind_of(self.about, record, &select.field) else {
-            return Err(self.at(node.id, format!("{record} has no field {:?}", select.field)));
-        };
-        let name = format!("{record}.{}", select.field);
-        self.checked.reads_argv |= name == "process.argv";
-        if select.test {
-            node.expr = Expr::Ident(format!("{PRESENT}{name}"));
-            return Ok(Found::of(Kind::Bool, 1));
-        }
-        node.expr = Expr::Ident(name);
-        Ok(Found::of(kind, 1))
     }
 
     fn list(&mut self, id: u64, list: &mut ListExpr) -> Result<Found, String> {
@@ -167,26 +168,40 @@ impl Checker<'_> {
         let id = node.id;
         let Expr::Call(call) = &mut node.expr else { unreachable!("called for a call") };
         let constant = call.args.iter().all(|arg| matches!(arg.expr, Expr::Literal(_)));
-        let mut found = Vec::with_capacity(call.args.len() + 1);
-        for arg in call.target.as_deref_mut().into_iter().chain(&mut call.args) {
-            found.push(self.walk(arg)?);
-        }
-        let cost = found.iter().fold(1, |cost: u64, part| cost.saturating_add(part.cost));
-        let kinds: Vec<&Kind> = found.iter().map(|part| &part.kind).collect();
         let member = call.target.is_some();
-        let search = matches!(call.func_name.as_str(), "matches" | "startsWith" | "endsWith" | "contains");
-        if member && search && matches!(kinds[..], [Kind::Text, Kind::Text]) {
-            self.search(node)?;
-            return Ok(Found::of(Kind::Bool, cost.saturating_add(SEARCH_COST)));
+        let (mut kinds, mut cost) = (Vec::with_capacity(call.args.len() + 1), 1u64);
+        for operand in operands(call) {
+            let found = self.walk(operand)?;
+            cost = cost.saturating_add(found.cost);
+            kinds.push(found.kind);
         }
-        let result = if member { method(&call.func_name, &kinds) } else { function(&call.func_name, &kinds) };
-        let Some((kind, weight)) = result else {
+        if let Some(want) = said_of_json(&call.func_name, member, &kinds) {
+            let operand = operands(call).next().map(std::mem::take);
+            *node = operand.unwrap_or_else(|| unreachable!("it has one operand"));
+            take(node, want);
+            return Ok(Found::of(want.kind(), cost));
+        }
+        if call.func_name == op::CONDITIONAL && kinds[0] == Kind::Json {
+            take(&mut call.args[0], Want::Bool);
+            kinds[0] = Kind::Bool;
+        }
+        let Some(Overload { kind, weight, want }) = overload(&call.func_name, member, &kinds) else {
             let of = kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
             return Err(self.at(id, format!("{} is not known for {of}", spelled(&call.func_name))));
         };
+        if let Some(want) = want {
+            operands(call)
+                .zip(&kinds)
+                .filter(|(_, kind)| **kind == Kind::Json)
+                .for_each(|(operand, _)| take(operand, want));
+        }
+        if member && matches!(call.func_name.as_str(), "matches" | "startsWith" | "endsWith" | "contains") {
+            self.search(node)?;
+            return Ok(Found::of(kind, cost.saturating_add(weight)));
+        }
         let must_be_constant = match (&kind, call.func_name.as_str()) {
             (Kind::Time, "timestamp") | (Kind::Span, "duration") => true,
-            _ => member && kinds.len() == 2 && *kinds[0] == Kind::Time,
+            _ => member && kinds.len() == 2 && kinds[0] == Kind::Time,
         };
         if must_be_constant {
             self.constant(id, call, constant)?;
@@ -256,7 +271,11 @@ impl Checker<'_> {
         if records(self.about).contains(&of.iter_var.as_str()) {
             return Err(self.at(id, format!("{:?} is taken: call the item something else", of.iter_var)));
         }
-        let range = self.walk(&mut of.iter_range)?;
+        let mut range = self.walk(&mut of.iter_range)?;
+        if range.kind == Kind::Json {
+            take(&mut of.iter_range, Want::Items);
+            range.kind = Want::Items.kind();
+        }
         let Kind::List(item) = range.kind else {
             return Err(self.at(of.iter_range.id, format!("this is no list but {}", range.kind)));
         };
@@ -286,56 +305,6 @@ impl Checker<'_> {
     }
 }
 
-/// The type and weight of operators and of functions that stand alone.
-fn function(name: &str, of: &[&Kind]) -> Option<(Kind, u64)> {
-    use Kind::{Bool, Int, List, Span, Text, Time};
-    let kind = match (name, of) {
-        (op::LOGICAL_AND | op::LOGICAL_OR, [Bool, Bool]) => Bool,
-        (op::LOGICAL_NOT | op::NOT_STRICTLY_FALSE, [Bool]) => Bool,
-        (op::CONDITIONAL, [Bool, a, b]) if a == b => (*a).clone(),
-        (op::EQUALS | op::NOT_EQUALS, [a, b]) if a == b => Bool,
-        (
-            op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS,
-            [a @ (Int | Text | Time | Span), b],
-        ) if a == b => Bool,
-        (op::IN, [item, List(items)]) if *item == items.as_ref() => Bool,
-        (op::INDEX, [List(items), Int]) => items.as_ref().clone(),
-        (op::ADD | op::SUBSTRACT | op::MULTIPLY | op::DIVIDE | op::MODULO, [Int, Int]) => Int,
-        (op::NEGATE, [Int]) => Int,
-        (op::ADD, [Text, Text]) => return Some((Text, JOIN_COST)),
-        (op::ADD | op::SUBSTRACT, [Time, Span]) | (op::ADD, [Span, Time]) => Time,
-        (op::ADD | op::SUBSTRACT, [Span, Span]) | (op::SUBSTRACT, [Time, Time]) => Span,
-        ("size", [Text | List(_)]) => Int,
-        ("int", [Text]) => Int,
-        ("string", [Int]) => Text,
-        ("timestamp", [Text]) => Time,
-        ("duration", [Text]) => Span,
-        _ => return None,
-    };
-    Some((kind, 1))
-}
-
-/// The type and weight of `x.name(…)`, `of` beginning with that of `x`.
-fn method(name: &str, of: &[&Kind]) -> Option<(Kind, u64)> {
-    use Kind::{Bool, Int, List, Text, Time};
-    match (name, of) {
-        ("startsWith" | "endsWith" | "contains", [Text, Text]) => Some((Bool, SEARCH_COST)),
-        ("size", [Text | List(_)]) => Some((Int, 1)),
-        (
-            "getFullYear" | "getMonth" | "getDayOfYear" | "getDayOfMonth" | "getDate" | "getDayOfWeek"
-            | "getHours" | "getMinutes" | "getSeconds" | "getMilliseconds",
-            [Time] | [Time, Text],
-        ) => Some((Int, SEARCH_COST)),
-        _ => None,
-    }
-}
-
-/// An operator as it is written: `_==_` is `==`.
-fn spelled(name: &str) -> String {
-    let name = name.trim_start_matches('@').trim_matches('_');
-    format!("`{name}`")
-}
-
 fn example(record: &str) -> &'static str {
     match record {
         "subject" => "groups",
@@ -345,16 +314,24 @@ fn example(record: &str) -> &'static str {
     }
 }
 
-/// With its article, for sentences.
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Bool => "a boolean",
-            Kind::Int => "a number",
-            Kind::Text => "a text",
-            Kind::Time => "a time",
-            Kind::Span => "a duration",
-            Kind::List(_) => "a list",
-        })
-    }
+/// An operator as it is written: `_==_` is `==`.
+fn spelled(name: &str) -> String {
+    let name = name.trim_start_matches('@').trim_matches('_');
+    format!("`{name}`")
+}
+
+/// What a call is about, what it is called on first.
+fn operands(call: &mut CallExpr) -> impl Iterator<Item = &mut IdedExpr> {
+    call.target.as_deref_mut().into_iter().chain(&mut call.args)
+}
+
+/// JSON becomes `JSON[want]`.
+fn take(node: &mut IdedExpr, want: Want) {
+    let (id, value) = (node.id, std::mem::take(node));
+    let want = IdedExpr { id, expr: Expr::Ident(format!("{WANT}{}", want.number())) };
+    *node = IdedExpr { id, expr: index(value, want) };
+}
+
+fn index(value: IdedExpr, index: IdedExpr) -> Expr {
+    Expr::Call(CallExpr { func_name: op::INDEX.to_owned(), target: None, args: vec![value, index] })
 }

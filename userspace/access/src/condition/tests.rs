@@ -23,6 +23,7 @@ fn facts() -> Facts {
         container: "app".into(),
         tty: true,
         stdin: false,
+        arguments: None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use cel::ExecutionError;
 use cel::common::traits::Container;
@@ -15,9 +15,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use portcullis_identity::{Method, Subject};
 use regex::Regex;
+use serde_json::Value;
 
 use super::About;
-use super::check::Kind;
+use super::json::{Budget, Json, Want};
+use super::overload::Kind;
 use crate::Ask;
 use crate::operation::{Operation, Query};
 use crate::{Caller, Facts};
@@ -27,6 +29,13 @@ pub(super) const MAX_ITEMS: usize = 1024;
 /// How a checked expression names a compiled pattern, and the presence of a field. No condition can write that.
 pub(super) const MATCHER: &str = "matcher ";
 pub(super) const PRESENT: &str = "present ";
+/// And what JSON is taken for.
+pub(super) const WANT: &str = "want ";
+/// What an MCP request gives to the tool or prompt that it is about.
+pub(crate) const ARGUMENTS: &str = "request.arguments";
+
+/// Of a request without arguments.
+static NO_ARGUMENTS: LazyLock<Value> = LazyLock::new(|| Value::Object(serde_json::Map::new()));
 
 /// The type of a field, if there is such a field.
 pub(super) fn kind_of(about: About, record: &str, field: &str) -> Option<Kind> {
@@ -49,6 +58,7 @@ pub(super) fn kind_of(about: About, record: &str, field: &str) -> Option<Kind> {
         ) => Kind::Text,
         ("request", "dryRun" | "tty" | "stdin") => Kind::Bool,
         ("request", "command") => texts(),
+        ("request", "arguments") => Kind::Json,
         ("process", "uid" | "gid" | "loginuid") => Kind::Int,
         ("process", "exe" | "tty") => Kind::Text,
         ("process", "argv") => texts(),
@@ -70,6 +80,8 @@ pub(super) struct World<'a> {
     subject: &'a Subject,
     request: Request<'a>,
     now: Timestamp,
+    /// Fields that nobody can tell yet.
+    unknown: &'static [&'static str],
     groups: Texts<'a>,
     command: Texts<'a>,
     argv: Texts<'a>,
@@ -84,19 +96,31 @@ enum Request<'a> {
 type Texts<'a> = OnceLock<Option<CelList<'a>>>;
 
 impl<'a> World<'a> {
-    pub(super) fn of_request(query: &Query<'a>, now: Timestamp) -> Self {
+    pub(super) fn of_request(query: &Query<'a>, now: Timestamp, unknown: &'static [&'static str]) -> Self {
         let Query { subject, target, operation, facts } = *query;
-        Self::new(subject, Request::Of { target, operation, facts }, now)
+        Self::new(subject, Request::Of { target, operation, facts }, now, unknown)
     }
 
     pub(super) fn of_ask(subject: &'a Subject, ask: &Ask<'a>, now: Timestamp) -> Self {
         let request = Request::Asking { role: ask.role.as_str(), target: ask.target, duration: ask.duration };
-        Self::new(subject, request, now)
+        Self::new(subject, request, now, &[])
     }
 
-    fn new(subject: &'a Subject, request: Request<'a>, now: Timestamp) -> Self {
+    fn new(
+        subject: &'a Subject,
+        request: Request<'a>,
+        now: Timestamp,
+        unknown: &'static [&'static str],
+    ) -> Self {
         let (groups, command, argv) = Default::default();
-        Self { subject, request, now, groups, command, argv }
+        Self { subject, request, now, unknown, groups, command, argv }
+    }
+
+    fn arguments(&self) -> &'a Value {
+        match &self.request {
+            Request::Of { facts: Facts { arguments: Some(arguments), .. }, .. } => arguments,
+            _ => &NO_ARGUMENTS,
+        }
     }
 
     /// The value of a field; nothing where the field has none for this request.
@@ -256,6 +280,18 @@ impl Length for BTreeSet<String> {
 pub(super) struct Scope<'s, 'a> {
     pub(super) world: &'s World<'a>,
     pub(super) matchers: &'s [Matcher],
+    /// How much of the arguments this one evaluation may read.
+    pub(super) budget: Budget,
+}
+
+impl Scope<'_, '_> {
+    fn known(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        match name {
+            _ if self.world.unknown.contains(&name) => None,
+            ARGUMENTS => Some(CowVal::owned(Json::new(self.world.arguments(), &self.budget))),
+            _ => self.world.value(name),
+        }
+    }
 }
 
 impl VariableResolver for Scope<'_, '_> {
@@ -264,9 +300,13 @@ impl VariableResolver for Scope<'_, '_> {
             let matcher = self.matchers.get(number.parse::<usize>().ok()?)?;
             return Some(CowVal::Borrowed(matcher));
         }
+        if let Some(number) = name.strip_prefix(WANT) {
+            return Some(CowVal::Borrowed(Want::numbered(number.parse().ok()?)?));
+        }
         match name.strip_prefix(PRESENT) {
-            Some(name) => Some(truth(self.world.value(name).is_some())),
-            None => self.world.value(name),
+            Some(name) if self.world.unknown.contains(&name) => None,
+            Some(name) => Some(truth(self.known(name).is_some())),
+            None => self.known(name),
         }
     }
 }

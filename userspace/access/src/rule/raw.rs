@@ -95,7 +95,7 @@ impl TryFrom<RawRule> for Rule {
                 }
             };
         let review = review_terms(raw.action, raw.review, &scope)?;
-        let by_argv = raw.when.as_ref().is_some_and(Condition::reads_argv);
+        let by_argv = raw.when.as_ref().is_some_and(|when| when.reads("process.argv"));
         if raw.action == Action::Allow && by_argv {
             return Err(
                 "when: process.argv is what the client says of itself, so an allow rule cannot rely on \

@@ -99,8 +99,10 @@ impl Commands {
             | Ask::LoginWait { .. }
             | Ask::LoginFinish { .. }
             | Ask::Logout => unreachable!("answered before"),
-            Ask::Explain { target, operation, command } => {
-                serde_json::to_value(self.explain(subject, &target, &operation, command)?)?
+            Ask::Explain { target, operation, command, arguments } => {
+                let arguments = arguments.map(|fields| Arc::new(fields.into()));
+                let facts = Facts { command, arguments, ..Facts::default() };
+                serde_json::to_value(self.explain(subject, &target, &operation, &facts)?)?
             }
             Ask::Grants { all } => {
                 serde_json::to_value(access.grants(&GrantFilter { live: !all, subject: None })?)?
@@ -114,11 +116,10 @@ impl Commands {
         subject: &Subject,
         target: &str,
         operation: &Operation,
-        command: Vec<String>,
+        facts: &Facts,
     ) -> Result<Explained> {
         let snapshot = self.access.snapshot();
-        let facts = Facts { command, ..Facts::default() };
-        let query = Query { subject, target, operation, facts: &facts };
+        let query = Query { subject, target, operation, facts };
         let decision = decide(&snapshot, &query, SystemClock.now());
         let (allowed, message) = match &decision {
             Decision::Allow(allowed) => (

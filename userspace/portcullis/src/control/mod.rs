@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use portcullis_access::{Decidable, DenialId, GrantId, Operation, RoleName, Selection};
 use portcullis_identity::Subject;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 /// A line from a command.
@@ -96,6 +97,8 @@ pub(crate) enum Ask {
         operation: Operation,
         /// The command of an exec; empty for none.
         command: Vec<String>,
+        /// The arguments of an MCP request.
+        arguments: Option<Map<String, Value>>,
     },
 }
 

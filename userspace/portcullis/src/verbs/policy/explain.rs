@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
@@ -36,7 +37,7 @@ struct Answer {
 /// Asks the daemon, for the caller.
 pub(super) fn live(args: &ExplainArgs, socket: &Path, format: Format) -> Result<()> {
     let (target, operation, command) = (args.target.clone(), operation(args)?, args.command.clone());
-    let ask_live = Ask::Explain { target, operation, command };
+    let ask_live = Ask::Explain { target, operation, command, arguments: args.arguments.clone() };
     let explained: Explained = ask(socket, &ask_live)?;
     print::data(format, &explained, |explained| explained.message.clone())
 }
@@ -56,6 +57,10 @@ pub(super) fn offline(args: &ExplainArgs, config: &Path, format: Format) -> Resu
         ensure!(facts.command.is_empty(), "the command is in --facts and behind -- as well");
         facts.command.clone_from(&args.command);
     }
+    if let Some(arguments) = &args.arguments {
+        ensure!(facts.arguments.is_none(), "the arguments are in --facts and in --arguments as well");
+        facts.arguments = Some(Arc::new(arguments.clone().into()));
+    }
     let nothing_held = Snapshot::supposing(&policy.roles, &policy.discovery, &subject, &target, &[], at)?;
     let query = Query { subject: &subject, target: &target, operation: &operation, facts: &facts };
     let without_grants = decide(&nothing_held, &query, at);
@@ -71,7 +76,10 @@ pub(super) fn offline(args: &ExplainArgs, config: &Path, format: Format) -> Resu
 
 fn operation(args: &ExplainArgs) -> Result<Operation> {
     let name = args.name.as_deref().unwrap_or("");
-    Ok(Operation::spelled(&args.verb, &args.what, &args.namespace, name)?)
+    let operation = Operation::spelled(&args.verb, &args.what, &args.namespace, name)?;
+    let of_mcp = matches!(operation, Operation::Mcp { .. });
+    ensure!(of_mcp || args.arguments.is_none(), "only an MCP request has --arguments");
+    Ok(operation)
 }
 
 /// The person as the command line describes them, with the groups of the configuration's mapping where it says none.
