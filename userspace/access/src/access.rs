@@ -65,8 +65,8 @@ impl Access {
         store: Arc<dyn Store>,
     ) -> Result<Self, AccessError> {
         let now = whole_millis(clock.now());
-        let open_paths = config.discovery.compile().map_err(AccessError::BadPath)?.into();
-        let mut state = State::new(Arc::new(roles), config.targets.iter().cloned().collect(), open_paths);
+        let open = Arc::new(config.discovery.compile().map_err(AccessError::BadPath)?);
+        let mut state = State::new(Arc::new(roles), config.targets.iter().cloned().collect(), open);
         state.replace(store.load(before(now, REMEMBERED))?, now);
         let (published, _) = watch::channel(Arc::new(Snapshot::of(&state, now, config.max_snapshot_age)));
         let (revisions, _) = watch::channel(state.revision);

@@ -7,10 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::condition::Case;
-use crate::discovery::is_open;
 use crate::duration;
 use crate::filter::Filter;
-use crate::operation::Query;
+use crate::operation::{Operation, Query};
 use crate::role::{Obligations, PresentAs, ReviewTerms, Role};
 use crate::snapshot::{Dossier, Snapshot};
 use crate::{Ended, Grant, GrantId, RequestId, RoleName};
@@ -128,8 +127,9 @@ pub struct RuleRef {
     pub reason: Option<String>,
 }
 
-/// Decides. A deny rule of any live grant on the target wins; then open discovery paths; then review rules of live
-/// grants, over requests that a live grant covers; then live grants; and what none of these covers is denied.
+/// Decides. A deny rule of any live grant on the target wins; then what is open; then review rules of live grants, over
+/// requests that a live grant covers; then live grants; and what none of these covers is denied. What is open of MCP is
+/// never held either, but goes as a live grant that covers it says.
 #[must_use]
 pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decision {
     if let Some(age) = snapshot.stale(now) {
@@ -145,7 +145,8 @@ pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decisio
     if let Some((role, rule)) = found.denied {
         return Decision::Deny(Denied::because(DenyReason::DenyRule(role.rule_ref(rule))));
     }
-    if is_open(&snapshot.open_paths, query.operation) {
+    let open = is_open(snapshot, query, now);
+    if open && !(is_mcp(query) && found.allowed.is_some()) {
         return Decision::Allow(Allowed::discovery());
     }
     let Some(Candidate { role, rule, grant, in_part }) = found.allowed else {
@@ -160,10 +161,25 @@ pub fn decide(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> Decisio
         present_as: role.present_as.clone(),
         filter: in_part.then(|| role.filter(&case)),
     };
-    if found.holding.is_empty() {
+    if open || found.holding.is_empty() {
         return Decision::Allow(allowed);
     }
     held(allowed, found.holding)
+}
+
+/// Whether it needs no grant. An MCP server is there for nobody who could not come to call anything of it.
+fn is_open(snapshot: &Snapshot, query: &Query<'_>, now: Timestamp) -> bool {
+    let Query { subject, target, operation, .. } = *query;
+    let may_ask = || {
+        let mut roles = snapshot.roles.eligible_for(subject, operation);
+        roles.any(|role| role.covers_target(target))
+    };
+    snapshot.open.includes(target, operation)
+        && (!is_mcp(query) || snapshot.live(subject, target, now).next().is_some() || may_ask())
+}
+
+fn is_mcp(query: &Query<'_>) -> bool {
+    matches!(query.operation, Operation::Mcp { .. })
 }
 
 fn held(allowed: Allowed, holding: Vec<(&Role, usize, &ReviewTerms)>) -> Decision {
@@ -347,6 +363,8 @@ fn explain(
     denied
 }
 
+#[cfg(test)]
+mod mcp;
 #[cfg(test)]
 mod semantics;
 #[cfg(test)]

@@ -1,5 +1,8 @@
-//! What is open to any identified subject: paths, so that the first refusal kubectl shows is the real one, and the
-//! questions that people ask about themselves, which the gate answers.
+//! What is open to any identified subject: paths, so that the first refusal kubectl shows is the real one, the
+//! questions that people ask about themselves, which the gate answers, and what an MCP client has to say before it can
+//! call anything.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,11 +37,31 @@ const SELF_REVIEWS: &[(&str, &str)] = &[
     ("authentication.k8s.io", "selfsubjectreviews"),
 ];
 
-/// Which paths are open without a grant, for reading. A deny rule of a live grant still wins.
+/// What keeps an MCP session going and does nothing by itself. A client's streams and answers have no method of their own:
+/// `session/stream` is a GET, `session/end` a DELETE, `response` the answer to a request of the server.
+const MCP_PLUMBING: &[&str] = &[
+    "initialize",
+    "ping",
+    "server/discover",
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+    "logging/setLevel",
+    "session/stream",
+    "session/end",
+    "response",
+];
+
+/// Lists, which show only what may be called.
+const MCP_LISTS: &[&str] = &["tools/list", "resources/list", "resources/templates/list", "prompts/list"];
+
+/// What is open without a grant: paths, for reading, and the plumbing and lists of MCP. A deny rule of a live grant still
+/// wins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DiscoveryPolicy {
-    /// Whether any path is.
+    /// Whether anything is.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// The open paths; a list here replaces the usual one. `*` may stand at the end.
@@ -47,37 +70,67 @@ pub struct DiscoveryPolicy {
     /// Further paths.
     #[serde(default)]
     pub extra_paths: Vec<String>,
+    /// Whether the plumbing and the lists of MCP are, for those who have a grant on the server or may ask for one.
+    #[serde(default = "yes")]
+    pub mcp: bool,
+    /// Which of the targets are MCP servers, filled in by whoever reads those. None of these paths is discovery there.
+    #[serde(skip)]
+    pub mcp_targets: BTreeSet<String>,
 }
 
 impl DiscoveryPolicy {
-    /// The open paths as patterns.
-    pub(crate) fn compile(&self) -> Result<Vec<Pattern>, String> {
-        if !self.enabled {
-            return Ok(Vec::new());
-        }
-        self.paths.iter().chain(&self.extra_paths).cloned().map(Pattern::try_from).collect()
+    /// It, ready for deciding.
+    pub(crate) fn compile(&self) -> Result<Open, String> {
+        let paths = self.paths.iter().chain(&self.extra_paths).filter(|_| self.enabled);
+        Ok(Open {
+            paths: paths.cloned().map(Pattern::try_from).collect::<Result<_, _>>()?,
+            mcp: self.enabled && self.mcp,
+            mcp_targets: self.mcp_targets.clone(),
+        })
     }
 }
 
 impl Default for DiscoveryPolicy {
     fn default() -> Self {
-        Self { enabled: true, paths: default_paths(), extra_paths: Vec::new() }
+        let (extra_paths, mcp_targets) = Default::default();
+        Self { enabled: true, paths: default_paths(), extra_paths, mcp: true, mcp_targets }
     }
 }
 
-/// Whether anybody may do `operation`: `open` lets them, or it is a question about themselves.
-pub(crate) fn is_open(open: &[Pattern], operation: &Operation) -> bool {
-    match operation {
-        Operation::Resource { verb, api_group, resource, subresource, namespace, name, api_version: _ } => {
-            verb == "create"
-                && SELF_REVIEWS.contains(&(api_group.as_str(), resource.as_str()))
-                && [subresource, namespace, name].into_iter().all(String::is_empty)
+/// A [`DiscoveryPolicy`], ready for deciding.
+#[derive(Debug)]
+pub(crate) struct Open {
+    paths: Vec<Pattern>,
+    mcp: bool,
+    mcp_targets: BTreeSet<String>,
+}
+
+impl Open {
+    /// Whether `operation` on `target` needs no grant.
+    pub(crate) fn includes(&self, target: &str, operation: &Operation) -> bool {
+        match operation {
+            Operation::Resource { verb, api_group, resource, subresource, namespace, name, .. } => {
+                verb == "create"
+                    && SELF_REVIEWS.contains(&(api_group.as_str(), resource.as_str()))
+                    && [subresource, namespace, name].into_iter().all(String::is_empty)
+            }
+            Operation::NonResource { verb, path } => {
+                matches!(verb.as_str(), "get" | "head")
+                    && self.paths(target).iter().any(|pattern| pattern.matches(path))
+            }
+            Operation::Mcp { method, .. } => self.mcp && is_open_method(method),
         }
-        Operation::NonResource { verb, path } => {
-            matches!(verb.as_str(), "get" | "head") && open.iter().any(|pattern| pattern.matches(path))
-        }
-        Operation::Mcp { .. } => false,
     }
+
+    /// The paths that are open on `target`, for reading. What is `/api` to an API server may be anything elsewhere.
+    pub(crate) fn paths(&self, target: &str) -> &[Pattern] {
+        if self.mcp_targets.contains(target) { &[] } else { &self.paths }
+    }
+}
+
+/// Whether `method` is open unless the configuration closes it.
+pub(crate) fn is_open_method(method: &str) -> bool {
+    MCP_PLUMBING.contains(&method) || MCP_LISTS.contains(&method)
 }
 
 /// Whether `pattern` reaches a path that is open unless the configuration closes it.

@@ -279,7 +279,8 @@ mod tests {
     #[test]
     fn only_so_many_wait_in_all() {
         let set = roles(vec![role("pods", &["apiGroups: [''], resources: [pods], verbs: [delete]"])]);
-        let mut state = State::new(Arc::new(set), targets().into_iter().collect(), Vec::new().into());
+        let open = crate::DiscoveryPolicy::default().compile().unwrap();
+        let mut state = State::new(Arc::new(set), targets().into_iter().collect(), Arc::new(open));
         let alice = person("alice", &["dev"]);
         let waiting = |n: u32| Hold { subject: Person::from(&person(&format!("p{n}"), &[])), ..hold(n) };
         for n in 0..u32::try_from(IN_ALL).unwrap() {

@@ -45,6 +45,7 @@ mod store;
 mod testing;
 mod unmask;
 mod verbs;
+mod visible;
 
 pub use access::{Access, Decided, GrantFilter, NewRequest, RequestFilter, Selection, Wakes};
 pub use approval::{ApprovalTerms, Ask, AutoApproval, Emergency, ReasonPattern, ReasonTerms};

@@ -8,6 +8,9 @@ use crate::operation::Operation;
 use crate::pattern::Pattern;
 use crate::rule::{filled, matches, present};
 
+/// It is about a prompt or a resource, which its method does not say.
+const COMPLETE: &str = "completion/complete";
+
 /// What kind of thing a request is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,15 +55,16 @@ impl McpItem {
             McpItem::None => &[],
             McpItem::Tool => &["tools/call"],
             McpItem::Resource => {
-                &["resources/read", "resources/subscribe", "resources/unsubscribe", "completion/complete"]
+                &["resources/read", "resources/subscribe", "resources/unsubscribe", COMPLETE]
             }
-            McpItem::Prompt => &["prompts/get", "completion/complete"],
+            McpItem::Prompt => &["prompts/get", COMPLETE],
         }
     }
 }
 
 impl Operation {
-    /// An MCP request in words: the item's name, or nothing for methods that are about no single thing.
+    /// An MCP request in words: the item's name, or nothing for methods that are about no single thing. For completion it is
+    /// `prompt:NAME` or `resource:URI`.
     ///
     /// # Errors
     /// What is wrong with them.
@@ -71,7 +75,12 @@ impl Operation {
                 "{method:?} is no method of MCP; write tools/call, resources/read, tools/list…"
             ));
         }
-        let item = McpItem::of_method(method);
+        let (item, name) = match (method, name.split_once(':')) {
+            (COMPLETE, Some(("prompt", name))) => (McpItem::Prompt, name),
+            (COMPLETE, Some(("resource", uri))) => (McpItem::Resource, uri),
+            (COMPLETE, _) => return Err(format!("{method} is about one of prompt:NAME and resource:URI")),
+            _ => (McpItem::of_method(method), name),
+        };
         match (item, name) {
             (McpItem::None, "") => {}
             (McpItem::None, _) => return Err(format!("{method} is about nothing that has a name")),
@@ -90,6 +99,7 @@ pub(crate) fn write(f: &mut fmt::Formatter<'_>, method: &str, item: McpItem, nam
         "resources/subscribe" => "subscribe to",
         "resources/unsubscribe" => "unsubscribe from",
         "prompts/get" => "get",
+        COMPLETE => "complete arguments of",
         _ => "",
     };
     match (verb, item.as_str()) {
@@ -112,14 +122,38 @@ pub(crate) struct McpScope {
 impl McpScope {
     /// Whether it is about such a request. A scope that names items is about requests for those items alone.
     pub(crate) fn includes(&self, method: &str, item: McpItem, name: &str) -> bool {
-        let about_items = !(self.tools.is_empty() && self.resources.is_empty() && self.prompts.is_empty());
         let items = match item {
             McpItem::None => &[],
             McpItem::Tool => &self.tools[..],
             McpItem::Resource => &self.resources,
             McpItem::Prompt => &self.prompts,
         };
-        matches(&self.methods, method) && (!about_items || matches(items, name))
+        matches(&self.methods, method) && (!self.about_items() || matches(items, name))
+    }
+
+    /// Whether it is about reading some resource whose URI begins with `prefix`.
+    pub(crate) fn reads_some(&self, prefix: &str) -> bool {
+        let could = |pattern: &Pattern| pattern.matches(prefix) || pattern.as_str().starts_with(prefix);
+        self.reads(could)
+    }
+
+    /// Whether it is about reading every resource whose URI begins with `prefix`.
+    pub(crate) fn reads_all(&self, prefix: &str) -> bool {
+        self.reads(|pattern| matches!(pattern, Pattern::Prefix(_)) && pattern.matches(prefix))
+    }
+
+    fn reads(&self, include: impl Fn(&Pattern) -> bool) -> bool {
+        matches(&self.methods, "resources/read")
+            && (!self.about_items() || self.resources.iter().any(include))
+    }
+
+    fn about_items(&self) -> bool {
+        !(self.tools.is_empty() && self.resources.is_empty() && self.prompts.is_empty())
+    }
+
+    /// The methods that it names, those with a pattern aside.
+    pub(crate) fn methods(&self) -> impl Iterator<Item = &str> {
+        self.methods.iter().filter(|method| matches!(method, Pattern::Exact(_))).map(Pattern::as_str)
     }
 
     /// How much it may include; only comparisons mean anything.
@@ -197,6 +231,25 @@ mod tests {
                 "mcp resources/read file:///etc/a",
                 false,
             ),
+            // Names are told apart by case, as servers do.
+            ("methods: [tools/call], tools: [search]", "mcp tools/call Search", false),
+            ("methods: [tools/call], tools: ['read_*']", "mcp tools/call READ_file", false),
+            ("methods: [tools/list]", "mcp Tools/list", false),
+            (
+                "methods: [completion/complete], prompts: [greet]",
+                "mcp completion/complete prompt:greet",
+                true,
+            ),
+            (
+                "methods: [completion/complete], prompts: [greet]",
+                "mcp completion/complete resource:greet",
+                false,
+            ),
+            ("methods: ['*'], resources: ['file:*']", "mcp completion/complete resource:file:///{a}", true),
+            ("methods: [resources/subscribe], resources: ['x:*']", "mcp resources/subscribe x:y", true),
+            ("methods: [resources/subscribe], resources: ['x:*']", "mcp resources/read x:y", false),
+            ("methods: [subscriptions/listen]", "mcp subscriptions/listen", true),
+            ("methods: ['*'], resources: ['x:*']", "mcp subscriptions/listen", false),
             ("methods: ['*']", "get pods web -n demo", false),
             ("methods: ['*']", "get /metrics", false),
         ];
@@ -218,7 +271,10 @@ mod tests {
             ("mcp resources/read file:///a", "read resource \"file:///a\""),
             ("mcp prompts/get greet", "get prompt \"greet\""),
             ("mcp resources/subscribe x:y", "subscribe to resource \"x:y\""),
+            ("mcp completion/complete prompt:greet", "complete arguments of prompt \"greet\""),
+            ("mcp completion/complete resource:x:{y}", "complete arguments of resource \"x:{y}\""),
             ("mcp tools/list", "request tools/list"),
+            ("mcp session/stream", "request session/stream"),
         ] {
             assert_eq!(text.parse::<Operation>().unwrap().to_string(), read);
         }
@@ -226,6 +282,9 @@ mod tests {
             ("mcp tools/call", "about one tool: give its name"),
             ("mcp tools/list x", "is about nothing that has a name"),
             ("mcp tools/call x -n demo", "has no namespace"),
+            ("mcp completion/complete", "is about one of prompt:NAME and resource:URI"),
+            ("mcp completion/complete greet", "is about one of prompt:NAME and resource:URI"),
+            ("mcp completion/complete prompt:", "is about one prompt: give its name"),
             ("mcp tools!", "is no method of MCP"),
         ] {
             let error = text.parse::<Operation>().unwrap_err().to_string();

@@ -19,6 +19,13 @@ impl Pattern {
         }
     }
 
+    /// The name, or the prefix of names.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Pattern::Exact(text) | Pattern::Prefix(text) => text,
+        }
+    }
+
     /// Whether it matches everything.
     pub(crate) fn is_any(&self) -> bool {
         matches!(self, Pattern::Prefix(prefix) if prefix.is_empty())

@@ -79,9 +79,10 @@ impl Snapshot {
         }
         let roles: Vec<&Role> = self.live(subject, target, now).map(|(role, _)| role).collect();
         let rules = || roles.iter().copied().flat_map(numbered);
-        if !self.open_paths.is_empty() {
+        let open = self.open.paths(target);
+        if !open.is_empty() {
             let verbs = Verbs::of("get").or(Verbs::of("head"));
-            found.paths.push(PathPermission { verbs, paths: self.open_paths.to_vec() });
+            found.paths.push(PathPermission { verbs, paths: open.to_vec() });
         }
         for (role, number, rule) in rules().filter(|(_, _, rule)| rule.action != Action::Deny) {
             let (resources, paths) = (rule.permissions(namespace), rule.path_permissions());
@@ -120,7 +121,13 @@ impl Snapshot {
         self.live(subject, target, now).map(|(_, grant)| grant)
     }
 
-    fn live(&self, subject: &Subject, target: &str, now: Timestamp) -> impl Iterator<Item = (&Role, &Grant)> {
+    /// The roles that `subject` holds on `target` at `now`, each with its grant.
+    pub(crate) fn live(
+        &self,
+        subject: &Subject,
+        target: &str,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Role, &Grant)> {
         let target = self.target(target);
         let held = self.dossier(subject).into_iter().flat_map(|dossier| &dossier.held);
         held.filter(move |held| held.target.is_some() && held.target == target && held.is_live(now))

@@ -117,6 +117,12 @@ impl Rule {
         self.when.is_some() || self.session.is_some()
     }
 
+    /// What it says of MCP servers, for rules about those.
+    pub(crate) fn mcp(&self) -> Option<&McpScope> {
+        let Scope::Mcp(scope) = &self.scope else { return None };
+        Some(scope)
+    }
+
     /// What a session has to be like, for rules about those.
     pub(crate) fn session(&self) -> Option<&SessionTerms> {
         self.session.as_deref()
@@ -124,7 +130,7 @@ impl Rule {
 
     /// Whether its condition lets it count. What cannot be told allows nothing, and denies and holds; what may come to
     /// hold could allow, and need not deny.
-    fn applies(&self, case: &Case<'_>) -> bool {
+    pub(crate) fn applies(&self, case: &Case<'_>) -> bool {
         if self.session().is_some_and(|terms| !terms.include(self.action, case.query.facts)) {
             return false;
         }

@@ -12,9 +12,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use portcullis_identity::Subject;
 
+use crate::discovery::Open;
 pub(crate) use crate::index::Dossier;
 use crate::index::{self, Index};
-use crate::pattern::Pattern;
 use crate::role::RoleSet;
 use crate::state::{State, after};
 use crate::{
@@ -29,7 +29,7 @@ pub struct Snapshot {
     max_age: Duration,
     pub(crate) roles: Arc<RoleSet>,
     targets: Arc<[String]>,
-    pub(crate) open_paths: Arc<[Pattern]>,
+    pub(crate) open: Arc<Open>,
     index: Index,
     holds: Arc<BTreeMap<HoldId, Arc<Hold>>>,
 }
@@ -41,7 +41,7 @@ impl Snapshot {
         max_age: Duration,
         roles: Arc<RoleSet>,
         targets: Arc<[String]>,
-        open_paths: Arc<[Pattern]>,
+        open: Arc<Open>,
         grants: impl Iterator<Item = &'a Arc<Grant>>,
         requests: impl Iterator<Item = &'a Arc<Request>>,
     ) -> Self {
@@ -49,7 +49,7 @@ impl Snapshot {
         grants.for_each(|grant| index.put_grant(grant, &roles, &targets));
         requests.for_each(|request| index.put_request(request, &roles, &targets));
         let confirmed_at = AtomicI64::new(confirmed_at.as_millisecond());
-        Self { confirmed_at, max_age, roles, targets, open_paths, index, holds: Arc::default() }
+        Self { confirmed_at, max_age, roles, targets, open, index, holds: Arc::default() }
     }
 
     /// A snapshot of the service's state.
@@ -59,7 +59,7 @@ impl Snapshot {
             max_age,
             roles: Arc::clone(&state.roles),
             targets: Arc::clone(&state.targets),
-            open_paths: Arc::clone(&state.open_paths),
+            open: Arc::clone(&state.open),
             index: state.index.clone(),
             holds: Arc::clone(&state.holds),
         }
@@ -99,10 +99,10 @@ impl Snapshot {
             }))
         };
         let grants = held.iter().map(grant).collect::<Result<Vec<_>, AccessError>>()?;
-        let open_paths = discovery.compile().map_err(AccessError::BadPath)?.into();
+        let open = Arc::new(discovery.compile().map_err(AccessError::BadPath)?);
         let (roles, targets) = (Arc::clone(roles), [target.to_owned()].into());
         let requests = std::iter::empty();
-        Ok(Self::new(now, Duration::MAX, roles, targets, open_paths, grants.iter(), requests))
+        Ok(Self::new(now, Duration::MAX, roles, targets, open, grants.iter(), requests))
     }
 
     /// When `grant` ends by itself, if it is live at `now`; the reason, if it is not. For streams that were

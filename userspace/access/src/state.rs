@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use portcullis_identity::Subject;
 
+use crate::discovery::Open;
 use crate::index::Index;
-use crate::pattern::Pattern;
 use crate::role::{Role, RoleSet};
 use crate::store::{Change, Live};
 use crate::{AccessError, Ended, Grant, GrantId, Hold, HoldId, Request, RequestId, RequestState, RoleName};
@@ -23,7 +23,7 @@ pub(crate) struct State {
     pub(crate) roles: Arc<RoleSet>,
     /// Sorted.
     pub(crate) targets: Arc<[String]>,
-    pub(crate) open_paths: Arc<[Pattern]>,
+    pub(crate) open: Arc<Open>,
     /// Pending ones.
     pub(crate) requests: BTreeMap<RequestId, Arc<Request>>,
     pub(crate) grants: BTreeMap<GrantId, Arc<Grant>>,
@@ -42,12 +42,12 @@ pub(crate) enum Key {
 
 impl State {
     /// Nothing yet.
-    pub(crate) fn new(roles: Arc<RoleSet>, targets: Arc<[String]>, open_paths: Arc<[Pattern]>) -> Self {
+    pub(crate) fn new(roles: Arc<RoleSet>, targets: Arc<[String]>, open: Arc<Open>) -> Self {
         Self {
             revision: 0,
             roles,
             targets,
-            open_paths,
+            open,
             requests: BTreeMap::new(),
             grants: BTreeMap::new(),
             holds: Arc::default(),
@@ -59,7 +59,7 @@ impl State {
     /// Takes over all that the store says, and nothing that was known before.
     pub(crate) fn replace(&mut self, live: Live, now: Timestamp) {
         let (roles, targets) = (Arc::clone(&self.roles), Arc::clone(&self.targets));
-        *self = Self::new(roles, targets, Arc::clone(&self.open_paths));
+        *self = Self::new(roles, targets, Arc::clone(&self.open));
         self.take_over(live, now);
     }
 

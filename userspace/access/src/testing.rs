@@ -188,13 +188,13 @@ pub(crate) fn snapshot(set: RoleSet, grants: &[Grant]) -> Snapshot {
 pub(crate) fn snapshot_with(set: RoleSet, grants: &[Grant], requests: &[Request]) -> Snapshot {
     let grants: Vec<Arc<Grant>> = grants.iter().cloned().map(Arc::new).collect();
     let requests: Vec<Arc<Request>> = requests.iter().cloned().map(Arc::new).collect();
-    let open = DiscoveryPolicy::default().compile().unwrap().into();
+    let open = DiscoveryPolicy::default().compile().unwrap();
     Snapshot::new(
         start(),
         Duration::from_secs(10),
         Arc::new(set),
         targets().into_iter().collect(),
-        open,
+        Arc::new(open),
         grants.iter(),
         requests.iter(),
     )

@@ -286,7 +286,7 @@ pub(crate) struct ExplainArgs {
     /// RESOURCE[.GROUP][/SUBRESOURCE], such as pods, deployments.apps or pods/exec; or a path, such as /metrics; or for
     /// mcp a method, such as tools/call
     pub(crate) what: String,
-    /// The object's name; for mcp the tool, resource or prompt
+    /// The object's name; for mcp the tool, resource or prompt, for completion/complete prompt:NAME or resource:URI
     pub(crate) name: Option<String>,
     /// The namespace [default: none, for cluster-scoped objects and for all namespaces at once]
     #[arg(short, long, default_value = "", hide_default_value = true)]

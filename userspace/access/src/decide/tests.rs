@@ -376,7 +376,7 @@ fn naive(set: &RoleSet, grants: &[Grant], query: &Query<'_>, now: Timestamp) -> 
 
     if any(Action::Deny, Rule::touches) {
         Meaning::Denied
-    } else if is_discovery(query.operation) {
+    } else if is_discovery(query.operation) && (!is_mcp(query) || !rules.is_empty() || may_ask_of_mcp(set)) {
         Meaning::Allowed
     } else if !any(Action::Allow, covers) && !any(Action::Review, covers) {
         Meaning::Denied
@@ -395,7 +395,16 @@ fn counts(rule: &Rule, query: &Query<'_>, now: Timestamp) -> bool {
 }
 
 fn is_discovery(operation: &Operation) -> bool {
-    matches!(operation, Operation::NonResource { verb, path } if verb == "get" && path.starts_with("/api"))
+    match operation {
+        Operation::NonResource { verb, path } => verb == "get" && path.starts_with("/api"),
+        Operation::Mcp { method, .. } => ["ping", "tools/list"].contains(&method.as_str()),
+        Operation::Resource { .. } => false,
+    }
+}
+
+/// Everybody here may ask for every role.
+fn may_ask_of_mcp(set: &RoleSet) -> bool {
+    set.iter().flat_map(|role| &role.rules).any(|rule| rule.mcp().is_some())
 }
 
 /// What a condition comes to, said a second time; nothing for an error.

@@ -292,6 +292,26 @@ fn a_review_asks_the_approvers_of_its_role_unless_it_says_who() {
 }
 
 #[test]
+fn a_review_does_not_name_what_is_never_held() {
+    let review = |methods: &str| {
+        let rule = format!("    mcp: {{methods: [{methods}]}}\n");
+        let yaml = GOOD.replacen("action: deny", "action: review", 1).replacen(
+            "    apiGroups: ['']\n    resources: [pods]\n    verbs: [delete]\n",
+            &rule,
+            1,
+        );
+        parse_roles("roles.yaml", &yaml).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(review("tools/call, 'tools/*', '*'"), Ok(()));
+    for open in ["tools/list", "initialize", "session/stream"] {
+        let expected = format!(
+            "roles.yaml:23: spec.rules[1]: mcp: methods: \"{open}\" is open to all who use the server, and never held"
+        );
+        assert_eq!(review(&format!("tools/call, {open}")), Err(expected));
+    }
+}
+
+#[test]
 fn a_role_says_as_whom_it_goes_to_the_target() {
     let presented = |how: &str| {
         let yaml = GOOD.replacen("maxDuration: 4h", &format!("maxDuration: 4h\n  presentAs: {how}"), 1);

@@ -9,7 +9,7 @@ use super::resources::{ResourcePattern, ResourceScope};
 use super::{Action, Rule, Scope, SessionTerms};
 use crate::command::CommandPattern;
 use crate::condition::{self, Condition};
-use crate::discovery::is_usually_open;
+use crate::discovery::{is_open_method, is_usually_open};
 use crate::duration;
 use crate::format_duration;
 use crate::mcp::McpScope;
@@ -148,6 +148,11 @@ fn review_terms(
         && let Some(url) = urls.iter().find(|url| is_usually_open(url))
     {
         return Err(format!("nonResourceURLs: \"{url}\" reaches discovery paths, and those are never held"));
+    }
+    if let Scope::Mcp(scope) = scope
+        && let Some(method) = scope.methods().find(|method| is_open_method(method))
+    {
+        return Err(format!("mcp: methods: {method:?} is open to all who use the server, and never held"));
     }
     let RawReview { required, groups, wait } = written.unwrap_or_default();
     let required = required.unwrap_or(1);
