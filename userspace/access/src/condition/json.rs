@@ -39,7 +39,8 @@ pub(super) enum Want {
 }
 
 impl Want {
-    const ALL: [Want; 8] = [
+    /// In the order in which they are declared.
+    const ALL: &[Want] = &[
         Want::Bool,
         Want::Number,
         Want::Text,
@@ -73,8 +74,7 @@ impl Want {
     }
 
     pub(super) fn numbered(number: usize) -> Option<&'static Want> {
-        const ALL: &[Want] = &Want::ALL;
-        ALL.get(number)
+        Want::ALL.get(number)
     }
 
     /// What a list of this holds.
@@ -323,7 +323,7 @@ fn described(node: Node<'_>) -> &'static str {
     }
 }
 
-/// It never says what a value is: an argument can be a secret.
+/// None of these errors says what a value is: an argument can be a secret.
 fn error(message: impl ToString) -> ExecutionError {
     ExecutionError::function_error(super::world::ARGUMENTS, message)
 }
