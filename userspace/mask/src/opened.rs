@@ -15,7 +15,7 @@ use crate::{JsonMasker, MaskError, Rules};
 const LIMIT: usize = 256 * 1024;
 
 /// A string inside a document inside a string … is opened this deep, past it strings are replaced whole.
-const DEPTH: u8 = 3;
+pub(crate) const DEPTH: u8 = 3;
 
 /// What is inside is masked in pieces of this size.
 const PIECE: usize = 4096;

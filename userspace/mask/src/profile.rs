@@ -1,6 +1,7 @@
 //! Which resources are masked, and by which rules: what a policy says, and behind that what is masked by default.
 
 mod defaults;
+mod mcp;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,9 @@ pub struct Profile {
     /// By group and resource, each as some entry names it or [`ANY`].
     rules: HashMap<String, HashMap<String, Option<Arc<Rules>>>>,
     unknown: Arc<Rules>,
+    /// For messages of MCP servers, and for JSON of which nothing is known but that it is no object of an API server.
+    mcp: Arc<Rules>,
+    data: Arc<Rules>,
     /// What roles have opened so far.
     opened: Arc<Mutex<Opened>>,
 }
@@ -58,7 +62,16 @@ impl Profile {
         let detectors = Arc::new(Detectors::new(&policy.detectors)?);
         let release = defaults::release(&policy.defaults);
         let release = release.map(|release| Arc::new(release.with_detectors(Arc::clone(&detectors))));
-        Self::compile(&entries, release.as_ref(), &detectors)
+        let data = |marks| -> Result<_, PolicyError> {
+            let rules = Rules::for_data(marks).map_err(|source| PolicyError::Rules {
+                resource: "messages of MCP servers".to_owned(),
+                source,
+            })?;
+            Ok(Arc::new(rules.with_detectors(Arc::clone(&detectors))))
+        };
+        let mcp = data(mcp::message(&policy.defaults))?;
+        let data = data(mcp::data(&policy.defaults))?;
+        Self::compile(&entries, release.as_ref(), &detectors, mcp, data)
     }
 
     /// The rules for responses about a resource (`resource` in plural and lower case and `subresource`, if there is one, as
@@ -97,6 +110,16 @@ impl Profile {
         Arc::clone(&self.unknown)
     }
 
+    /// The rules for any JSON-RPC message of an MCP server.
+    pub fn for_mcp(&self) -> Arc<Rules> {
+        Arc::clone(&self.mcp)
+    }
+
+    /// The rules for JSON of any shape that is no object of an API server, such as what an MCP server attaches.
+    pub fn for_data(&self) -> Arc<Rules> {
+        Arc::clone(&self.data)
+    }
+
     /// What is looked for in streams and logs.
     pub fn detectors(&self) -> Arc<Detectors> {
         Arc::clone(self.unknown.detectors())
@@ -112,6 +135,8 @@ impl Profile {
         entries: &[Entry],
         release: Option<&Arc<Rules>>,
         detectors: &Arc<Detectors>,
+        mcp: Arc<Rules>,
+        data: Arc<Rules>,
     ) -> Result<Self, PolicyError> {
         let compiled = |marks| -> Result<_, RulesError> {
             Ok(Rules::new(marks, release.cloned())?.with_detectors(Arc::clone(detectors)))
@@ -143,7 +168,7 @@ impl Profile {
         }
         let unknown = compiled(unknown(entries))
             .map_err(|source| PolicyError::Rules { resource: "all resources together".to_owned(), source })?;
-        Ok(Self { rules, unknown: Arc::new(unknown), opened: Arc::default() })
+        Ok(Self { rules, unknown: Arc::new(unknown), mcp, data, opened: Arc::default() })
     }
 }
 

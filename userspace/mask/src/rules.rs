@@ -26,12 +26,24 @@ pub struct Rules {
     nodes: Vec<Node>,
     /// What they were compiled from, the strongest first.
     marks: Vec<Mark>,
+    documents: Documents,
     /// What is masked inside of Helm releases.
     release: Option<Arc<Rules>>,
     /// What look at the text that is scanned.
     detectors: Arc<Detectors>,
     /// Of each node, whether nothing there is ever masked; known once it is asked for.
     passing: OnceLock<Box<[bool]>>,
+}
+
+/// What the documents are that rules are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Documents {
+    /// Objects of an API server: lists and the like hold documents, metadata stands at paths of its own, keys are names.
+    /// What is masked becomes a string, whatever it was.
+    Objects,
+    /// JSON of any shape. Somebody may hold it against a schema, so what is masked keeps its type: a number becomes 0, and a
+    /// boolean, which has no room for a secret, passes. Keys may be data, and are scanned.
+    Data,
 }
 
 /// A kind of place in a document.
@@ -73,6 +85,8 @@ pub(crate) enum Action {
     Keep,
     /// It passes, but for what detectors find in its text.
     Scan,
+    /// It is scanned, unless it is JSON: that is masked as what stands at the place where it is.
+    Text,
     /// It passes, and says what the object is that it stands in: see [`Rules::named`].
     Name,
     /// The fields in it decide.
@@ -93,7 +107,9 @@ impl Rules {
     pub(crate) fn reads_keys(&self, node: NodeId) -> bool {
         let node = &self.nodes[node as usize];
         // What scanned text is called is for detectors to know.
-        node.lengths != 0 || matches!(node.other, Choice::Test { .. }) || node.scalar == Action::Scan
+        node.lengths != 0
+            || matches!(node.other, Choice::Test { .. })
+            || matches!(node.scalar, Action::Scan | Action::Text)
     }
 
     /// What becomes of the value under `key`, in any spelling of its letters' case.
@@ -133,6 +149,12 @@ impl Rules {
         self.nodes[node as usize].drops
     }
 
+    /// What they are for.
+    #[inline]
+    pub(crate) fn documents(&self) -> Documents {
+        self.documents
+    }
+
     /// The rules for what is inside of a Helm release.
     pub(crate) fn release(&self) -> Option<&Arc<Rules>> {
         self.release.as_ref()
@@ -145,7 +167,7 @@ impl Rules {
             What::Mask(how) | What::MaskInside(how) | What::Helm(how) => {
                 matches!(how, How::Length | How::Drop)
             }
-            What::Keep | What::Scan | What::Json | What::Quotes | What::Bytes => false,
+            What::Keep | What::Scan | What::Text | What::Json | What::Quotes | What::Bytes => false,
         })
     }
 
@@ -166,7 +188,7 @@ impl Rules {
     pub fn without(&self, paths: &[FieldPath]) -> Result<Arc<Self>, RulesError> {
         let open = paths.iter().map(|path| Mark { path: path.clone(), what: What::Keep });
         let marks = open.chain(self.marks.iter().cloned()).collect();
-        let rules = Self::new(marks, self.release.clone())?;
+        let rules = Self::compile(marks, self.release.clone(), self.documents)?;
         Ok(Arc::new(Self { detectors: Arc::clone(&self.detectors), ..rules }))
     }
 }

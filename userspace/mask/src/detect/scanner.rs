@@ -146,6 +146,19 @@ impl Scanner {
         (self.done, self.at, self.beside) = (0, 0, 0);
     }
 
+    /// Ends a text beside which the next one stands: the secret key to an id in this one may be in that.
+    pub(crate) fn finish_beside(&mut self, sink: &mut impl Sink) {
+        self.search(true, sink);
+        let beside = self.beside.saturating_sub(self.window.len());
+        self.finish(sink);
+        self.beside = beside;
+    }
+
+    /// Whether something in the next text would be a secret for what was in the last one.
+    pub(crate) fn goes_beside(&self) -> bool {
+        self.beside > 0
+    }
+
     /// Hides every secret that is sure to be one. Returns from where on bytes are to be held back.
     fn search(&mut self, ended: bool, sink: &mut impl Sink) -> usize {
         if !self.enter(ended, false, sink) {

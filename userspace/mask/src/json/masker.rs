@@ -1,5 +1,6 @@
 //! The JSON masker: copies what passes, replaces what does not.
 
+mod inside;
 mod scanned;
 
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use crate::base64_text::Base64Text;
 use crate::detect::Scanner;
 use crate::opened::Opened;
 use crate::placeholder::{Form, How, Mask, Placeholder};
-use crate::rules::{Action, NodeId, ROOT};
+use crate::rules::{Action, Documents, NodeId, ROOT};
 use crate::{MaskError, MaskKey, Rules};
+use inside::Inside;
 
 /// Masks JSON as it streams by: one document or several (a watch), in chunks cut anywhere. Byte for byte the same
 /// outside of masked values. Takes strict JSON only (RFC 8259) and needs constant memory, whatever the size of the
@@ -56,9 +58,10 @@ impl JsonMasker {
         Ok(())
     }
 
-    /// A masker for a document that stands at `place` in another, which is not JSON.
-    pub(crate) fn at(rules: Arc<Rules>, placeholder: Placeholder, place: NodeId) -> Self {
-        let mut masker = Self::inside(rules, placeholder, 0);
+    /// A masker for documents that stand at `place` in another, which is not JSON or has them in a string: inside of it, and
+    /// so on, `depth` times.
+    pub(crate) fn at(rules: Arc<Rules>, placeholder: Placeholder, place: NodeId, depth: u8) -> Self {
+        let mut masker = Self::inside(rules, placeholder, depth);
         masker.masking.places.push(Place { node: place, drops: false, given: true });
         masker.masking.next = Action::Enter(place);
         masker
@@ -147,6 +150,15 @@ enum Held {
         /// The scanner has a part of it.
         begun: bool,
     },
+    /// A key, or a name that decides as one does: it passes, but for what detectors find.
+    Key {
+        /// The scanner has a part of it.
+        begun: bool,
+    },
+    /// A string that may be JSON.
+    Inside(Box<Inside>),
+    /// A number that has to stay one.
+    Number,
     /// Not a value: what is between two of which the next may be dropped.
     Between(Between),
     /// It is dropped.
@@ -177,11 +189,12 @@ impl<'a> Pass<'a> {
         match &mut self.masking.held {
             None => self.out.extend_from_slice(bytes),
             Some(Held::Raw { .. }) => self.masking.placeholder.update(bytes),
-            Some(Held::Scanned { begun }) => {
+            Some(Held::Scanned { begun } | Held::Key { begun }) => {
                 *begun = true;
                 self.masking.scanner().push(bytes, self.out);
             }
             Some(Held::Between(between)) => between.push(bytes),
+            Some(Held::Inside(inside)) => inside.spell(bytes),
             Some(_) => {}
         }
         self.from = at;
@@ -234,7 +247,14 @@ impl<'a> Pass<'a> {
         let masking = &mut *self.masking;
         let held = match (action, scalar) {
             (Action::Scan, Scalar::String) => masking.scanned(),
-            (Action::Scan, _) => return false,
+            (Action::Text, Scalar::String) => masking.inside(),
+            (Action::Scan | Action::Text, _) => return false,
+            (_, Scalar::Other) if masking.rules.documents() == Documents::Data => {
+                if matches!(self.chunk[at], b't' | b'f') {
+                    return false;
+                }
+                Held::Number
+            }
             (_, Scalar::Other) => masking.raw(action),
             (Action::Mask(mask), _) => masking.text(mask),
             (action, _) => match Opened::new(action, &mut masking.placeholder) {
@@ -242,24 +262,31 @@ impl<'a> Pass<'a> {
                 None => return false,
             },
         };
-        if let Held::Scanned { .. } = held {
-            // What it says does not matter, but how it is spelled between its quotes.
-            self.hold(held, at + 1);
-            return false;
-        }
-        self.hold(held, at);
-        true
+        // What a scanned string says does not matter, but how it is spelled between its quotes.
+        let (between_quotes, wanted) = match held {
+            Held::Scanned { .. } => (true, false),
+            Held::Inside(_) => (true, true),
+            _ => (false, true),
+        };
+        self.hold(held, at + usize::from(between_quotes));
+        wanted
     }
 
     /// Gives what stands for the held value, which ends at `at`.
     fn release(&mut self, at: usize) {
-        if let Some(Held::Scanned { begun }) = self.masking.held {
-            return self.release_scanned(begun, at);
+        match self.masking.held {
+            Some(Held::Scanned { begun } | Held::Key { begun }) => return self.release_scanned(begun, at),
+            Some(Held::Inside(_)) => return self.release_inside(at),
+            _ => {}
         }
         self.settle(at);
         let Masking { rules, placeholder, depth, held, .. } = &mut *self.masking;
         match held.take() {
-            None | Some(Held::Scanned { .. } | Held::Between(_) | Held::Dropped) => {}
+            None
+            | Some(
+                Held::Scanned { .. } | Held::Key { .. } | Held::Inside(_) | Held::Between(_) | Held::Dropped,
+            ) => {}
+            Some(Held::Number) => self.out.push(b'0'),
             Some(Held::Text { empty: true, .. } | Held::Base64 { empty: true, .. }) => {
                 self.out.extend_from_slice(b"\"\"");
                 placeholder.begin(How::Digest);
@@ -279,6 +306,20 @@ impl<'a> Pass<'a> {
 }
 
 impl Visitor for Pass<'_> {
+    #[inline]
+    fn key_opens(&mut self, at: usize) {
+        if self.masking.rules.documents() == Documents::Data && self.masking.passed_over == 0 {
+            self.hold(Held::Key { begun: false }, at + 1);
+        }
+    }
+
+    #[inline]
+    fn key_closes(&mut self, at: usize) {
+        if let Some(Held::Key { .. }) = self.masking.held {
+            self.release(at);
+        }
+    }
+
     #[inline]
     fn key_begins(&mut self) -> bool {
         let masking = &mut *self.masking;
@@ -316,7 +357,10 @@ impl Visitor for Pass<'_> {
             (Action::Name, _) => {
                 masking.naming = scalar == Scalar::String;
                 masking.key.begin();
-                masking.naming
+                if masking.naming && masking.rules.documents() == Documents::Data {
+                    self.hold(Held::Key { begun: false }, at + 1);
+                }
+                self.masking.naming
             }
             _ => self.hold_scalar(action, scalar, at),
         }
@@ -329,7 +373,8 @@ impl Visitor for Pass<'_> {
         }
         if self.masking.held.is_some() {
             self.release(at);
-        } else if self.masking.naming {
+        }
+        if self.masking.naming {
             self.masking.name();
         }
         self.between(at);
@@ -385,7 +430,7 @@ impl Visitor for Pass<'_> {
     fn text(&mut self, piece: &[u8]) {
         let placeholder = &mut self.masking.placeholder;
         match &mut self.masking.held {
-            None | Some(Held::Between(_)) => self.masking.key.push(piece),
+            None | Some(Held::Between(_) | Held::Key { .. }) => self.masking.key.push(piece),
             Some(Held::Text { empty, .. }) => {
                 *empty = false;
                 placeholder.update(piece);
@@ -395,7 +440,12 @@ impl Visitor for Pass<'_> {
                 text.push(piece, placeholder);
             }
             Some(Held::Opened(opened)) => opened.push(piece, placeholder),
-            Some(Held::Raw { .. } | Held::Scanned { .. } | Held::Dropped) => {}
+            Some(Held::Inside(inside)) => {
+                if !inside.says(piece, placeholder) {
+                    self.scan_on();
+                }
+            }
+            Some(Held::Raw { .. } | Held::Number | Held::Scanned { .. } | Held::Dropped) => {}
         }
     }
 }

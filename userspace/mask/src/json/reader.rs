@@ -13,6 +13,10 @@ const MAX_DEPTH: usize = 10_000;
 /// Whoever wants to know what is read. Positions are in the chunk at hand; that of an end is one past the last byte, so
 /// an end may be at 0 for what ended with the chunk before.
 pub(crate) trait Visitor {
+    /// The quote that opens the key which begins is at `at`; for whoever gives keys in another spelling.
+    fn key_opens(&mut self, _at: usize) {}
+    /// The key that ends has its last byte before `at`.
+    fn key_closes(&mut self, _at: usize) {}
     /// A key begins. Returns whether its text is wanted.
     fn key_begins(&mut self) -> bool;
     /// The key ended; its value comes next.
@@ -143,6 +147,7 @@ impl Reader {
                     match self.text.read(chunk, at, &mut |piece| visitor.text(piece))? {
                         Progress::More => (chunk.len(), expecting),
                         Progress::Ended(end) if expecting == Expecting::KeyText => {
+                            visitor.key_closes(end);
                             visitor.key_ends();
                             self.after_key(chunk, end, visitor)?
                         }
@@ -211,6 +216,7 @@ impl Reader {
                 return Err(JsonFault::ExpectedComma);
             }
             (Expecting::Key | Expecting::KeyOrEnd, b'"') => {
+                visitor.key_opens(at);
                 self.text.begin(visitor.key_begins());
                 Expecting::KeyText
             }

@@ -130,7 +130,7 @@ fn secrets(defaults: &Defaults) -> Vec<Entry> {
 }
 
 fn config_maps(defaults: &Defaults) -> Vec<Entry> {
-    let names = names(defaults, &FILES);
+    let names = names(defaults, &FILES, &[]);
     let release = match defaults.helm_releases {
         HelmReleases::Mask => What::Mask(defaults.how),
         HelmReleases::Open => What::Helm(defaults.how),
@@ -170,13 +170,13 @@ fn copies(defaults: &Defaults) -> Entry {
 }
 
 fn annotations(defaults: &Defaults) -> Vec<Entry> {
-    let names = names(defaults, &[]);
+    let names = names(defaults, &[], &[]);
     vec![entry("*", "*", vec![Mark { path: annotation(any_of(&names)), what: What::Mask(defaults.how) }])]
 }
 
 /// What a container is told by environment variables, wherever a pod's template stands.
 fn environment(defaults: &Defaults) -> Vec<Entry> {
-    let names = names(defaults, &[]);
+    let names = names(defaults, &[], &[]);
     let value = |containers| {
         path([
             Step::Deep,
@@ -239,13 +239,18 @@ fn entry(group: &str, resource: &str, marks: Vec<Mark>) -> Entry {
     Entry { groups: vec![group.to_owned()], resources: vec![resource.to_owned()], but: &[], marks }
 }
 
-fn names(defaults: &Defaults, more: &[&str]) -> Arc<Names> {
+/// What secrets are called, and `more`, but for names that only look so, and `but`.
+pub(super) fn names(defaults: &Defaults, more: &[&str], but: &[&str]) -> Arc<Names> {
     let built_in = || NAMES.iter().chain(more).copied().collect::<Vec<_>>();
     let mut globs =
         defaults.names.as_ref().map_or_else(built_in, |names| names.iter().map(|glob| &*glob.0).collect());
     globs.extend(defaults.add_names.iter().map(|glob| &*glob.0));
-    let except: Vec<&str> =
-        NOT_NAMES.iter().copied().chain(defaults.except_names.iter().map(|glob| &*glob.0)).collect();
+    let except: Vec<&str> = NOT_NAMES
+        .iter()
+        .chain(but)
+        .copied()
+        .chain(defaults.except_names.iter().map(|glob| &*glob.0))
+        .collect();
     Arc::new(Names::new(&globs, &except))
 }
 
@@ -253,14 +258,14 @@ fn annotation(name: Step) -> FieldPath {
     path([Step::Deep, field("metadata"), field("annotations"), name])
 }
 
-fn path(steps: impl IntoIterator<Item = Step>) -> FieldPath {
+pub(super) fn path(steps: impl IntoIterator<Item = Step>) -> FieldPath {
     FieldPath::of(steps.into_iter().collect())
 }
 
-fn field(name: &str) -> Step {
+pub(super) fn field(name: &str) -> Step {
     Step::Field(Arc::new(Names::of(name)))
 }
 
-fn any_of(names: &Arc<Names>) -> Step {
+pub(super) fn any_of(names: &Arc<Names>) -> Step {
     Step::Field(Arc::clone(names))
 }

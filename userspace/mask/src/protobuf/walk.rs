@@ -133,7 +133,7 @@ impl<'a> Walk<'a> {
         let place = match action {
             Action::Keep | Action::Scan | Action::Name => return Ok(0),
             Action::Enter(place) => place,
-            Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => {
+            Action::Text | Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => {
                 return self.edits.remove(field);
             }
         };
@@ -199,7 +199,7 @@ impl<'a> Walk<'a> {
             return self.nested(&field, |walk, span| walk.envelope(span, place));
         }
         let rules = Arc::clone(self.routes.rules());
-        let mut masker = JsonMasker::at(rules, self.placeholder.clone(), place);
+        let mut masker = JsonMasker::at(rules, self.placeholder.clone(), place, 0);
         let mut masked = Vec::new();
         let outcome = masker.push(content, &mut masked).and_then(|()| masker.finish(&mut masked));
         outcome.map_err(|_| fault(field.value.start, ProtobufFault::Extension))?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use super::{Action, Choice, Node, NodeId, Rules, length_bit};
+use super::{Action, Choice, Documents, Node, NodeId, Rules, length_bit};
 use crate::names::Names;
 use crate::path::Step;
 use crate::placeholder::{Form, How, Mask};
@@ -12,7 +12,7 @@ use crate::{Detectors, FieldPath};
 /// Nodes and tests of names that an automaton may have: far more than any policy written by hand asks for.
 const LIMIT: usize = 50_000;
 
-/// What holds the objects of a document that is more than one object.
+/// What holds the objects of a document that is more than one object, among [`Documents::Objects`].
 const WRAPPERS: [&str; 3] = ["items", "rows", "object"];
 
 /// What becomes of the values at a path.
@@ -29,6 +29,8 @@ pub(crate) enum What {
     Keep,
     /// It passes, but for what detectors find.
     Scan,
+    /// It is scanned; what is JSON in it is masked as if it stood there itself.
+    Text,
     /// It is replaced whole, whatever it is: what should be a string.
     Mask(How),
     /// It is replaced; in an object or array, each value in it is.
@@ -73,6 +75,7 @@ struct State {
 
 struct Compiler<'m> {
     marks: &'m [Mark],
+    documents: Documents,
     /// Of the nodes that there are to be, by their numbers.
     states: Vec<State>,
     known: HashMap<State, NodeId>,
@@ -84,15 +87,36 @@ struct Compiler<'m> {
 impl Rules {
     /// Compiles `marks`, of which the first that reaches a value decides. `release` is for Helm releases.
     pub(crate) fn new(marks: Vec<Mark>, release: Option<Arc<Rules>>) -> Result<Self, RulesError> {
+        Self::compile(marks, release, Documents::Objects)
+    }
+
+    /// The same for JSON of any shape ([`Documents::Data`]).
+    pub(crate) fn for_data(marks: Vec<Mark>) -> Result<Self, RulesError> {
+        Self::compile(marks, None, Documents::Data)
+    }
+
+    pub(super) fn compile(
+        marks: Vec<Mark>,
+        release: Option<Arc<Rules>>,
+        documents: Documents,
+    ) -> Result<Self, RulesError> {
         let nodes = Compiler {
             marks: &marks,
+            documents,
             states: Vec::new(),
             known: HashMap::new(),
             names: HashMap::new(),
             spent: 0,
         }
         .nodes()?;
-        Ok(Self { nodes, marks, release, detectors: Detectors::shared(), passing: OnceLock::new() })
+        Ok(Self {
+            nodes,
+            marks,
+            documents,
+            release,
+            detectors: Detectors::shared(),
+            passing: OnceLock::new(),
+        })
     }
 }
 
@@ -191,6 +215,7 @@ impl Compiler<'_> {
         match mark.map(|mark| self.marks[mark].what) {
             None | Some(What::Keep | What::Bytes) => Action::Keep,
             Some(What::Scan) => Action::Scan,
+            Some(What::Text) => Action::Text,
             // An element of an array is no field that could be dropped.
             Some(What::Mask(How::Drop) | What::MaskInside(How::Drop)) => {
                 Action::Mask(Mask { form, how: How::Fixed })
@@ -206,7 +231,7 @@ impl Compiler<'_> {
     fn literals(&self, state: &State) -> BTreeSet<Box<[u8]>> {
         let mut literals: BTreeSet<Box<[u8]>> = BTreeSet::new();
         if state.root {
-            literals.extend(WRAPPERS.map(|name| name.as_bytes().into()));
+            literals.extend(self.wrappers().iter().map(|name| name.as_bytes().into()));
         }
         for item in self.here(state) {
             match self.step(item) {
@@ -218,6 +243,19 @@ impl Compiler<'_> {
             }
         }
         literals
+    }
+
+    /// See [`WRAPPERS`].
+    fn wrappers(&self) -> &'static [&'static str] {
+        match self.documents {
+            Documents::Objects => &WRAPPERS,
+            Documents::Data => &[],
+        }
+    }
+
+    /// Whether `**` goes into a field of this name.
+    fn is_deep(&self, key: Option<&[u8]>) -> bool {
+        self.documents == Documents::Data || key != Some(METADATA)
     }
 
     /// The items of a state; what waits for a name counts as if it were the right one, if it is there to mask.
@@ -245,7 +283,7 @@ impl Compiler<'_> {
         let (mut items, mut base, mut bytes) = (BTreeSet::new(), state.base, state.bytes);
         for (mark, at) in self.here(state) {
             match self.step((mark, at)) {
-                Some(Step::Deep) if key != Some(METADATA) => self.arrive((mark, at), &mut items),
+                Some(Step::Deep) if self.is_deep(key) => self.arrive((mark, at), &mut items),
                 Some(Step::Field(names)) if is(names, self.marks[mark].what) => {
                     if self.step((mark, at + 1)).is_some() {
                         self.arrive((mark, at + 1), &mut items);
@@ -258,7 +296,8 @@ impl Compiler<'_> {
                 _ => {}
             }
         }
-        let root = state.root && key.is_some_and(|key| WRAPPERS.iter().any(|name| name.as_bytes() == key));
+        let root =
+            state.root && key.is_some_and(|key| self.wrappers().iter().any(|name| name.as_bytes() == key));
         if root {
             items.extend(self.start());
         }
@@ -276,7 +315,9 @@ impl Compiler<'_> {
         match self.marks[base].what {
             What::MaskInside(How::Drop) => false,
             What::Keep | What::MaskInside(_) => other < base || what == What::Bytes,
-            What::Scan => other < base && matches!(what, What::Keep | What::MaskInside(_)),
+            What::Scan | What::Text => {
+                other < base && matches!(what, What::Keep | What::MaskInside(_) | What::Text)
+            }
             What::Mask(_) | What::Json | What::Helm(_) | What::Quotes | What::Bytes => false,
         }
     }
@@ -290,7 +331,7 @@ impl Compiler<'_> {
         Ok(match state.base.map(|mark| self.marks[mark].what) {
             None | Some(What::Keep | What::Bytes) => Action::Keep,
             Some(What::Mask(how) | What::MaskInside(how @ How::Drop)) => Action::Mask(Mask { form, how }),
-            Some(What::MaskInside(_) | What::Scan) => Action::Enter(self.node(state)?),
+            Some(What::MaskInside(_) | What::Scan | What::Text) => Action::Enter(self.node(state)?),
             Some(What::Json) => Action::Json,
             Some(What::Helm(how)) => Action::Helm(Mask { form, how }),
             Some(What::Quotes) => Action::Quotes,
@@ -406,12 +447,12 @@ impl Compiler<'_> {
     }
 }
 
-/// `**` does not go into it: what is there stands at paths of its own.
+/// In [`Documents::Objects`], `**` does not go into it: what is there stands at paths of its own.
 const METADATA: &[u8] = b"metadata";
 
 /// Whether a mark is there to hide something, and so counts where it is not known whether it does.
 fn masks(what: What) -> bool {
-    !matches!(what, What::Keep | What::Scan)
+    !matches!(what, What::Keep | What::Scan | What::Text)
 }
 
 fn form(bytes: bool) -> Form {

@@ -18,7 +18,7 @@ impl Rules {
         let passing = self.passing();
         actions.into_iter().all(|action| match action {
             // It would change what becomes of the fields beside it.
-            Action::Name | Action::Scan => number,
+            Action::Name | Action::Scan | Action::Text => number,
             Action::Enter(node) if number => {
                 self.for_scalar(node) == Action::Scan || passes(passing, self.for_scalar(node))
             }
@@ -56,7 +56,9 @@ fn passes(passing: &[bool], action: Action) -> bool {
     match action {
         Action::Keep | Action::Name => true,
         Action::Enter(node) => passing[node as usize],
-        Action::Scan | Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => false,
+        Action::Scan | Action::Text | Action::Mask(_) | Action::Json | Action::Helm(_) | Action::Quotes => {
+            false
+        }
     }
 }
 

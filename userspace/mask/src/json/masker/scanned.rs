@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use super::{Held, Masking, Pass};
 use crate::detect::Scanner;
+use crate::rules::Documents;
 
 impl Pass<'_> {
     /// Gives a scanned string, which ends at `at`.
     pub(super) fn release_scanned(&mut self, begun: bool, at: usize) {
         let quote = at - 1;
-        if begun || self.masking.rules.detectors().may_find(&self.chunk[self.from..quote]) {
+        let goes_on = self.masking.scanner.as_ref().is_some_and(|scanner| scanner.goes_beside());
+        if begun || goes_on || self.masking.rules.detectors().may_find(&self.chunk[self.from..quote]) {
             self.settle(quote);
-            self.masking.scanner().finish(self.out);
+            self.masking.end_scanned(self.out);
         }
         self.masking.held = None;
         self.settle(at);
@@ -31,6 +33,14 @@ impl Masking {
             self.scanner().begin_after(&called);
         }
         Held::Scanned { begun }
+    }
+
+    /// Ends a scanned string. In data, of which nobody knows the fields, what stands beside it may belong to it.
+    pub(super) fn end_scanned(&mut self, out: &mut Vec<u8>) {
+        match self.rules.documents() {
+            Documents::Objects => self.scanner().finish(out),
+            Documents::Data => self.scanner().finish_beside(out),
+        }
     }
 
     pub(super) fn scanner(&mut self) -> &mut Scanner {
