@@ -42,9 +42,13 @@ pub use error::{JsonFault, MaskError, ProtobufFault};
 pub use filter::{Format, filter};
 pub use guard::{FoundPlaceholder, PlaceholderGuard};
 pub use json::JsonMasker;
+pub use json::reader::{
+    Container as JsonContainer, Reader as JsonReader, Scalar as JsonScalar, Visitor as JsonVisitor,
+};
 pub use key::MaskKey;
 pub use packed::packs_placeholder;
 pub use path::{FieldPath, PathError};
+pub use placeholder::PREFIX_TEXT as PLACEHOLDER_PREFIX;
 pub use policy::{MaskPolicy, PolicyError};
 pub use profile::Profile;
 pub use protobuf::{LIMIT as PROTOBUF_LIMIT, ProtobufMasker};

@@ -21,8 +21,9 @@ pub(crate) const PREFIX: &[u8; 18] = b"portcullis-masked:";
 /// What follows where nothing is to be told of the value. With the prefix a multiple of 3: no padding in base64.
 const NOTHING: &[u8; 6] = b"hidden";
 const DIGEST_BYTES: usize = 12;
-/// [`PREFIX`] as text, and how long a placeholder of [`How::Digest`] is.
-pub(crate) const PREFIX_TEXT: &str = "portcullis-masked:";
+/// How every placeholder begins that is long enough to show for one. What says this is a mask of ours, complete or damaged.
+pub const PREFIX_TEXT: &str = "portcullis-masked:";
+/// How long a placeholder of [`How::Digest`] is.
 pub(crate) const DIGEST_LENGTH: usize = PREFIX.len() + 2 * DIGEST_BYTES;
 /// Characters that [`How::Partial`] shows, and how long a value must be for that.
 const SHOWN: usize = 4;

@@ -62,15 +62,15 @@ impl Profile {
         let detectors = Arc::new(Detectors::new(&policy.detectors)?);
         let release = defaults::release(&policy.defaults);
         let release = release.map(|release| Arc::new(release.with_detectors(Arc::clone(&detectors))));
-        let data = |marks| -> Result<_, PolicyError> {
-            let rules = Rules::for_data(marks).map_err(|source| PolicyError::Rules {
+        let for_data = |marks, inside| -> Result<_, PolicyError> {
+            let rules = Rules::for_data(marks, inside).map_err(|source| PolicyError::Rules {
                 resource: "messages of MCP servers".to_owned(),
                 source,
             })?;
             Ok(Arc::new(rules.with_detectors(Arc::clone(&detectors))))
         };
-        let mcp = data(mcp::message(&policy.defaults))?;
-        let data = data(mcp::data(&policy.defaults))?;
+        let data = for_data(mcp::data(&policy.defaults), None)?;
+        let mcp = for_data(mcp::message(&policy.defaults), Some(Arc::clone(&data)))?;
         Self::compile(&entries, release.as_ref(), &detectors, mcp, data)
     }
 

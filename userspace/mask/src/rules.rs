@@ -27,8 +27,8 @@ pub struct Rules {
     /// What they were compiled from, the strongest first.
     marks: Vec<Mark>,
     documents: Documents,
-    /// What is masked inside of Helm releases.
-    release: Option<Arc<Rules>>,
+    /// By which is masked what is inside of strings: Helm releases, or in data JSON (by these very rules, if there are no others).
+    inside: Option<Arc<Rules>>,
     /// What look at the text that is scanned.
     detectors: Arc<Detectors>,
     /// Of each node, whether nothing there is ever masked; known once it is asked for.
@@ -85,7 +85,7 @@ pub(crate) enum Action {
     Keep,
     /// It passes, but for what detectors find in its text.
     Scan,
-    /// It is scanned, unless it is JSON: that is masked as what stands at the place where it is.
+    /// It is scanned, unless it is JSON: that is masked by the rules of [`Rules::inside`].
     Text,
     /// It passes, and says what the object is that it stands in: see [`Rules::named`].
     Name,
@@ -157,7 +157,12 @@ impl Rules {
 
     /// The rules for what is inside of a Helm release.
     pub(crate) fn release(&self) -> Option<&Arc<Rules>> {
-        self.release.as_ref()
+        self.inside.as_ref()
+    }
+
+    /// The rules for JSON that is in a string of data.
+    pub(crate) fn inside(self: &Arc<Self>) -> &Arc<Self> {
+        self.inside.as_ref().unwrap_or(self)
     }
 
     /// Whether a mask of theirs may come back in a write without showing for one: it is as long as a short value, or the
@@ -188,7 +193,7 @@ impl Rules {
     pub fn without(&self, paths: &[FieldPath]) -> Result<Arc<Self>, RulesError> {
         let open = paths.iter().map(|path| Mark { path: path.clone(), what: What::Keep });
         let marks = open.chain(self.marks.iter().cloned()).collect();
-        let rules = Self::compile(marks, self.release.clone(), self.documents)?;
+        let rules = Self::compile(marks, self.inside.clone(), self.documents)?;
         Ok(Arc::new(Self { detectors: Arc::clone(&self.detectors), ..rules }))
     }
 }

@@ -5,8 +5,12 @@
 
 mod answer;
 mod blob;
+mod data_uri;
 mod definition;
+mod embedded;
 mod fault;
+mod format;
+mod guard;
 mod headers;
 mod issued;
 mod json;
@@ -22,6 +26,7 @@ pub use answer::{AnswerBody, BodyKind};
 pub use blob::BlobPolicy;
 pub use definition::{Definition, ParamHeader};
 pub use fault::{AnswerFault, Fault, PinError, error};
+pub use guard::placeholders;
 pub use headers::{Era, VERSIONS, check_headers};
 pub use issued::Issued;
 pub use list::Visible;

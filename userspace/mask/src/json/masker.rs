@@ -58,10 +58,9 @@ impl JsonMasker {
         Ok(())
     }
 
-    /// A masker for documents that stand at `place` in another, which is not JSON or has them in a string: inside of it, and
-    /// so on, `depth` times.
-    pub(crate) fn at(rules: Arc<Rules>, placeholder: Placeholder, place: NodeId, depth: u8) -> Self {
-        let mut masker = Self::inside(rules, placeholder, depth);
+    /// A masker for a document that stands at `place` in another, which is not JSON.
+    pub(crate) fn at(rules: Arc<Rules>, placeholder: Placeholder, place: NodeId) -> Self {
+        let mut masker = Self::inside(rules, placeholder, 0);
         masker.masking.places.push(Place { node: place, drops: false, given: true });
         masker.masking.next = Action::Enter(place);
         masker
@@ -247,7 +246,7 @@ impl<'a> Pass<'a> {
         let masking = &mut *self.masking;
         let held = match (action, scalar) {
             (Action::Scan, Scalar::String) => masking.scanned(),
-            (Action::Text, Scalar::String) => masking.inside(),
+            (Action::Text, Scalar::String) => Held::Inside(Box::default()),
             (Action::Scan | Action::Text, _) => return false,
             (_, Scalar::Other) if masking.rules.documents() == Documents::Data => {
                 if matches!(self.chunk[at], b't' | b'f') {

@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 10_000;
 
 /// Whoever wants to know what is read. Positions are in the chunk at hand; that of an end is one past the last byte, so
 /// an end may be at 0 for what ended with the chunk before.
-pub(crate) trait Visitor {
+pub trait Visitor {
     /// The quote that opens the key which begins is at `at`; for whoever gives keys in another spelling.
     fn key_opens(&mut self, _at: usize) {}
     /// The key that ends has its last byte before `at`.
@@ -35,8 +35,10 @@ pub(crate) trait Visitor {
 
 /// A value without parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scalar {
+pub enum Scalar {
+    /// `null`.
     Null,
+    /// A string.
     String,
     /// A number or a boolean.
     Other,
@@ -44,13 +46,15 @@ pub(crate) enum Scalar {
 
 /// A value with parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Container {
+pub enum Container {
+    /// `{…}`.
     Object,
+    /// `[…]`.
     Array,
 }
 
-/// The reader's state between two chunks.
-pub(crate) struct Reader {
+/// A strict reader of JSON, between two chunks.
+pub struct Reader {
     expecting: Expecting,
     open: Vec<Container>,
     text: Text,
@@ -96,7 +100,8 @@ enum Number {
 type Fault = (usize, JsonFault);
 
 impl Reader {
-    pub(crate) fn new() -> Self {
+    /// Before the first document.
+    pub fn new() -> Self {
         Self {
             expecting: Expecting::Document,
             open: Vec::new(),
@@ -112,7 +117,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`MaskError::Json`] where the input stops being JSON. Nothing can be read after that.
-    pub(crate) fn read(&mut self, chunk: &[u8], visitor: &mut impl Visitor) -> Result<(), MaskError> {
+    pub fn read(&mut self, chunk: &[u8], visitor: &mut impl Visitor) -> Result<(), MaskError> {
         self.tokens(chunk, visitor)
             .map_err(|(at, fault)| MaskError::Json { offset: self.consumed + at as u64, fault })?;
         self.consumed += chunk.len() as u64;
@@ -123,7 +128,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`MaskError::Json`] when it ends inside a document.
-    pub(crate) fn finish(&mut self, visitor: &mut impl Visitor) -> Result<(), MaskError> {
+    pub fn finish(&mut self, visitor: &mut impl Visitor) -> Result<(), MaskError> {
         if self.expecting == Expecting::Number && self.number.is_complete() && self.open.is_empty() {
             self.expecting = self.scalar_ended(0, visitor);
         }
@@ -334,6 +339,12 @@ impl Reader {
         } else {
             Ok((end, Expecting::Literal))
         }
+    }
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

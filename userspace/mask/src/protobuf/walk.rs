@@ -199,7 +199,7 @@ impl<'a> Walk<'a> {
             return self.nested(&field, |walk, span| walk.envelope(span, place));
         }
         let rules = Arc::clone(self.routes.rules());
-        let mut masker = JsonMasker::at(rules, self.placeholder.clone(), place, 0);
+        let mut masker = JsonMasker::at(rules, self.placeholder.clone(), place);
         let mut masked = Vec::new();
         let outcome = masker.push(content, &mut masked).and_then(|()| masker.finish(&mut masked));
         outcome.map_err(|_| fault(field.value.start, ProtobufFault::Extension))?;

@@ -29,7 +29,7 @@ pub(crate) enum What {
     Keep,
     /// It passes, but for what detectors find.
     Scan,
-    /// It is scanned; what is JSON in it is masked as if it stood there itself.
+    /// It is scanned; if it is JSON, it is masked inside.
     Text,
     /// It is replaced whole, whatever it is: what should be a string.
     Mask(How),
@@ -90,14 +90,15 @@ impl Rules {
         Self::compile(marks, release, Documents::Objects)
     }
 
-    /// The same for JSON of any shape ([`Documents::Data`]).
-    pub(crate) fn for_data(marks: Vec<Mark>) -> Result<Self, RulesError> {
-        Self::compile(marks, None, Documents::Data)
+    /// The same for JSON of any shape ([`Documents::Data`]). What is in strings of it is masked by the rules `inside`, or by
+    /// the same ones.
+    pub(crate) fn for_data(marks: Vec<Mark>, inside: Option<Arc<Rules>>) -> Result<Self, RulesError> {
+        Self::compile(marks, inside, Documents::Data)
     }
 
     pub(super) fn compile(
         marks: Vec<Mark>,
-        release: Option<Arc<Rules>>,
+        inside: Option<Arc<Rules>>,
         documents: Documents,
     ) -> Result<Self, RulesError> {
         let nodes = Compiler {
@@ -109,14 +110,7 @@ impl Rules {
             spent: 0,
         }
         .nodes()?;
-        Ok(Self {
-            nodes,
-            marks,
-            documents,
-            release,
-            detectors: Detectors::shared(),
-            passing: OnceLock::new(),
-        })
+        Ok(Self { nodes, marks, documents, inside, detectors: Detectors::shared(), passing: OnceLock::new() })
     }
 }
 

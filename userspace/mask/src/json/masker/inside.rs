@@ -1,4 +1,4 @@
-//! Strings that may be JSON: masked inside, as if it stood where the string stands, and put back in a string.
+//! Strings that may be JSON: masked inside, and put back in a string.
 //!
 //! What begins as no JSON does is scanned as it comes. What does begin so is held until it ended: if it was JSON to its end and
 //! something in it was masked, the string is spelled anew; otherwise it keeps its spelling to the byte.
@@ -9,24 +9,23 @@ use super::{Held, Masking, Pass};
 use crate::JsonMasker;
 use crate::opened::DEPTH;
 use crate::placeholder::Placeholder;
-use crate::rules::{Action, NodeId, ROOT};
 
 /// What is longer and begins as JSON is replaced whole.
 const LIMIT: usize = 16 * 1024 * 1024;
 
 /// A string that may be JSON, as far as it has come.
+#[derive(Default)]
 pub(super) struct Inside {
-    /// Where it stands.
-    place: NodeId,
     /// As it is spelled in the document, and what it says.
     spelled: Vec<u8>,
     said: Vec<u8>,
     reading: Reading,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Reading {
     /// White space only, so far.
+    #[default]
     Nothing,
     /// It begins as JSON does.
     Json,
@@ -97,7 +96,7 @@ impl Pass<'_> {
                 masking.placeholder.write(&mut plain);
                 spell(&String::from_utf8_lossy(&plain), self.out);
             }
-            Reading::Json => match masking.masked(&inside) {
+            Reading::Json => match masking.masked(&inside.said) {
                 Some(masked) if masked.as_bytes() == inside.said => {
                     self.out.extend_from_slice(&inside.spelled);
                 }
@@ -115,19 +114,12 @@ impl Pass<'_> {
 }
 
 impl Masking {
-    /// A string to be looked into.
-    pub(super) fn inside(&self) -> Held {
-        let place = if let Action::Enter(place) = self.next { place } else { ROOT };
-        let (spelled, said) = (Vec::new(), Vec::new());
-        Held::Inside(Box::new(Inside { place, spelled, said, reading: Reading::Nothing }))
-    }
-
     /// What becomes of what a string says, if that is JSON.
-    fn masked(&self, inside: &Inside) -> Option<String> {
-        let (rules, placeholder) = (Arc::clone(&self.rules), self.placeholder.clone());
-        let mut masker = JsonMasker::at(rules, placeholder, inside.place, self.depth + 1);
-        let mut masked = Vec::with_capacity(inside.said.len());
-        masker.push(&inside.said, &mut masked).ok()?;
+    fn masked(&self, said: &[u8]) -> Option<String> {
+        let rules = Arc::clone(self.rules.inside());
+        let mut masker = JsonMasker::inside(rules, self.placeholder.clone(), self.depth + 1);
+        let mut masked = Vec::with_capacity(said.len());
+        masker.push(said, &mut masked).ok()?;
         masker.finish(&mut masked).ok()?;
         String::from_utf8(masked).ok()
     }
