@@ -10,6 +10,7 @@ mod definition;
 mod embedded;
 mod fault;
 mod format;
+mod fragment;
 mod guard;
 mod headers;
 mod issued;

@@ -11,6 +11,7 @@ use crate::BlobPolicy;
 use crate::blob::Fate;
 use crate::data_uri::DataUri;
 use crate::embedded;
+use crate::fragment::Fragments;
 
 /// What is inside of something inside of something … is looked at this deep.
 const DEPTH: u8 = 4;
@@ -71,8 +72,8 @@ impl MessageMasker {
 }
 
 impl Masking {
-    /// What stands for a text in a message, which may be JSON or have `data:` URIs in it; nothing if that is the text itself.
-    /// Of what it says as text only, nothing is masked here.
+    /// What stands for a text in a message, which may be JSON, or have JSON or `data:` URIs in it; nothing if that is the text
+    /// itself. Of what the rules for the message can reach themselves, nothing is masked here.
     pub(crate) fn embedded(&self, text: &str, depth: u8) -> Option<String> {
         if depth < DEPTH
             && text.trim_ascii_start().starts_with(['{', '[', '"'])
@@ -83,6 +84,26 @@ impl Masking {
                 Cow::Owned(masked) => Some(String::from_utf8_lossy(&masked).into_owned()),
             };
         }
+        let (mut masked, mut given, mut is_changed) = (String::new(), 0, false);
+        let fragments = if depth < DEPTH { Fragments::of(text) } else { Fragments::of("") };
+        for fragment in fragments {
+            let document = &text[fragment.clone()];
+            let between = &text[given..fragment.start];
+            let uris = self.uris(between, depth);
+            let json = self.document(document.as_bytes(), depth + 1);
+            is_changed |= uris.is_some() || json != document.as_bytes();
+            masked.push_str(uris.as_deref().unwrap_or(between));
+            masked.push_str(&String::from_utf8_lossy(&json));
+            given = fragment.end;
+        }
+        let rest = self.uris(&text[given..], depth);
+        is_changed |= rest.is_some();
+        masked.push_str(rest.as_deref().unwrap_or(&text[given..]));
+        is_changed.then_some(masked)
+    }
+
+    /// The same for a text of which `data:` URIs are to be opened.
+    fn uris(&self, text: &str, depth: u8) -> Option<String> {
         let (mut masked, mut given, mut from) = (String::new(), 0, 0);
         while let Some(uri) = DataUri::find(text, from) {
             from = uri.content.end;
