@@ -85,8 +85,7 @@ impl Masking {
             };
         }
         let (mut masked, mut given, mut is_changed) = (String::new(), 0, false);
-        let fragments = if depth < DEPTH { Fragments::of(text) } else { Fragments::of("") };
-        for fragment in fragments {
+        for fragment in Fragments::of(if depth < DEPTH { text } else { "" }) {
             let document = &text[fragment.clone()];
             let between = &text[given..fragment.start];
             let uris = self.uris(between, depth);

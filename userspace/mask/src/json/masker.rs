@@ -19,7 +19,7 @@ use inside::Inside;
 
 /// Masks JSON as it streams by: one document or several (a watch), in chunks cut anywhere. Byte for byte the same
 /// outside of masked values. Takes strict JSON only (RFC 8259) and needs constant memory, whatever the size of the
-/// documents and of the values in them.
+/// documents and of the values in them; only rules for data hold strings that may be JSON, up to 16 MiB of what they say.
 pub struct JsonMasker {
     reader: Reader,
     masking: Masking,
