@@ -195,10 +195,17 @@ impl Reader {
     fn after_string(&mut self, chunk: &[u8], end: usize, visitor: &mut impl Visitor) -> (usize, Expecting) {
         let expecting = self.scalar_ended(end, visitor);
         if expecting == Expecting::CommaOrEndOfObject && chunk[end..].starts_with(b",\"") {
-            self.text.begin(visitor.key_begins());
-            return (end + 2, Expecting::KeyText);
+            return (end + 2, self.key(end + 1, visitor));
         }
         (end, expecting)
+    }
+
+    /// Begins the key whose quote is at `at`.
+    #[inline]
+    fn key(&mut self, at: usize, visitor: &mut impl Visitor) -> Expecting {
+        visitor.key_opens(at);
+        self.text.begin(visitor.key_begins());
+        Expecting::KeyText
     }
 
     /// Takes the first byte of a key or value, or one that stands between them.
@@ -220,11 +227,7 @@ impl Reader {
             (Expecting::CommaOrEndOfObject | Expecting::CommaOrEndOfArray, _) => {
                 return Err(JsonFault::ExpectedComma);
             }
-            (Expecting::Key | Expecting::KeyOrEnd, b'"') => {
-                visitor.key_opens(at);
-                self.text.begin(visitor.key_begins());
-                Expecting::KeyText
-            }
+            (Expecting::Key | Expecting::KeyOrEnd, b'"') => self.key(at, visitor),
             (Expecting::Key | Expecting::KeyOrEnd, _) => return Err(JsonFault::ExpectedKey),
             _ => return self.value(byte, at, visitor),
         })
