@@ -33,7 +33,7 @@ fn run(first: u8, stream: &[u8], size: usize) -> (Vec<u8>, Vec<Passed>, Option<S
     let visible = |about: About<'_>| !format!("{about:?}").contains('h');
     let pins = Arc::new(Pins::open(None).expect("in memory"));
     let masker = Arc::new(MessageMasker::unmasked());
-    let outbound = Outbound::new(asked.as_ref(), era, Arc::new(visible), pins, masker);
+    let outbound = Outbound::new(asked.as_ref(), era, Arc::new(visible), pins, Arc::clone(&masker), masker);
     let mut body = AnswerBody::new(kind, outbound);
     let (mut out, mut told) = (Vec::new(), Vec::new());
     let pushed = stream.chunks(size).try_for_each(|slice| body.push(slice, &mut out, &mut told));

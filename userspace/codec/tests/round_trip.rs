@@ -214,9 +214,18 @@ proptest! {
     ) {
         let mut bytes = Vec::new();
         for frame in &frames {
+            let start = bytes.len();
             match frame {
-                Message::Data(kind, fin, payload) => websocket::data(&mut bytes, *kind, *fin, mask, payload),
-                Message::Ping(payload) => websocket::ping(&mut bytes, mask, payload),
+                Message::Data(kind, fin, payload) => {
+                    websocket::message(&mut bytes, *kind, mask, &[payload]);
+                    // What is not a whole message lacks the bit that says so.
+                    bytes[start] &= if *fin { 0xff } else { 0x7f };
+                }
+                Message::Ping(payload) => {
+                    // A pong by another opcode.
+                    websocket::pong(&mut bytes, mask, payload);
+                    bytes[start] = 0x89;
+                }
                 Message::Pong(payload) => websocket::pong(&mut bytes, mask, payload),
                 Message::Close(code, reason) => websocket::close(&mut bytes, mask, code.unwrap(), reason),
             }

@@ -103,12 +103,14 @@ fn pass(
     if !fields.is_message() {
         fields.kind = None;
     } else if let Some(data) = data {
-        // An event without data primes a client to resume.
+        // An event that says nothing primes a client to resume; some servers say it with an empty object.
+        let says_nothing = matches!(data.trim_ascii(), b"" | b"{}");
         let mut masked = Vec::new();
-        if !data.is_empty() {
+        if !says_nothing {
             told.push(outbound.message(&data, &mut masked)?);
         }
-        fields.data = (data.is_empty() || !masked.is_empty()).then_some(masked);
+        fields.data =
+            if says_nothing { Some(data) } else { Some(masked).filter(|masked| !masked.is_empty()) };
     }
     match fields {
         // It still says that the stream is alive.

@@ -13,6 +13,12 @@ const HEADER_LIMIT: usize = 256;
 const KINDS: [&str; 9] =
     ["application", "audio", "font", "image", "message", "model", "multipart", "text", "video"];
 
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+static ALPHABETS: [GeneralPurpose; 2] =
+    [GeneralPurpose::new(&STANDARD, LENIENT), GeneralPurpose::new(&URL_SAFE, LENIENT)];
+
 /// A `data:` URI in a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DataUri {
@@ -27,12 +33,14 @@ impl DataUri {
     /// The next one from `from` on.
     pub(crate) fn find(text: &str, from: usize) -> Option<Self> {
         let bytes = text.as_bytes();
-        let scheme = SCHEME.as_bytes();
-        (from..bytes.len().saturating_sub(scheme.len() - 1)).find_map(|at| {
+        // Colons are rarer than letters.
+        bytes.iter().enumerate().skip(from).filter(|(_, byte)| **byte == b':').find_map(|(colon, _)| {
+            let end = colon + 1;
+            let at = end.checked_sub(SCHEME.len()).filter(|at| *at >= from)?;
             let inside_word =
                 at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || b"-_".contains(&bytes[at - 1]));
-            let begins = bytes[at..at + scheme.len()].eq_ignore_ascii_case(scheme) && !inside_word;
-            begins.then(|| Self::at(text, at + scheme.len())).flatten()
+            let begins = bytes[at..end].eq_ignore_ascii_case(SCHEME.as_bytes()) && !inside_word;
+            begins.then(|| Self::at(text, end)).flatten()
         })
     }
 
@@ -76,11 +84,8 @@ impl DataUri {
 
 /// Base64 of either alphabet, padded or not, over lines or not; nothing for what any reader could take for something else.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let config = GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true);
     let text: Vec<u8> = text.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect();
-    [STANDARD, URL_SAFE].iter().find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(&text).ok())
+    ALPHABETS.iter().find_map(|alphabet| alphabet.decode(&text).ok())
 }
 
 /// Base64 as the protocol has it.

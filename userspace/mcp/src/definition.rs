@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use similar::TextDiff;
 
 use crate::fault::quoted;
-use crate::{AnswerFault, json};
+use crate::{AnswerFault, MessageMasker, json};
 
 /// What marks a parameter that is repeated in a header.
 const ANNOTATION: &str = "x-mcp-header";
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
 
-/// The definition of a tool: an entry of `tools/list`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The definition of a tool: an entry of `tools/list`. Two are equal whose digests are.
+#[derive(Debug, Clone)]
 pub struct Definition {
     name: Arc<str>,
     text: Arc<str>,
+    digest: [u8; 32],
 }
 
 /// An argument that is repeated in the header `Mcp-Param-{name}` (MCP 2026-07-28, custom headers from tool parameters).
@@ -39,6 +42,14 @@ impl ParamHeader {
     }
 }
 
+impl PartialEq for Definition {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Definition {}
+
 impl Definition {
     /// A definition as the server sent it.
     ///
@@ -47,9 +58,40 @@ impl Definition {
     pub fn read(text: &str) -> Result<Self, AnswerFault> {
         let value: Value = serde_json::from_str(text).map_err(AnswerFault::Json)?;
         match value.get("name") {
-            Some(Value::String(name)) => Ok(Self { name: name.as_str().into(), text: text.into() }),
+            Some(Value::String(name)) => {
+                let digest = Sha256::digest(json::canonical(value.clone())).into();
+                Ok(Self { name: name.as_str().into(), text: text.into(), digest })
+            }
             _ => Err(AnswerFault::Shape("a tool has no name".to_owned())),
         }
+    }
+
+    /// A definition that was kept: `text` masked, and the digest of what it was.
+    pub(crate) fn kept(text: &str, digest: [u8; 32]) -> Result<Self, AnswerFault> {
+        Ok(Self { digest, ..Self::read(text)? })
+    }
+
+    /// The same as it may be kept and shown to anybody.
+    ///
+    /// # Errors
+    /// Where it cannot be masked.
+    pub(crate) fn masked(&self, masker: &MessageMasker) -> Result<Self, AnswerFault> {
+        #[derive(Deserialize)]
+        struct Message<'a> {
+            #[serde(borrow)]
+            result: Tools<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Tools<'a> {
+            #[serde(borrow)]
+            tools: [&'a RawValue; 1],
+        }
+        // What is masked where is known of messages.
+        let message = format!(r#"{{"jsonrpc":"2.0","id":0,"result":{{"tools":[{}]}}}}"#, self.text);
+        let mut masked = Vec::with_capacity(message.len());
+        masker.mask(message.as_bytes(), &mut masked).map_err(AnswerFault::Mask)?;
+        let message: Message<'_> = serde_json::from_slice(&masked).map_err(AnswerFault::Json)?;
+        Self::kept(message.result.tools[0].get(), self.digest)
     }
 
     /// The tool's name.
@@ -58,16 +100,17 @@ impl Definition {
         &self.name
     }
 
-    /// The JSON as the server sent it.
+    /// The JSON: as the server sent it, or masked, where it was kept.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// SHA-256 over the canonical JSON: all of it counts, and neither white space nor the order of keys.
+    /// SHA-256 over the canonical JSON as the server sent it: all of it counts, and neither white space nor the order of
+    /// keys.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        Sha256::digest(json::canonical(self.value())).into()
+        self.digest
     }
 
     /// The arguments that are repeated in headers.

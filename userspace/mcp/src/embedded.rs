@@ -181,13 +181,12 @@ impl JsonVisitor for Walk<'_> {
         let Some(mut text) = self.string.take() else { return };
         text.range.end = at;
         if let Some(open) = self.open.last_mut().filter(|open| open.container == JsonContainer::Object) {
-            match self.key.to_ascii_lowercase().as_slice() {
-                b"data" => return open.data.push(text),
-                b"blob" => return open.blobs.push(text),
-                b"mimetype" => return open.media.see(text.says),
-                b"type" => return open.kind.see(text.says),
-                b"uri" => open.has_uri = true,
-                _ => {}
+            match &self.key {
+                key if key.eq_ignore_ascii_case(b"data") => return open.data.push(text),
+                key if key.eq_ignore_ascii_case(b"blob") => return open.blobs.push(text),
+                key if key.eq_ignore_ascii_case(b"mimeType") => return open.media.see(text.says),
+                key if key.eq_ignore_ascii_case(b"type") => return open.kind.see(text.says),
+                key => open.has_uri |= key.eq_ignore_ascii_case(b"uri"),
             }
         }
         if !self.is_kept() {

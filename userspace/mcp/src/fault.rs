@@ -179,13 +179,12 @@ pub enum PinError {
     Unknown(String),
 }
 
-/// The JSON text of an error answer; without an id where none could be read (MCP 2026-07-28, error responses).
+/// The JSON text of an error answer. Its id is null where none could be read (JSON-RPC 2.0, section 5): MCP would have it
+/// left out, but clients that read answers strictly (the Python SDK) show nothing of one without.
 #[must_use]
 pub fn error(id: Option<&Id>, code: i64, message: &str, data: Option<Value>) -> Vec<u8> {
-    let mut answer = json!({ "jsonrpc": "2.0", "error": { "code": code, "message": message } });
-    if let Some(id) = id {
-        answer["id"] = id.to_json();
-    }
+    let id = id.map(Id::to_json);
+    let mut answer = json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } });
     if let Some(data) = data {
         answer["error"]["data"] = data;
     }

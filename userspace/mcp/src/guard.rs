@@ -1,7 +1,7 @@
 //! The write-back guard for calls: masked values among arguments. Whoever hands one to a tool would write the mask where the
 //! secret was.
 
-use portcullis_mask::{PlaceholderGuard, packs_placeholder};
+use portcullis_mask::{PLACEHOLDER_PREFIX, PlaceholderGuard, packs_placeholder};
 use serde_json::Value;
 
 use crate::data_uri::{decode, percent_decoded};
@@ -39,6 +39,10 @@ fn find(value: &Value, path: &mut String, depth: u8) -> Option<String> {
 
 /// Whether a masked value is in a text, or in what the text stands for.
 fn holds(text: &[u8], depth: u8) -> bool {
+    // No spelling is shorter than what it spells.
+    if text.len() < PLACEHOLDER_PREFIX.len() {
+        return false;
+    }
     if PlaceholderGuard::find(text).is_some() || packs_placeholder(text) {
         return true;
     }
@@ -81,6 +85,7 @@ mod tests {
             format!("https://user:{MASK}@host/"),
             format!("https://user:{}@host/", MASK.replace(':', "%3A")),
             "portcullis-masked:hid".to_owned(),
+            "portcullis-masked:".to_owned(),
             in_json.clone(),
             spelled.clone(),
             json!({"b": spelled}).to_string(),

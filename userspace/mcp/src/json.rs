@@ -1,6 +1,7 @@
 //! JSON that can be read in one way only (RFC 8259, sections 4 and 6): no key twice, no number that readers round
 //! differently, no nesting that exhausts one.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -56,9 +57,18 @@ pub(crate) fn canonical(mut value: Value) -> Vec<u8> {
 
 /// `key` as it compares where case does not count, in any script: also the letters that have two lower cases, or an
 /// upper case that is another letter's.
-pub(crate) fn folded(key: &str) -> String {
-    key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+pub(crate) fn folded<'k>(key: impl Into<Cow<'k, str>>) -> Cow<'k, str> {
+    let key = key.into();
+    // What most keys are is what they fold to.
+    match key.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        true => key,
+        false => key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect(),
+    }
 }
+
+/// A key, where it stands unless it is spelled with escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Checks one value, `depth` levels down.
 #[derive(Clone, Copy)]
@@ -132,8 +142,8 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let inner = self.down()?;
         let mut seen = HashSet::new();
-        while let Some(key) = members.next_key::<String>()? {
-            let same = if self.folds() { folded(&key) } else { key.clone() };
+        while let Some(Key(key)) = members.next_key()? {
+            let same = if self.folds() { folded(key.clone()) } else { key.clone() };
             if !seen.insert(same) {
                 return Err(A::Error::custom(format_args!("the key {} is there twice", quoted(&key))));
             }

@@ -18,6 +18,7 @@ mod json;
 mod list;
 mod masker;
 mod message;
+mod method;
 pub mod oauth;
 mod origin;
 mod outbound;

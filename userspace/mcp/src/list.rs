@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::fault::quoted;
-use crate::{About, AnswerFault, Definition, Pinned, Pins};
+use crate::{About, AnswerFault, Definition, MessageMasker, Pinned, Pins};
 
 /// Whether the subject may call, read or get a thing.
 pub type Visible = Arc<dyn Fn(About<'_>) -> bool + Send + Sync>;
@@ -73,7 +73,8 @@ pub(crate) struct Left {
     pub(crate) left_out: u64,
 }
 
-/// Leaves out of a list what is not visible, and shows tools as they are pinned. `raw` is the member of the result.
+/// Leaves out of a list what is not visible, and shows tools as they are pinned. `raw` is the member of the result; what
+/// is kept of it goes through `keeper`.
 ///
 /// # Errors
 /// Where it is no list, or an entry of it has no name; where tools cannot be compared with those before.
@@ -82,13 +83,14 @@ pub(crate) fn filter(
     raw: Option<&RawValue>,
     visible: &Visible,
     pins: &Pins,
+    keeper: &MessageMasker,
 ) -> Result<Left, AnswerFault> {
     let shape = |what: String| AnswerFault::Shape(format!("{} {what}", list.key()));
     let raw = raw.ok_or_else(|| shape("is missing from the list that was asked for".to_owned()))?;
     let entries: Vec<&RawValue> =
         serde_json::from_str(raw.get()).map_err(|error| shape(format!("is no list: {error}")))?;
     let pins = match list {
-        List::Tools => pinned(&entries, pins)?,
+        List::Tools => pinned(&entries, pins, keeper)?,
         _ => Vec::new(),
     };
     let mut shown: Vec<&str> = Vec::with_capacity(entries.len());
@@ -110,7 +112,7 @@ pub(crate) fn filter(
 }
 
 /// The pins of the tools in a list, whoever may see them: they are the server's, not the subject's.
-fn pinned(entries: &[&RawValue], pins: &Pins) -> Result<Vec<Pinned>, AnswerFault> {
+fn pinned(entries: &[&RawValue], pins: &Pins, keeper: &MessageMasker) -> Result<Vec<Pinned>, AnswerFault> {
     let definitions =
         entries.iter().map(|entry| Definition::read(entry.get())).collect::<Result<Vec<_>, _>>()?;
     let mut names: Vec<_> = definitions.iter().map(Definition::name).collect();
@@ -118,5 +120,5 @@ fn pinned(entries: &[&RawValue], pins: &Pins) -> Result<Vec<Pinned>, AnswerFault
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(AnswerFault::Shape(format!("the tool {} is listed twice", quoted(twice[0]))));
     }
-    Ok(pins.see(&definitions)?)
+    pins.see(&definitions, keeper)
 }

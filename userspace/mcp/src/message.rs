@@ -201,6 +201,13 @@ impl Message {
         uris.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
     }
 
+    /// The request whose answer the client does not want any more (up to 2025-11-25).
+    #[must_use]
+    pub fn cancels(&self) -> Option<Id> {
+        let cancelled = self.method == "notifications/cancelled" && self.kind == Kind::Notification;
+        cancelled.then(|| Id::of(self.params.get("requestId")?.clone())).flatten()
+    }
+
     /// The parameters; empty where there are none.
     #[must_use]
     pub fn params(&self) -> &Map<String, Value> {
@@ -253,8 +260,10 @@ impl Message {
 /// Whether the parameters that decide something are what they should be, whatever the method.
 fn checked(params: &Map<String, Value>) -> Result<(), String> {
     for key in params.keys() {
-        let same = json::folded(key);
-        if let Some(known) = DECISIVE.iter().find(|known| **known != key && json::folded(known) == same) {
+        let same = json::folded(key.as_str());
+        // They are ASCII, which folds to its lower case.
+        if let Some(known) = DECISIVE.iter().find(|known| **known != key && same.eq_ignore_ascii_case(known))
+        {
             return Err(format!("{} looks like {known}, and is not", quoted(key)));
         }
     }

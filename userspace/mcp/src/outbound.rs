@@ -53,6 +53,8 @@ pub struct Outbound {
     visible: Visible,
     pins: Arc<Pins>,
     masker: Arc<MessageMasker>,
+    /// Masks what is kept, whatever the subject may see.
+    keeper: Arc<MessageMasker>,
 }
 
 /// What the messages answer.
@@ -74,6 +76,7 @@ impl Outbound {
         visible: Visible,
         pins: Arc<Pins>,
         masker: Arc<MessageMasker>,
+        keeper: Arc<MessageMasker>,
     ) -> Self {
         let asked = match asked.map(|message| (message.kind(), message.method())) {
             None => Asked::Stream,
@@ -82,7 +85,7 @@ impl Outbound {
             }
             Some((Kind::Notification | Kind::Response(_), _)) => Asked::Told,
         };
-        Self { asked, era, visible, pins, masker }
+        Self { asked, era, visible, pins, masker, keeper }
     }
 
     /// Appends one message, as the client may see it, to `out`; nothing where it is an error, or left out.
@@ -214,7 +217,7 @@ impl Outbound {
             };
             if expected == Some(list) {
                 let raw = members.list(list);
-                let left = list::filter(list, raw, &self.visible, &self.pins)?;
+                let left = list::filter(list, raw, &self.visible, &self.pins, &self.keeper)?;
                 passed.left_out += left.left_out;
                 if let (Some(raw), Some(text)) = (raw, left.text) {
                     edits.replace(raw, text.into_bytes());

@@ -36,7 +36,8 @@ fn pins() -> Arc<Pins> {
 }
 
 fn outbound(asked: Option<&Message>, era: Era, pins: &Arc<Pins>) -> Outbound {
-    Outbound::new(asked, era, visible(), pins.clone(), Arc::new(MessageMasker::unmasked()))
+    let masker = Arc::new(MessageMasker::unmasked());
+    Outbound::new(asked, era, visible(), pins.clone(), Arc::clone(&masker), masker)
 }
 
 /// What one message becomes.

@@ -235,7 +235,7 @@ fn an_error_answer_is_json_rpc() {
     let error = json!({ "code": -32001, "message": "no\n", "data": { "x": 1 } });
     assert_eq!(answer, json!({ "jsonrpc": "2.0", "id": "a\"", "error": error }));
     let answer: Value = serde_json::from_slice(&portcullis_mcp::error(None, 1, "", None)).unwrap();
-    assert_eq!(answer, json!({ "jsonrpc": "2.0", "error": { "code": 1, "message": "" } }));
+    assert_eq!(answer, json!({ "jsonrpc": "2.0", "id": null, "error": { "code": 1, "message": "" } }));
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use super::{CLOSE, FIN, Frame, Kind, MASKED, MAX_CONTROL, PING, PONG, Slice, mask_onto};
 use crate::{Error, take};
 
-/// Longest data frame taken by default, in bytes: what the API server itself takes
+/// Longest data frame taken, in bytes: what the API server itself takes
 /// (golang.org/x/net/websocket, `DefaultMaxPayloadBytes`).
 const MAX_FRAME: u64 = 32 << 20;
 /// Most bytes unmasked at a time.
@@ -13,7 +13,6 @@ const SCRATCH: usize = 8 << 10;
 #[derive(Debug)]
 pub struct Decoder {
     masked: bool,
-    max_frame: u64,
     state: State,
     /// The head being collected, then a control frame's payload.
     partial: Vec<u8>,
@@ -45,12 +44,6 @@ impl Decoder {
     #[must_use]
     pub fn server() -> Self {
         Self::new(false)
-    }
-
-    /// Takes data frames up to `bytes` long instead of 32 MiB.
-    #[must_use]
-    pub fn max_frame(self, bytes: u64) -> Self {
-        Self { max_frame: bytes, ..self }
     }
 
     /// The next frame, or `None` when all of `input` has been taken.
@@ -107,7 +100,6 @@ impl Decoder {
     fn new(masked: bool) -> Self {
         Self {
             masked,
-            max_frame: MAX_FRAME,
             state: State::Head,
             partial: Vec::with_capacity(14),
             scratch: Vec::new(),
@@ -209,8 +201,8 @@ impl Decoder {
         if self.in_message != (kind == Kind::Continuation) {
             return Err(Error::WebSocketFragments);
         }
-        if length > self.max_frame {
-            return Err(Error::WebSocketTooLong { length, limit: self.max_frame });
+        if length > MAX_FRAME {
+            return Err(Error::WebSocketTooLong { length, limit: MAX_FRAME });
         }
         Ok(State::Data { kind, fin, first: true, left: length, mask })
     }

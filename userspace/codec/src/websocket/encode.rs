@@ -1,6 +1,6 @@
 //! The WebSocket encoder: plain functions, for there is no state between frames.
 
-use super::{CLOSE, FIN, Kind, MASKED, MAX_CONTROL, PING, PONG, mask_onto};
+use super::{CLOSE, FIN, Kind, MASKED, MAX_CONTROL, PONG, mask_onto};
 
 /// Appends a whole message in one frame. The payload is given in pieces, since most messages here start with a channel
 /// byte. A client passes a fresh random `mask`, a server `None`.
@@ -8,17 +8,7 @@ pub fn message(out: &mut Vec<u8>, kind: Kind, mask: Option<[u8; 4]>, payload: &[
     frame(out, FIN | kind as u8, mask, payload);
 }
 
-/// Appends one data frame, which ends its message only if `fin`.
-pub fn data(out: &mut Vec<u8>, kind: Kind, fin: bool, mask: Option<[u8; 4]>, payload: &[u8]) {
-    frame(out, if fin { FIN } else { 0 } | kind as u8, mask, &[payload]);
-}
-
-/// Appends a ping; of `payload` at most 125 bytes go in.
-pub fn ping(out: &mut Vec<u8>, mask: Option<[u8; 4]>, payload: &[u8]) {
-    frame(out, FIN | PING, mask, &[&payload[..payload.len().min(MAX_CONTROL)]]);
-}
-
-/// Appends the pong that answers a ping of this payload.
+/// Appends the pong that answers a ping of this payload; of it at most 125 bytes go in.
 pub fn pong(out: &mut Vec<u8>, mask: Option<[u8; 4]>, payload: &[u8]) {
     frame(out, FIN | PONG, mask, &[&payload[..payload.len().min(MAX_CONTROL)]]);
 }

@@ -5,10 +5,10 @@ mod decode;
 mod encode;
 
 pub use decode::Decoder;
-pub use encode::{close, data, message, ping, pong};
+pub use encode::{close, message, pong};
 
 /// Longest payload of a control frame, in bytes (RFC 6455, section 5.5).
-pub const MAX_CONTROL: usize = 125;
+const MAX_CONTROL: usize = 125;
 
 /// One control frame, or the slice of a data frame that has arrived, unmasked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
