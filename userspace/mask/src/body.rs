@@ -80,6 +80,35 @@ impl BodyMasker {
         Self::coded(Box::new(masker), coding, false)
     }
 
+    /// A masker for what a web server says: JSON is masked by `rules`, any other text by their detectors. What has no type is
+    /// taken for text.
+    ///
+    /// # Errors
+    /// As [`BodyMasker::new`], for what is no text.
+    pub fn for_web(
+        content_type: &str,
+        coding: &str,
+        rules: Arc<Rules>,
+        key: &MaskKey,
+    ) -> Result<Self, MaskError> {
+        let essence = essence(content_type).to_ascii_lowercase();
+        let masker: Box<dyn Masker> = if is_json(&essence) {
+            Box::new(JsonMasker::new(rules, key))
+        } else if essence.is_empty() || is_written(&essence) {
+            Box::new(TextMasker::new(Arc::clone(rules.detectors()), key))
+        } else {
+            return Err(MaskError::Type(content_type.to_owned()));
+        };
+        Self::coded(masker, coding, false)
+    }
+
+    /// Whether a `Content-Type` is that of a picture, a sound or a font, in which nothing is written.
+    pub fn is_picture(content_type: &str) -> bool {
+        let essence = essence(content_type).to_ascii_lowercase();
+        let kind = essence.split('/').next().unwrap_or_default();
+        matches!(kind, "image" | "audio" | "video" | "font") && !is_written(&essence)
+    }
+
     fn coded(masker: Box<dyn Masker>, coding: &str, whole: bool) -> Result<Self, MaskError> {
         let masker = match coding.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => masker,
@@ -188,6 +217,28 @@ fn is_text(content_type: &str) -> bool {
     essence(content_type).eq_ignore_ascii_case("text/plain")
 }
 
+fn is_json(essence: &str) -> bool {
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+/// Whether a media type, in lower case, is text that people can read.
+fn is_written(essence: &str) -> bool {
+    const WRITTEN: [&str; 8] = [
+        "application/javascript",
+        "application/jsonl",
+        "application/openmetrics-text",
+        "application/toml",
+        "application/x-ndjson",
+        "application/x-www-form-urlencoded",
+        "application/xml",
+        "application/yaml",
+    ];
+    essence.starts_with("text/")
+        || essence.ends_with("+xml")
+        || essence.ends_with("+yaml")
+        || WRITTEN.contains(&essence)
+}
+
 fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
@@ -213,6 +264,35 @@ impl Type {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_web_server_says_is_masked_by_what_it_is() {
+        let rules = crate::Profile::default().for_unknown();
+        let key = MaskKey::from_bytes([7; 32]);
+        let mask = |content_type: &str, body: &str| {
+            let mut masker = BodyMasker::for_web(content_type, "", Arc::clone(&rules), &key)?;
+            let mut out = Vec::new();
+            masker.push(body.as_bytes(), &mut out)?;
+            masker.finish(&mut out)?;
+            Ok::<_, MaskError>(String::from_utf8(out).unwrap())
+        };
+        for (content_type, body) in [
+            ("", "db_password=Tr0ub4dor&3xyz"),
+            ("text/html; charset=utf-8", "<p>db_password=Tr0ub4dor&3xyz</p>"),
+            ("application/problem+json", r#"{"detail":"db_password=Tr0ub4dor&3xyz"}"#),
+            ("image/svg+xml", "<text>db_password=Tr0ub4dor&3xyz</text>"),
+        ] {
+            assert!(!mask(content_type, body).unwrap().contains("Tr0ub4dor"), "{content_type}");
+        }
+        for content_type in ["application/octet-stream", "application/zip", "image/png"] {
+            assert!(matches!(mask(content_type, ""), Err(MaskError::Type(_))), "{content_type}");
+        }
+        for (content_type, is) in
+            [("image/png", true), ("Font/woff2", true), ("image/svg+xml", false), ("", false)]
+        {
+            assert_eq!(BodyMasker::is_picture(content_type), is, "{content_type}");
+        }
+    }
 
     #[test]
     fn types_are_known_by_their_essence() {

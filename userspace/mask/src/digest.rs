@@ -2,8 +2,8 @@
 //! nonce of zeros, with nothing encrypted.
 //!
 //! That mode is made to be safe under one nonce: its tag is a pseudorandom function of the data, as HMAC is. It is taken
-//! for its speed, since hashing was half of all masking: carry-less multiplication is a part of every CPU that the gate
-//! runs on, instructions for SHA-256 are not.
+//! for its speed, since hashing was half of masking a long value: carry-less multiplication is a part of nearly every CPU,
+//! instructions for SHA-256 are not.
 
 use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
