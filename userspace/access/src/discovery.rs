@@ -48,6 +48,7 @@ const MCP_PLUMBING: &[&str] = &[
     "notifications/progress",
     "notifications/roots/list_changed",
     "logging/setLevel",
+    "subscriptions/listen",
     "session/stream",
     "session/end",
     "response",

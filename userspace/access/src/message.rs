@@ -25,7 +25,7 @@ impl Denied {
             DenyReason::DenyRule(rule) => {
                 push(&mut text, format_args!("rule {} of role {} forbids it", rule.rule + 1, rule.role));
                 if let Some(reason) = &rule.reason {
-                    push(&mut text, format_args!(": {}", reason.escape_debug()));
+                    push(&mut text, format_args!(": {}", visible(reason)));
                 }
                 text.push_str(". A deny rule wins over every grant: nothing can be requested.");
             }
@@ -107,11 +107,22 @@ impl Review {
             format_duration(self.terms.wait),
         );
         if let Some(reason) = &self.by.reason {
-            push(&mut text, format_args!(": {}", reason.escape_debug()));
+            push(&mut text, format_args!(": {}", visible(reason)));
         }
         text.push('.');
         text
     }
+}
+
+/// What a role's author wrote, in one line without what a terminal would obey.
+fn visible(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        match c {
+            '\'' | '"' | '\\' => line.push(c),
+            c => line.extend(c.escape_debug()),
+        }
+        line
+    })
 }
 
 fn push(text: &mut String, words: std::fmt::Arguments<'_>) {

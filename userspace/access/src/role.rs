@@ -14,7 +14,7 @@ use crate::condition::{Case, Condition};
 use crate::filter::Filter;
 use crate::operation::{Asked, Operation};
 use crate::pattern::Pattern;
-use crate::rule::{Action, Fit, Rule, SessionTerms, Topic};
+use crate::rule::{Action, Fit, Rule, SessionTerms, Topic, USUAL_WAIT};
 use crate::unmask::Unmask;
 use crate::{AccessError, RoleName, RuleRef};
 
@@ -75,6 +75,13 @@ pub struct ReviewTerms {
     /// How long the request waits.
     #[serde(with = "crate::duration::text")]
     pub wait: Duration,
+}
+
+impl Role {
+    /// Who is asked where a request is held although no rule says so: one of those who approve the role.
+    fn usual_review(&self) -> ReviewTerms {
+        ReviewTerms { required: 1, groups: self.approval.groups.clone(), wait: USUAL_WAIT }
+    }
 }
 
 /// As whom an allowed request goes to the target.
@@ -324,6 +331,14 @@ impl RoleSet {
     #[must_use]
     pub fn get(&self, name: &RoleName) -> Option<&Role> {
         self.number_of(name).map(|number| self.at(number))
+    }
+
+    /// Who is asked where a request under a role is held although no rule of it says so: one of those who approve the role.
+    /// Nobody can be asked under a role that is not there or has no approvers.
+    #[must_use]
+    pub fn usual_review(&self, name: &RoleName) -> ReviewTerms {
+        let nobody = || ReviewTerms { required: 1, groups: BTreeSet::new(), wait: USUAL_WAIT };
+        self.get(name).map_or_else(nobody, Role::usual_review)
     }
 
     /// All roles, by name.

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use self::raw::RawRule;
+pub(crate) use self::raw::USUAL_WAIT;
 pub(crate) use self::raw::{filled, names_only, present};
 use self::resources::{ResourcePattern, ResourceScope};
 pub(crate) use self::session::SessionTerms;

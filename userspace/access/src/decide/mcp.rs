@@ -76,7 +76,6 @@ fn plumbing_and_lists_are_open_and_nothing_else_is() {
         "resources/subscribe x:y",
         "prompts/get greet",
         "completion/complete prompt:greet",
-        "subscriptions/listen",
         "notifications/message",
         "tools/List",
         "Initialize",

@@ -1,19 +1,21 @@
+//! What a decision comes to. Beside this: the policy's meaning said a second time, and rules that ask for review.
+
+mod meaning;
+mod review;
+
 use std::collections::BTreeSet;
 
 use portcullis_identity::Subject;
-use proptest::prelude::*;
 
 use super::*;
-use crate::operation::Asked;
-use crate::rule::{Fit, Rule};
 use crate::testing::*;
-use crate::{
-    Action, Facts, Grant, MaskLevel, Operation, Person, RecordLevel, Request, RequestState, RoleSet, Snapshot,
-};
+use crate::{Facts, Grant, MaskLevel, Person, RecordLevel, Request, RequestState, Snapshot};
 
 const PODS: &str = "apiGroups: [''], resources: [pods], verbs: [get, list, watch, delete]";
 const NOT_PROD: &str = "action: deny, apiGroups: [''], resources: [pods], verbs: [delete], namespaces: [prod], \
                         reason: only the pipeline deletes in prod";
+const REVIEWED: &str =
+    "action: review, apiGroups: [''], resources: [pods], verbs: [get, list, delete], namespaces: [prod]";
 
 fn ask(snapshot: &Snapshot, subject: &Subject, operation: &str, now: Timestamp) -> Decision {
     decide(snapshot, &Query { subject, target: "demo", operation: &op(operation), facts: Facts::NONE }, now)
@@ -37,6 +39,24 @@ fn message(snapshot: &Snapshot, subject: &Subject, operation: &str, now: Timesta
     let operation = op(operation);
     let query = Query { subject, target: "demo", operation: &operation, facts: Facts::NONE };
     denied(decide(snapshot, &query, now)).message(&query, None)
+}
+
+/// What a request comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Allowed,
+    Held,
+    Denied,
+}
+
+impl Meaning {
+    fn of(decision: &Decision) -> Self {
+        match decision {
+            Decision::Allow(_) => Meaning::Allowed,
+            Decision::Review(_) => Meaning::Held,
+            Decision::Deny(_) => Meaning::Denied,
+        }
+    }
 }
 
 fn alice() -> Subject {
@@ -340,240 +360,6 @@ fn a_list_over_all_namespaces_is_told_to_name_one() {
     );
 }
 
-/// What a request comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
-    Allowed,
-    Held,
-    Denied,
-}
-
-impl Meaning {
-    fn of(decision: &Decision) -> Self {
-        match decision {
-            Decision::Allow(_) => Meaning::Allowed,
-            Decision::Review(_) => Meaning::Held,
-            Decision::Deny(_) => Meaning::Denied,
-        }
-    }
-}
-
-/// The policy's meaning, as plainly as it can be said (docs/roles.md, "How a request is decided").
-fn naive(set: &RoleSet, grants: &[Grant], query: &Query<'_>, now: Timestamp) -> Meaning {
-    let live = grants.iter().filter(|grant| {
-        grant.subject.is(query.subject)
-            && grant.target == query.target
-            && grant.ended.is_none()
-            && (grant.starts_at..grant.expires_at).contains(&now)
-    });
-    let roles = live.filter_map(|grant| set.get(&grant.role).filter(|role| role.covers_target(query.target)));
-    let rules: Vec<&Rule> = roles.flat_map(|role| &role.rules).collect();
-    let asked = Asked::of(query.operation);
-    let any = |action: Action, meets: fn(&Rule, &Asked<'_>) -> bool| {
-        rules.iter().any(|rule| rule.action == action && meets(rule, &asked) && counts(rule, query, now))
-    };
-    let covers = |rule: &Rule, asked: &Asked<'_>| rule.fit(asked) == Fit::Yes;
-
-    if any(Action::Deny, Rule::touches) {
-        Meaning::Denied
-    } else if is_discovery(query.operation) && (!is_mcp(query) || !rules.is_empty() || may_ask_of_mcp(set)) {
-        Meaning::Allowed
-    } else if !any(Action::Allow, covers) && !any(Action::Review, covers) {
-        Meaning::Denied
-    } else if any(Action::Review, Rule::touches) {
-        Meaning::Held
-    } else {
-        Meaning::Allowed
-    }
-}
-
-/// What cannot be told does not count for an allow rule, and counts for a deny or review rule.
-fn counts(rule: &Rule, query: &Query<'_>, now: Timestamp) -> bool {
-    let Some(when) = &rule.when else { return true };
-    let (_, meaning) = CONDITIONS.iter().find(|(source, _)| *source == when.source()).unwrap();
-    meaning(query, now).unwrap_or(rule.action != Action::Allow)
-}
-
-fn is_discovery(operation: &Operation) -> bool {
-    match operation {
-        Operation::NonResource { verb, path } => verb == "get" && path.starts_with("/api"),
-        Operation::Mcp { method, .. } => ["ping", "tools/list"].contains(&method.as_str()),
-        Operation::Resource { .. } => false,
-    }
-}
-
-/// Everybody here may ask for every role.
-fn may_ask_of_mcp(set: &RoleSet) -> bool {
-    set.iter().flat_map(|role| &role.rules).any(|rule| rule.mcp().is_some())
-}
-
-/// What a condition comes to, said a second time; nothing for an error.
-type Truth = fn(&Query<'_>, Timestamp) -> Option<bool>;
-
-const CONDITIONS: &[(&str, Truth)] = &[
-    ("request.namespace == \"a\"", |query, _| {
-        Some(matches!(query.operation, Operation::Resource { namespace, .. } if namespace == "a"))
-    }),
-    ("\"dev\" in subject.groups", |query, _| Some(query.subject.groups.contains("dev"))),
-    ("time.minute < 2", |_, now| Some(now < start() + minutes(2))),
-    ("request.dryRun", |query, _| Some(query.facts.dry_run)),
-    ("process.uid == 0", |query, _| query.facts.process.as_ref().map(|process| process.uid == 0)),
-    ("1 / (time.hour - 12) == 1", |_, _| None),
-    ("request.command[0] == \"ls\"", |query, _| query.facts.command.first().map(|word| word == "ls")),
-];
-
-fn arb_facts() -> impl Strategy<Value = Facts> {
-    let process = |uid| crate::Caller {
-        uid,
-        gid: 0,
-        exe: "/bin/x".into(),
-        argv: vec!["x".into()],
-        tty: None,
-        loginuid: None,
-    };
-    let command = prop::sample::select(vec![vec![], vec!["ls".to_owned()], vec!["rm".to_owned()]]);
-    (any::<bool>(), prop::option::of(0..2u32), command).prop_map(move |(dry_run, uid, command)| Facts {
-        process: uid.map(process).map(std::sync::Arc::new),
-        dry_run,
-        command,
-        ..Facts::default()
-    })
-}
-
-fn arb_rule() -> impl Strategy<Value = String> {
-    let pick = |from: &'static [&'static str]| {
-        prop::sample::subsequence(from, 1..=from.len()).prop_map(|v| v.join(", "))
-    };
-    let optional = |name: &'static str, from| {
-        prop::option::of(pick(from))
-            .prop_map(move |v| v.map(|v| format!(", {name}: [{v}]")).unwrap_or_default())
-    };
-    let scope = prop_oneof![
-        6 => (
-            pick(&["''", "apps"]),
-            pick(&["pods", "secrets", "pods/exec"]),
-            pick(&["get", "list", "create", "delete"]),
-            optional("namespaces", &["a", "'b*'"]),
-            optional("resourceNames", &["x", "y"]),
-        )
-            .prop_map(|(groups, resources, verbs, namespaces, names)| {
-                format!("apiGroups: [{groups}], resources: [{resources}], verbs: [{verbs}]{namespaces}{names}")
-            }),
-        2 => (pick(&["tools/call", "'tools/*'", "'*'"]), optional("tools", &["'read_*'", "write_a"]))
-            .prop_map(|(methods, tools)| format!("mcp: {{methods: [{methods}]{tools}}}")),
-        1 => pick(&["/metrics", "'/debug*'"]).prop_map(|urls| format!("nonResourceURLs: [{urls}], verbs: [get]")),
-    ];
-    let when = prop::option::weighted(0.4, prop::sample::select(CONDITIONS))
-        .prop_map(|when| when.map(|(source, _)| format!(", when: '{source}'")).unwrap_or_default());
-    let action = prop::sample::select(
-        &["allow", "allow", "allow", "deny", "review", "review, review: {required: 2, groups: [sec, leads]}"]
-            [..],
-    );
-    (action, scope, when).prop_map(|(action, scope, when)| format!("action: {action}, {scope}{when}"))
-}
-
-fn arb_operation() -> impl Strategy<Value = String> {
-    let verbs = prop::sample::select(&["get", "list", "create", "delete"][..]);
-    let resources = prop::sample::select(&["pods", "secrets", "pods/exec", "pods.apps"][..]);
-    let names = prop::sample::select(&["", " x", " y", " z"][..]);
-    let namespaces = prop::sample::select(&["", " -n a", " -n b1", " -n c"][..]);
-    let others = &[
-        "mcp tools/call read_a",
-        "mcp tools/call write_a",
-        "mcp tools/list",
-        "mcp ping",
-        "get /metrics",
-        "get /api",
-    ];
-    prop_oneof![
-        3 => (verbs, resources, names, namespaces).prop_map(|(v, r, n, ns)| format!("{v} {r}{n}{ns}")),
-        1 => prop::sample::select(&others[..]).prop_map(str::to_owned),
-    ]
-}
-
-/// Which role, whose, on which target, from and until which minute, revoked.
-type GrantSeed = (usize, bool, bool, u64, u64, bool);
-
-fn grants_of(seeds: &[GrantSeed]) -> Vec<Grant> {
-    let seed = |(n, &(role, mine, here, from, until, revoked)): (usize, &GrantSeed)| {
-        let holder = if mine { alice() } else { person("bob", &["dev"]) };
-        Grant {
-            target: if here { "demo" } else { "other" }.into(),
-            starts_at: start() + minutes(from),
-            expires_at: start() + minutes(from + until),
-            ended: revoked.then_some(Ended::Expired { at: start() }),
-            ..grant(n as u32, &holder, &format!("role-{role}"))
-        }
-    };
-    seeds.iter().enumerate().map(seed).collect()
-}
-
-fn arb_grants() -> impl Strategy<Value = Vec<GrantSeed>> {
-    let often = || prop::bool::weighted(0.8);
-    prop::collection::vec((0..5usize, often(), often(), 0..3u64, 1..4u64, prop::bool::weighted(0.2)), 0..8)
-}
-
-proptest! {
-    #[test]
-    fn the_index_agrees_with_the_plain_meaning(
-        rules in prop::collection::vec(prop::collection::vec(arb_rule(), 1..4), 4),
-        seeds in arb_grants(),
-        operations in prop::collection::vec(arb_operation(), 8),
-        facts in arb_facts(),
-        minute in 0..4u64,
-    ) {
-        let allow_nothing = "apiGroups: [none], resources: [none], verbs: [get]".to_owned();
-        let parsed: Vec<Role> = rules.iter().enumerate().map(|(n, rules)| {
-            let rules: Vec<&str> = rules.iter().chain([&allow_nothing]).map(String::as_str).collect();
-            role(&format!("role-{n}"), &rules)
-        }).collect();
-        let set = || roles(parsed.clone());
-        let now = start() + minutes(minute);
-        let grants = grants_of(&seeds);
-        let mut backwards = grants.clone();
-        backwards.reverse();
-        let (forth, back) = (snapshot(set(), &grants), snapshot(set(), &backwards));
-        forth.confirm(now);
-        back.confirm(now);
-        for operation in &operations {
-            let operation = op(operation);
-            let subject = alice();
-            let query = Query { subject: &subject, target: "demo", operation: &operation, facts: &facts };
-            let decision = decide(&forth, &query, now);
-            prop_assert_eq!(Meaning::of(&decision), naive(&set(), &grants, &query, now));
-            // The order in which grants were made changes nothing, down to the last field.
-            prop_assert_eq!(&decision, &decide(&back, &query, now));
-            match decision {
-                Decision::Allow(_) => {}
-                Decision::Review(review) => {
-                    prop_assert!(review.terms.required >= 1 && review.terms.groups.contains("leads"));
-                    let held_by = set().get(&review.by.role).unwrap().rules[review.by.rule].clone();
-                    prop_assert_eq!(held_by.review().unwrap().required, review.terms.required);
-                }
-                // What a denial offers would help, were it granted.
-                Decision::Deny(denied) => for role in &denied.requestable {
-                    let offered = [Grant { starts_at: now, expires_at: now + minutes(1), ..grant(99, &subject, role.as_str()) }];
-                    prop_assert_ne!(naive(&set(), &offered, &query, now), Meaning::Denied);
-                },
-            }
-        }
-    }
-
-    #[test]
-    fn without_a_live_grant_nothing_but_discovery_is_allowed(operation in arb_operation(), minute in 60..100u64) {
-        let everything = || roles(vec![role("all", &[
-            "apiGroups: ['*'], resources: ['*', '*/proxy'], verbs: ['*']",
-            "nonResourceURLs: ['*'], verbs: ['*']",
-            "mcp: {methods: ['*']}",
-        ])]);
-        let now = start() + minutes(minute);
-        let snapshot = snapshot(everything(), &[grant(1, &alice(), "all")]);
-        snapshot.confirm(now);
-        prop_assume!(!is_discovery(&op(&operation)));
-        denied(ask(&snapshot, &alice(), &operation, now));
-    }
-}
-
 #[test]
 fn decisions_are_serialised_for_records() {
     let alice = alice();
@@ -599,150 +385,4 @@ fn decisions_are_serialised_for_records() {
     assert_eq!((&review["terms"]["wait"], &review["by"]["rule"]), (&"5m".into(), &1.into()));
     let keys: BTreeSet<&str> = deny.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["askFor", "decision", "namespaces", "pending", "reason", "requestable"].into());
-}
-
-const REVIEWED: &str =
-    "action: review, apiGroups: [''], resources: [pods], verbs: [get, list, delete], namespaces: [prod]";
-
-fn held(decision: Decision) -> Review {
-    match decision {
-        Decision::Review(review) => *review,
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn a_review_rule_allows_what_people_agree_to() {
-    let alice = alice();
-    let reviewed = || roles(vec![role("reviewed", &[REVIEWED])]);
-    let alone = snapshot(reviewed(), &[grant(1, &alice, "reviewed")]);
-    let review = held(ask(&alone, &alice, "delete pods web -n prod", start()));
-    assert_eq!(review.allowed.grant, Some("g-000001".parse().unwrap()));
-    assert_eq!((review.by.role.as_str(), review.by.rule), ("reviewed", 0));
-    let ReviewTerms { required, groups, wait } = review.terms.clone();
-    assert_eq!((required, groups, wait), (1, ["leads".to_owned()].into(), minutes(5)));
-    let operation = op("delete pods web -n prod");
-    let query = Query { subject: &alice, target: "demo", operation: &operation, facts: Facts::NONE };
-    assert_eq!(
-        review.message(&query),
-        "portcullis: held: alice asks to delete pods \"web\" in namespace \"prod\" of target demo: rule 1 of role \
-         reviewed lets it go on once 1 of leads agree within 5m."
-    );
-    // It covers no more than an allow rule would.
-    denied(ask(&alone, &alice, "list pods", start()));
-    denied(ask(&alone, &alice, "get pods web -n dev", start()));
-    // A denial offers it.
-    let nothing = snapshot(reviewed(), &[]);
-    let no = denied(ask(&nothing, &alice, "delete pods web -n prod", start()));
-    assert_eq!(no.requestable.len(), 1);
-}
-
-#[test]
-fn a_review_rule_holds_whichever_grant_allows() {
-    let alice = alice();
-    let set = || {
-        roles(vec![
-            role("a-plain", &[PODS]),
-            role("reviewed", &[REVIEWED]),
-            role("guarded", &["apiGroups: [''], resources: [services], verbs: [get]", NOT_PROD]),
-        ])
-    };
-    let both = [grant(1, &alice, "a-plain"), grant(2, &alice, "reviewed")];
-    let snapshot_of = |grants: &[Grant]| snapshot(set(), grants);
-    let now = snapshot_of(&both);
-    assert_eq!(held(ask(&now, &alice, "get pods web -n prod", start())).by.role.as_str(), "reviewed");
-    allowed(ask(&now, &alice, "get pods web -n dev", start()));
-    // What the answer would include is held as well, though the review rule alone would not cover it.
-    let review = held(ask(&now, &alice, "list pods", start()));
-    assert_eq!((review.allowed.role.as_str(), review.by.role.as_str()), ("a-plain", "reviewed"));
-    // Only while that grant lives; and a deny is stronger.
-    allowed(ask(&snapshot_of(&both[..1]), &alice, "list pods", start()));
-    let all = [both[0].clone(), both[1].clone(), grant(3, &alice, "guarded")];
-    let no = denied(ask(&snapshot_of(&all), &alice, "delete pods web -n prod", start()));
-    assert_eq!(no.rule().unwrap().role.as_str(), "guarded");
-}
-
-#[test]
-fn several_review_rules_are_satisfied_at_once() {
-    let alice = alice();
-    let with = |terms: &str| format!("{REVIEWED}, review: {{{terms}}}");
-    let decision = |terms: [&str; 2]| {
-        let set = || roles(vec![role("a", &[&with(terms[0])]), role("b", &[&with(terms[1])])]);
-        let mut grants = [grant(1, &alice, "a"), grant(2, &alice, "b"), grant(3, &alice, "b")];
-        let forth = ask(&snapshot(set(), &grants), &alice, "get pods web -n prod", start());
-        grants.reverse();
-        assert_eq!(forth, ask(&snapshot(set(), &grants), &alice, "get pods web -n prod", start()));
-        forth
-    };
-    let review =
-        held(decision(["groups: [sec, leads], wait: 2m", "required: 2, groups: [leads, team], wait: 9m"]));
-    assert_eq!((review.by.role.as_str(), review.terms.required), ("b", 2));
-    assert_eq!((review.terms.groups, review.terms.wait), (["leads".to_owned()].into(), minutes(2)));
-    // A grant more can never choose who is asked: holding a role that asks friends lifts nothing.
-    let no = denied(decision(["groups: [sec]", "required: 2, groups: [friends]"]));
-    let DenyReason::NobodyMayAgree { rules } = &no.reason else { panic!("{no:?}") };
-    assert_eq!(rules.iter().map(|by| by.role.as_str()).collect::<Vec<_>>(), ["b", "a"]);
-    let operation = op("get pods web -n prod");
-    let query = Query { subject: &alice, target: "demo", operation: &operation, facts: Facts::NONE };
-    let message = no.message(&query, None);
-    assert!(
-        message.contains("rule 1 of role b and rule 1 of role a hold it for different people"),
-        "{message}"
-    );
-}
-
-#[test]
-fn a_condition_that_cannot_be_told_allows_nothing_and_denies_and_holds() {
-    let alice = alice();
-    let when = |rule: &str| format!("{rule}, when: 'process.uid == 0'");
-    let set = || {
-        roles(vec![
-            role("allow", &[&when(PODS)]),
-            role("deny", &[PODS, &when(NOT_PROD)]),
-            role("review", &[PODS, &when(REVIEWED)]),
-        ])
-    };
-    let decision = |role: &str, uid: Option<u32>| {
-        let snapshot = snapshot(set(), &[grant(1, &alice, role)]);
-        let process = uid.map(|uid| crate::Caller {
-            uid,
-            gid: 0,
-            exe: "/bin/x".into(),
-            argv: Vec::new(),
-            tty: None,
-            loginuid: None,
-        });
-        let facts = Facts { process: process.map(std::sync::Arc::new), ..Facts::default() };
-        let operation = op("delete pods web -n prod");
-        let query = Query { subject: &alice, target: "demo", operation: &operation, facts: &facts };
-        Meaning::of(&decide(&snapshot, &query, start()))
-    };
-    use Meaning::{Allowed, Denied, Held};
-    for (role, root, other, unknown) in [
-        ("allow", Allowed, Denied, Denied),
-        ("deny", Denied, Allowed, Denied),
-        ("review", Held, Allowed, Held),
-    ] {
-        assert_eq!(decision(role, Some(0)), root, "{role}");
-        assert_eq!(decision(role, Some(1000)), other, "{role}");
-        assert_eq!(decision(role, None), unknown, "{role}");
-    }
-}
-
-#[test]
-fn discovery_is_never_held() {
-    let alice = alice();
-    let reviewed = ["nonResourceURLs: [/metrics], verbs: [get]", "action: review, mcp: {methods: ['*']}"];
-    let now = snapshot(roles(vec![role("r", &reviewed)]), &[grant(1, &alice, "r")]);
-    allowed(ask(&now, &alice, "get /apis", start()));
-    held(ask(&now, &alice, "mcp tools/call search", start()));
-    for url in ["/api", "'/apis/*'", "'/a*'", "'*'", "/openapi/v3", "/version"] {
-        let yaml = format!(
-            "apiVersion: portcullis.dev/v1alpha1\nkind: Role\nmetadata: {{name: r}}\nspec:\n  targets: [demo]\n  \
-             eligible: {{groups: [dev]}}\n  approval: {{required: 0}}\n  maxDuration: 1h\n  rules:\n  \
-             - {{action: review, nonResourceURLs: [{url}], verbs: [get], review: {{groups: [leads]}}}}\n"
-        );
-        let error = crate::parse_roles("r.yaml", &yaml).unwrap_err().to_string();
-        assert!(error.contains("reaches discovery paths, and those are never held"), "{error}");
-    }
 }

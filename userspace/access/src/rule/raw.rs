@@ -19,7 +19,7 @@ use crate::verbs::{PATH_VERBS, RESOURCE_VERBS, Verbs};
 
 /// How long a held request waits where its rule does not say, and the longest that one can say. kubectl waits for
 /// answers without end; people do not.
-const USUAL_WAIT: Duration = Duration::from_secs(5 * 60);
+pub(crate) const USUAL_WAIT: Duration = Duration::from_secs(5 * 60);
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Deserialize)]
