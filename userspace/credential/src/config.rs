@@ -45,13 +45,13 @@ pub struct ClientCertificateFiles {
 }
 
 impl UpstreamConfig {
-    /// The source of the credential for the target at `place`, looked at once, so that a wrong path is told now and not
+    /// The source of the credential for the target at `place` (none where it is reached without TLS), looked at once, so that a wrong path is told now and not
     /// at the first request. Nobody is called: that has to wait for an engineer. Where there is a runtime, fetches run
     /// on it.
     ///
     /// # Errors
     /// As [`Source::check`].
-    pub fn open(&self, place: &TargetPlace) -> Result<Box<dyn Source>, CredentialError> {
+    pub fn open(&self, place: Option<&TargetPlace>) -> Result<Box<dyn Source>, CredentialError> {
         let looks: Clock = Arc::new(Instant::now);
         let source: Box<dyn Source> = match self.clone() {
             Self::None {} => Box::new(Nothing),
@@ -59,7 +59,7 @@ impl UpstreamConfig {
             Self::ClientCertificate(files) => Box::new(CertificateFiles::new(files, looks)),
             Self::Eks(config) => Box::new(EksSource::new(*config, clock::system())?),
             Self::TokenRequest(config) => {
-                Box::new(AccountSource::new(config, place.clone(), clock::system()))
+                Box::new(AccountSource::new(config, place.ok_or_else(no_tls)?.clone(), clock::system()))
             }
             Self::OAuthClientCredentials(config) => {
                 Box::new(ClientCredentialsSource::new(config, clock::system(), looks)?)
@@ -78,4 +78,8 @@ impl UpstreamConfig {
             _ => None,
         }
     }
+}
+
+fn no_tls() -> CredentialError {
+    CredentialError::config("tokenRequest", "the target is reached without TLS, and gives out no tokens so")
 }

@@ -41,7 +41,7 @@ fn the_daemons_part() {
     let upstream: UpstreamConfig = serde_saphyr::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
     let made = rcgen::generate_simple_self_signed(["kubernetes".to_owned()]).unwrap();
     let tls = UpstreamTls::from_pem(Path::new("made"), made.cert.pem().as_bytes()).unwrap();
-    let source = upstream.open(&TargetPlace { endpoints: Vec::new(), server_name: None, tls }).unwrap();
+    let source = upstream.open(Some(&TargetPlace { endpoints: Vec::new(), server_name: None, tls })).unwrap();
     let alice = alice();
     let on_behalf = OnBehalf {
         subject: &alice,

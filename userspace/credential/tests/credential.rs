@@ -97,12 +97,12 @@ fn nowhere() -> TargetPlace {
 }
 
 fn bearer(path: &Path) -> Result<Box<dyn Source>, CredentialError> {
-    UpstreamConfig::BearerTokenFile(path.to_owned()).open(&nowhere())
+    UpstreamConfig::BearerTokenFile(path.to_owned()).open(Some(&nowhere()))
 }
 
 fn certificate(pki: &Pki, certificate: &str, key: &str) -> Result<Credential, CredentialError> {
     let files = ClientCertificateFiles { cert_file: pki.path(certificate), key_file: pki.path(key) };
-    present(&*UpstreamConfig::ClientCertificate(files).open(&nowhere())?)
+    present(&*UpstreamConfig::ClientCertificate(files).open(Some(&nowhere()))?)
 }
 
 /// What a source presents for Alice.
@@ -242,7 +242,7 @@ fn whatever_is_presented_the_clients_own_goes() {
         credential.sign(&Method::POST, "/mcp", "mcp.test", &mut headers, b"{}").unwrap();
         headers.remove(AUTHORIZATION)
     };
-    let nothing = present(&*UpstreamConfig::None {}.open(&nowhere()).unwrap()).unwrap();
+    let nothing = present(&*UpstreamConfig::None {}.open(Some(&nowhere())).unwrap()).unwrap();
     let certificate = certificate(&pki, "client.crt", "client.key").unwrap();
     assert_eq!((headers(&nothing), headers(&certificate)), (None, None));
     assert_ne!(nothing.id(), certificate.id());

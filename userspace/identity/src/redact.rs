@@ -6,6 +6,8 @@
 //! values that look like a credential wherever they stand (JWT, EKS token, PEM, `user:password@` in a URL).
 //! Too much is redacted rather than too little: this is a record of what was done, not a shell history.
 
+use serde_json::Value;
+
 /// What stands in a secret's place.
 pub const REDACTED: &str = "[redacted]";
 
@@ -59,6 +61,9 @@ fn redact_word(arg: String, curl: bool, pending: &mut Option<Next>) -> String {
     if is_credential(&arg) {
         return REDACTED.to_owned();
     }
+    if let Some(redacted) = in_json(&arg) {
+        return redacted;
+    }
     // A script in one argument (`sh -c '…'`) is a command line in itself.
     if arg.contains(char::is_whitespace) && !mentions_secret_payload(&arg) {
         return redact_script(&arg, curl);
@@ -73,6 +78,33 @@ fn redact_word(arg: String, curl: bool, pending: &mut Option<Next>) -> String {
             *pending = Some(next);
             arg
         }
+    }
+}
+
+/// JSON in one argument, as the arguments of a tool are, without what stands under the name of a secret; nothing where it
+/// is no object, or is redacted whole.
+fn in_json(arg: &str) -> Option<String> {
+    let mut value: Value = serde_json::from_str(arg).ok().filter(Value::is_object)?;
+    (!mentions_secret_payload(arg)).then(|| {
+        redact_value(&mut value);
+        value.to_string()
+    })
+}
+
+fn redact_value(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::Null | Value::Bool(_) => {}
+                    value if is_secret_name(&normal(name)) => *value = REDACTED.into(),
+                    value => redact_value(value),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(redact_value),
+        Value::String(text) => *text = plain(text),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -213,6 +245,8 @@ mod tests {
 
     /// Each line is a command line; `§` stands for the secret.
     const COMMANDS: &[&[&str]] = &[
+        &["agent", "call", "--arguments", "{\"password\":\"§\",\"user\":\"eve\"}"],
+        &["agent", "call", "{\"steps\": [{\"api_key\": \"§\"}], \"env\": \"TOKEN=§\"}"],
         &["kubectl", "--token=§", "get", "pods"],
         &["kubectl", "--token", "§", "get", "pods"],
         &["kubectl", "config", "set-credentials", "x", "--password", "§"],

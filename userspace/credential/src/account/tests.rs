@@ -310,7 +310,7 @@ async fn a_certificate_can_ask_and_the_server_must_be_the_target() {
         file("client.key").display()
     );
     let config: UpstreamConfig = serde_saphyr::from_str(&yaml).unwrap();
-    let source = config.open(&server.place()).unwrap();
+    let source = config.open(Some(&server.place())).unwrap();
     server.answer(Answer::Token(SignedDuration::from_hours(24 * 365 * 50)));
     token(&*source, None).await.unwrap();
     let asked = &server.asked()[0];
@@ -339,7 +339,7 @@ async fn a_certificate_can_ask_and_the_server_must_be_the_target() {
 async fn mistakes_are_told_at_the_start() {
     let server = Server::start().await;
     let refused = |config: TokenRequestConfig| {
-        UpstreamConfig::TokenRequest(config).open(&server.place()).err().unwrap().to_string()
+        UpstreamConfig::TokenRequest(config).open(Some(&server.place())).err().unwrap().to_string()
     };
     assert!(refused(server.config("lifetime: 5m")).starts_with("tokenRequest.lifetime: want 10m to 24h"));
     assert!(refused(server.config("lifetime: 25h")).starts_with("tokenRequest.lifetime: "));
@@ -352,5 +352,5 @@ async fn mistakes_are_told_at_the_start() {
     let nowhere = TargetPlace { endpoints: Vec::new(), ..server.place() };
     secret(&server.dir.path().join("token"), "x");
     let config = UpstreamConfig::TokenRequest(server.config(""));
-    assert!(config.open(&nowhere).err().unwrap().to_string().contains("no endpoint"));
+    assert!(config.open(Some(&nowhere)).err().unwrap().to_string().contains("no endpoint"));
 }
