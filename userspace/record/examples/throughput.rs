@@ -35,6 +35,7 @@ fn main() {
         namespace: "default".to_owned(),
         name: String::new(),
         command: Vec::new(),
+        call: None,
         decision: Action::Allow,
         role: Some("reader".to_owned()),
         rule: Some(0),

@@ -76,6 +76,9 @@ pub enum Event {
         /// The command of an exec, word by word, redacted.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         command: Vec<String>,
+        /// The message to an MCP server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Box<McpCall>>,
         /// What was decided.
         decision: Action,
         /// The role that decided it.
@@ -116,6 +119,9 @@ pub enum Event {
         method: String,
         /// Path and query, through [`redact_query`](crate::redact_query).
         path: String,
+        /// The message to an MCP server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Box<McpCall>>,
         /// The role that holds it.
         role: String,
         /// Which of its rules, counted from zero.
@@ -254,6 +260,26 @@ pub enum Event {
     /// An event that this version does not know, or not in this form. Never written.
     #[serde(untagged)]
     Unknown(Map<String, Value>),
+}
+
+/// What a client asks of an MCP server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct McpCall {
+    /// `tools/call`, `resources/read`, `tools/list`…
+    pub method: String,
+    /// `tool`, `resource`, `prompt`; empty where it is about no single thing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub item: String,
+    /// The tool's or prompt's name, the resource's URI.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The id of the request, as the client spelled it; nothing for what wants no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Value>,
+    /// The arguments, masked; a text that says how long they were, where that is too long to keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
 }
 
 /// Who began a session, from which process, to where.

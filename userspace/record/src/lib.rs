@@ -10,6 +10,7 @@
 mod batch;
 mod clock;
 mod config;
+mod conversation;
 mod damage;
 mod error;
 mod event;
@@ -36,7 +37,7 @@ pub use clock::{Clock, SystemClock};
 pub use config::{Fsync, RecordConfig};
 pub use damage::{Damage, DamageKind};
 pub use error::RecordError;
-pub use event::{Action, Channel, EndReason, Event, SessionStarted, StreamKind};
+pub use event::{Action, Channel, EndReason, Event, McpCall, SessionStarted, StreamKind};
 pub use export::Format;
 pub use id::SessionId;
 pub use play::PlayOptions;

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use portcullis_identity::Subject;
 
-use crate::event::{Action, Channel, Event, SessionStarted};
+use crate::conversation::Conversation;
+use crate::event::{Action, Channel, EndReason, Event, McpCall, SessionStarted};
 use crate::recording::Recording;
 use crate::safe::Safe;
 use crate::summary::readable;
@@ -21,7 +22,7 @@ impl Recording {
     /// # Errors
     /// [`RecordError::Io`] from reading, [`RecordError::Output`] from `out`.
     pub fn render_text(&self, out: &mut impl Write, with_bodies: bool) -> Result<(), RecordError> {
-        let mut transcript = Transcript { out, with_bodies, lines: BTreeMap::new() };
+        let mut transcript = Transcript { out, with_bodies, lines: BTreeMap::new(), calls: BTreeMap::new() };
         writeln!(transcript.out, "session    {}", self.id())?;
         for found in self.entries()? {
             match found? {
@@ -42,6 +43,8 @@ struct Transcript<'a, W> {
     with_bodies: bool,
     /// The beginnings of lines, by request and channel.
     lines: BTreeMap<(u32, Channel), Line>,
+    /// The calls of MCP that are under way, and their answers once those have begun.
+    calls: BTreeMap<u32, Option<Conversation>>,
 }
 
 #[derive(Default)]
@@ -63,8 +66,17 @@ impl<W: Write> Transcript<'_, W> {
                 {
                     self.flush(|of| of == *request)?;
                 }
+                self.converse(offset_us, event)?;
                 let text = describe(event);
                 self.line(offset_us, &text)
+            }
+            Body::Data { request, channel: Channel::Body, bytes } if self.calls.contains_key(request) => {
+                let said = match self.calls.get_mut(request) {
+                    Some(Some(conversation)) => conversation.push(bytes),
+                    _ => Vec::new(),
+                };
+                self.said(offset_us, *request, &said)?;
+                if self.with_bodies { self.data(offset_us, *request, Channel::Body, bytes) } else { Ok(()) }
             }
             Body::Data { channel: Channel::Body | Channel::ReqBody, .. } if !self.with_bodies => Ok(()),
             Body::Data { request, channel, bytes } => self.data(offset_us, *request, *channel, bytes),
@@ -72,6 +84,29 @@ impl<W: Write> Transcript<'_, W> {
                 self.line(offset_us, &format!("(a frame of kind {kind}, of a later version)"))
             }
         }
+    }
+
+    /// Follows the answer to a call from its beginning to its end.
+    fn converse(&mut self, offset_us: u64, event: &Event) -> io::Result<()> {
+        match event {
+            Event::RequestDecided { request, call: Some(_), decision: Action::Allow, .. } => {
+                self.calls.insert(*request, None);
+            }
+            Event::ResponseStarted { request, content_type, .. } if self.calls.contains_key(request) => {
+                let conversation = Conversation::new(content_type.as_deref().unwrap_or_default());
+                self.calls.insert(*request, Some(conversation));
+            }
+            Event::RequestEnded { request, .. } => {
+                let said = self.calls.remove(request).flatten().map_or(Vec::new(), Conversation::finish);
+                self.said(offset_us, *request, &said)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn said(&mut self, offset_us: u64, request: u32, said: &[String]) -> io::Result<()> {
+        said.iter().try_for_each(|said| self.line(offset_us, &format!("#{request} server | {said}")))
     }
 
     fn start(&mut self, start: &SessionStarted) -> io::Result<()> {
@@ -137,7 +172,12 @@ fn who(subject: &Subject) -> String {
 fn describe(event: &Event) -> String {
     match event {
         Event::SessionStarted(start) => format!("session of {}", who(&start.subject)),
-        Event::SessionEnded { reason } => format!("session ended ({reason:?})"),
+        Event::SessionEnded { reason: EndReason::Idle } => {
+            "session ended: its process connected no more".to_owned()
+        }
+        Event::SessionEnded { reason: EndReason::Shutdown } => {
+            "session ended: the recorder stopped".to_owned()
+        }
         Event::ConnectionOpened { connection, peer, original_dst, alpn } => {
             let alpn = alpn.as_deref().unwrap_or("no ALPN");
             format!("connection {connection} from {peer} to {original_dst}, {}", Safe(alpn))
@@ -150,18 +190,14 @@ fn describe(event: &Event) -> String {
             let paths = paths.iter().map(|path| Safe(path).to_string()).collect::<Vec<_>>().join(", ");
             format!("#{request} UNMASKED for {} by role {}: {paths}", Safe(subject), Safe(role))
         }
-        Event::HoldBegun { request, method, path, role, rule, .. } => {
-            format!(
-                "#{request} {} {} is to be reviewed: role {}, rule {rule}",
-                Safe(method),
-                Safe(path),
-                Safe(role)
-            )
+        Event::HoldBegun { request, method, path, call, role, rule, .. } => {
+            let what = what(method, path, call.as_deref());
+            format!("#{request} {what} is to be reviewed: role {}, rule {rule}", Safe(role))
         }
         Event::Held { request, hold, diff, .. } => {
             let diff: String = diff
                 .as_deref()
-                .map(|diff| diff.lines().map(|line| format!("\n    {}", Safe(line))).collect())
+                .map(|diff| diff.lines().map(|line| format!("\n{:16}{}", "", Safe(line))).collect())
                 .unwrap_or_default();
             format!("#{request} waits as {}{diff}", Safe(hold))
         }
@@ -175,14 +211,19 @@ fn describe(event: &Event) -> String {
         }
         Event::ResponseStarted { request, status, content_type, masked } => {
             let masked = if *masked { ", masked" } else { "" };
-            format!("#{request} answer {status} {}{masked}", Safe(content_type.as_deref().unwrap_or("")))
+            let content_type =
+                content_type.as_deref().map_or_else(String::new, |it| format!(" {}", Safe(it)));
+            format!("#{request} answer {status}{content_type}{masked}")
         }
         Event::RequestEnded { request, bytes_in, bytes_out, duration_us, left_out, error, .. } => {
             let duration =
                 readable(jiff::SignedDuration::from_micros((*duration_us).min(1 << 62).cast_signed()));
             let error = because(error.as_deref());
-            let left_out =
-                if *left_out == 0 { String::new() } else { format!(", {left_out} objects left out") };
+            let left_out = match left_out {
+                0 => String::new(),
+                1 => ", 1 object left out".to_owned(),
+                more => format!(", {more} objects left out"),
+            };
             format!(
                 "#{request} done in {duration}, {bytes_in} bytes in, {bytes_out} bytes out{left_out}{error}"
             )
@@ -222,8 +263,19 @@ fn describe(event: &Event) -> String {
 }
 
 fn describe_decision(event: &Event) -> String {
-    let Event::RequestDecided { request, method, path, command, decision, role, rule, grant, reason, .. } =
-        event
+    let Event::RequestDecided {
+        request,
+        method,
+        path,
+        command,
+        call,
+        decision,
+        role,
+        rule,
+        grant,
+        reason,
+        ..
+    } = event
     else {
         return String::new();
     };
@@ -240,7 +292,27 @@ fn describe_decision(event: &Event) -> String {
     let by = by.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let by = if by.is_empty() { by } else { format!(" by {by}") };
     let because = because(reason.as_deref());
-    format!("#{request} {} {}{command} {decision}{by}{because}", Safe(method), Safe(path))
+    let what = what(method, path, call.as_deref());
+    format!("#{request} {what}{command} {decision}{by}{because}")
+}
+
+/// A request by its line, or by its message where it is one to an MCP server.
+fn what(method: &str, path: &str, call: Option<&McpCall>) -> String {
+    match call {
+        Some(call) => format!("client | {}", asked(call)),
+        None => format!("{} {}", Safe(method), Safe(path)),
+    }
+}
+
+/// What a client asks of an MCP server: `tools/call search {"query":"x"}`.
+fn asked(call: &McpCall) -> String {
+    let name = if call.name.is_empty() { String::new() } else { format!(" {}", Safe(&call.name)) };
+    let arguments = call
+        .arguments
+        .as_ref()
+        .map(|arguments| format!(" {}", Safe(&arguments.to_string())))
+        .unwrap_or_default();
+    format!("{}{name}{arguments}", Safe(&call.method))
 }
 
 /// A command line in which one word is told from two.
@@ -272,6 +344,34 @@ mod tests {
         let decided = r#"{"type":"requestDecided","request":3,"connection":1,"auditId":"a","method":"POST","path":"/x","verb":"create","decision":"deny","command":["rm","-rf","a b"]}"#;
         let told = describe(&serde_json::from_str(decided).unwrap());
         assert_eq!(told, "#3 POST /x (command rm -rf 'a b') DENIED");
+    }
+
+    #[test]
+    fn a_call_is_shown_with_its_arguments() {
+        let decided = r#"{"type":"requestDecided","request":3,"connection":1,"auditId":"a","method":"POST","path":"/mcp","verb":"tools/call","call":{"method":"tools/call","item":"tool","name":"search","id":7,"arguments":{"query":"x"}},"decision":"allow","role":"r","rule":0}"#;
+        let told = describe(&serde_json::from_str(decided).unwrap());
+        assert_eq!(told, r#"#3 client | tools/call search {"query":"x"} allowed by role r, rule 0"#);
+    }
+
+    #[test]
+    fn a_held_call_is_shown_as_a_call_with_its_arguments_below() {
+        let begun = r#"{"type":"holdBegun","request":3,"connection":1,"method":"POST","path":"/mcp","call":{"method":"tools/call","item":"tool","name":"restart","id":7,"arguments":{"name":"x"}},"role":"r","rule":0}"#;
+        let told = describe(&serde_json::from_str(begun).unwrap());
+        assert_eq!(told, r#"#3 client | tools/call restart {"name":"x"} is to be reviewed: role r, rule 0"#);
+        let held = r#"{"type":"held","request":3,"hold":"h-1","digest":"d","diff":"arguments: {\n  \"name\": \"x\"\n}"}"#;
+        let told = describe(&serde_json::from_str(held).unwrap());
+        let below: Vec<_> = told.lines().skip(1).map(|line| line.split_at(16)).collect();
+        let margin = " ".repeat(16);
+        assert_eq!(below, [(&*margin, "arguments: {"), (&*margin, r#"  "name": "x""#), (&*margin, "}")]);
+    }
+
+    #[test]
+    fn an_answer_without_a_type_is_shown_without_one() {
+        let told = |event| describe(&serde_json::from_str(event).unwrap());
+        let upgraded = r#"{"type":"responseStarted","request":3,"status":101,"masked":true}"#;
+        assert_eq!(told(upgraded), "#3 answer 101, masked");
+        let text = r#"{"type":"responseStarted","request":3,"status":200,"contentType":"text/plain","masked":false}"#;
+        assert_eq!(told(text), "#3 answer 200 text/plain");
     }
 
     #[test]

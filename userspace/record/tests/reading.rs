@@ -232,6 +232,7 @@ fn tell(session: &SessionHandle, clock: &ManualClock) -> Result<(), RecordError>
         namespace: "default".to_owned(),
         name: String::new(),
         command: Vec::new(),
+        call: None,
         decision,
         role: Some("debugger".to_owned()),
         rule: Some(0),
