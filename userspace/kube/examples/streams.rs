@@ -102,8 +102,8 @@ macro_rules! masker {
                 Ok(())
             }
 
-            fn holds(&self) -> bool {
-                false
+            fn due(&self) -> Option<Instant> {
+                None
             }
 
             fn flush(&mut self, _: &mut Vec<u8>) -> Result<(), StreamError> {

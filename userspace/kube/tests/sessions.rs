@@ -201,10 +201,8 @@ fn message(side: Side, payload: &[u8]) -> (Side, Vec<u8>) {
 #[test]
 fn websocket_channels() {
     use Side::{Client, Server};
-    let mut fragmented = Vec::new();
-    websocket::data(&mut fragmented, Kind::Binary, false, None, b"\x01he");
-    websocket::ping(&mut fragmented, None, b"?");
-    websocket::data(&mut fragmented, Kind::Continuation, true, None, b"llo");
+    // A message in two fragments, with a ping in between.
+    let fragmented = b"\x02\x03\x01he\x89\x01?\x80\x03llo".to_vec();
     let sent = [
         message(Server, b"\x01"),
         message(Client, b""),
@@ -246,8 +244,8 @@ fn websocket_channels() {
     assert_eq!(refused(Version::V5, message(Client, b"\x01x")), "the client sent data on stdout");
     assert_eq!(refused(Version::V5, message(Server, b"\x05x")), "WebSocket message on unknown channel 5");
     assert_eq!(refused(Version::V5, message(Server, b"\x03{")), "malformed exit status on the error channel");
-    let mut first = Vec::new();
-    websocket::data(&mut first, Kind::Binary, false, MASK, b"\x00a");
+    let (_, mut first) = message(Client, b"\x00a");
+    first[0] &= 0x7f;
     assert!(matches!(exec(ws(Version::V5), &[(Client, first)]), Err(StreamError::Fragmented)));
 }
 

@@ -29,8 +29,6 @@ const READ_SIZE: usize = 16 * 1024;
 const LAST_FRAME: Duration = Duration::from_millis(500);
 /// How long a client may take to hang up once all has been said.
 const LINGER: Duration = Duration::from_millis(500);
-/// How long output is held back that may turn out to be the beginning of a secret.
-const HOLD_BACK: Duration = Duration::from_millis(50);
 
 /// Why a tunnel ended before both sides were done.
 #[derive(Debug, thiserror::Error)]
@@ -156,13 +154,13 @@ async fn downward(
     mut cut: watch::Receiver<Option<String>>,
 ) -> Result<(), TunnelError> {
     let (mut buffer, mut out) = (vec![0; READ_SIZE], Vec::new());
-    // Until when what is held back may be.
-    let mut held: Option<Instant> = None;
     let reason = loop {
+        // Until when what is held back may be.
+        let due = shared.due();
         let read = tokio::select! {
             biased;
             reason = cut.wait_for(Option::is_some) => break reason.ok().and_then(|reason| reason.clone()),
-            () = tokio::time::sleep_until(held.unwrap_or_else(Instant::now)), if held.is_some() => None,
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
             read = from.read(&mut buffer) => Some(read?),
         };
         out.clear();
@@ -185,9 +183,6 @@ async fn downward(
             to.shutdown().await?;
             return Ok(());
         }
-        // What has just been given was held longest.
-        let since = held.filter(|_| out.is_empty());
-        held = shared.holds().then(|| since.unwrap_or_else(|| Instant::now() + HOLD_BACK));
     };
     let Some(reason) = reason else { return Ok(()) };
     // Last words can only stand between two frames; the server gets a moment to finish the one it is in.
@@ -245,8 +240,8 @@ impl Shared {
         outcome
     }
 
-    fn holds(&self) -> bool {
-        self.lock().0.holds()
+    fn due(&self) -> Option<Instant> {
+        self.lock().0.due()
     }
 
     fn remaining(&self) -> Option<u64> {

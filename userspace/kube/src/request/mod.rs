@@ -127,6 +127,14 @@ pub fn classify(method: &str, target: &str) -> Result<RequestInfo, ClassifyError
 }
 
 impl RequestInfo {
+    /// Reads a request line of a server that is no API server: a method and a decoded path, and nothing more.
+    ///
+    /// # Errors
+    /// As [`classify`].
+    pub fn of_path_alone(method: &str, target: &str) -> Result<Self, ClassifyError> {
+        Ok(Self::of_path(method, Target::parse(target)?.path))
+    }
+
     /// A plain path, until it turns out to be a resource's.
     fn of_path(method: &str, path: String) -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! exec and attach, rewritten: what the command prints goes through maskers.
 
 use std::fmt;
+use std::time::Instant;
 
 use portcullis_codec::spdy::{Frame, StreamId};
 use portcullis_codec::websocket;
@@ -124,9 +125,9 @@ impl Session for RemoteCommandRewriter {
         Ok(())
     }
 
-    fn holds(&self) -> bool {
-        let maskers = self.masking.as_ref().map(|masking| &masking.outputs.maskers);
-        maskers.is_some_and(|maskers| maskers.iter().any(|masker| masker.holds()))
+    fn due(&self) -> Option<Instant> {
+        let maskers = self.masking.iter().flat_map(|masking| &masking.outputs.maskers);
+        maskers.filter_map(|masker| masker.due()).min()
     }
 
     fn flush(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {

@@ -1,5 +1,7 @@
 //! What a rewriter asks of a masker: bytes in, the same bytes out with what is secret replaced.
 
+use std::time::Instant;
+
 use super::StreamError;
 
 /// Masks one channel, in whatever slices it arrives.
@@ -13,10 +15,10 @@ pub trait Masker: Send {
     /// Says how many columns the terminal has from now on.
     fn resize(&mut self, _columns: u16) {}
 
-    /// Whether bytes are held back that [`flush`](Self::flush) would give.
-    fn holds(&self) -> bool;
+    /// When what is held back has been waited for long enough; `None` while nothing is.
+    fn due(&self) -> Option<Instant>;
 
-    /// Gives what is held back, since somebody has waited for it long enough.
+    /// Gives what is held back, if it is [`due`](Self::due).
     ///
     /// # Errors
     /// As [`push`](Self::push).

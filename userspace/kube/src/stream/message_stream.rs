@@ -1,6 +1,7 @@
 //! Watches and logs over WebSocket: an event a message, or text in messages that mean nothing.
 
 use std::fmt;
+use std::time::Instant;
 
 use portcullis_codec::websocket::{self, Kind};
 
@@ -203,8 +204,8 @@ impl Session for MessageStream {
         outcome
     }
 
-    fn holds(&self) -> bool {
-        self.masker.as_ref().is_some_and(|masker| masker.holds())
+    fn due(&self) -> Option<Instant> {
+        self.masker.as_ref().and_then(|masker| masker.due())
     }
 
     fn flush(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Instant;
 
 use portcullis_codec::spdy::{Frame, StreamId};
 use portcullis_codec::websocket::{self, Kind};
@@ -98,9 +99,9 @@ impl Session for PortForwardRewriter {
         outcome
     }
 
-    fn holds(&self) -> bool {
-        let mut open = self.masking.iter().flat_map(|masking| masking.forwards.open.values());
-        open.any(Forwarded::holds)
+    fn due(&self) -> Option<Instant> {
+        let open = self.masking.iter().flat_map(|masking| masking.forwards.open.values());
+        open.filter_map(Forwarded::due).min()
     }
 
     fn flush(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {

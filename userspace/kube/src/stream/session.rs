@@ -1,5 +1,7 @@
 //! What rewriters of all kinds have in common.
 
+use std::time::Instant;
+
 use super::{PortEvent, Side, StreamError, StreamEvent};
 use crate::Status;
 
@@ -32,10 +34,10 @@ pub trait Session: Send {
         tell: &mut Tell<'_>,
     ) -> Result<(), StreamError>;
 
-    /// Whether something is held back from the client.
-    fn holds(&self) -> bool;
+    /// When the client has waited long enough for the first of what is held back from it; `None` while nothing is.
+    fn due(&self) -> Option<Instant>;
 
-    /// Appends what is held back to `out`: the client has waited long enough.
+    /// Appends what is held back and [`due`](Self::due) to `out`.
     ///
     /// # Errors
     /// As [`feed`](Self::feed).

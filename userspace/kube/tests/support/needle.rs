@@ -1,11 +1,13 @@
 //! A masker for tests: one word is replaced, wherever it was cut.
 
+use std::time::Instant;
+
 use portcullis_kube::stream::{Masker, StreamError};
 
 /// What is to be hidden.
 pub const NEEDLE: &[u8] = b"FAKE-hidden-word";
 
-/// Replaces [`NEEDLE`]; holds back what may be the beginning of one.
+/// Replaces [`NEEDLE`]; holds back what may be the beginning of one, which is due at once.
 pub struct Needle {
     held: Vec<u8>,
     mask: &'static [u8],
@@ -37,8 +39,8 @@ impl Masker for Needle {
         Ok(())
     }
 
-    fn holds(&self) -> bool {
-        !self.held.is_empty()
+    fn due(&self) -> Option<Instant> {
+        (!self.held.is_empty()).then(Instant::now)
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), StreamError> {

@@ -1,9 +1,14 @@
 //! The maskers behind a stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_kube::stream::{Masker, PortMasking, StreamError};
 use portcullis_mask::{CoverMasker, Detectors, JsonMasker, MaskKey, Rules, TerminalMasker, TextMasker};
+use tokio::time::Instant;
+
+/// How long output is held back that may turn out to be the beginning of a secret.
+pub(super) const HOLD_BACK: Duration = Duration::from_millis(50);
 
 /// What is masked in a stream, and how. Not made for a role that masks nothing.
 #[derive(Clone)]
@@ -20,7 +25,7 @@ impl Masking {
     pub(super) fn outputs(&self, tty: bool) -> [Box<dyn Masker>; 2] {
         let output = || -> Box<dyn Masker> {
             if tty {
-                Box::new(Terminal(TerminalMasker::new(self.detectors(), &self.key)))
+                Box::new(Terminal(TerminalMasker::new(self.detectors(), &self.key), Due::default()))
             } else {
                 self.cover()
             }
@@ -41,7 +46,7 @@ impl Masking {
 
     /// For a log, which may be asked for up to some number of bytes.
     pub(super) fn log(&self, cut_off: bool) -> Box<dyn Masker> {
-        Box::new(Text(TextMasker::of_log(self.detectors(), &self.key, cut_off)))
+        Box::new(Text(TextMasker::of_log(self.detectors(), &self.key, cut_off), Due::default()))
     }
 
     /// For what is masked in the recording alone.
@@ -50,7 +55,7 @@ impl Masking {
     }
 
     fn cover(&self) -> Box<dyn Masker> {
-        Box::new(Cover(CoverMasker::new(self.detectors(), &self.key)))
+        Box::new(Cover(CoverMasker::new(self.detectors(), &self.key), Due::default()))
     }
 
     fn detectors(&self) -> Arc<Detectors> {
@@ -58,30 +63,52 @@ impl Masking {
     }
 }
 
-struct Text(TextMasker);
-struct Cover(CoverMasker);
-struct Terminal(TerminalMasker);
+struct Text(TextMasker, Due);
+struct Cover(CoverMasker, Due);
+struct Terminal(TerminalMasker, Due);
 struct Events(JsonMasker);
+
+/// When what one masker holds back is due. Each has its own: what passes another one changes nothing.
+#[derive(Default)]
+struct Due(Option<Instant>);
+
+impl Due {
+    /// The masker took or gave something. What it gave was held longest, so that what it still holds waits anew.
+    fn update(&mut self, holds: bool, given: bool) {
+        let before = self.0.filter(|_| !given);
+        self.0 = holds.then(|| before.unwrap_or_else(|| Instant::now() + HOLD_BACK));
+    }
+
+    fn has_come(&self) -> bool {
+        self.0.is_some_and(|due| due <= Instant::now())
+    }
+}
 
 macro_rules! detecting {
     ($masker:ty { $($more:item)* }) => {
         impl Masker for $masker {
             fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), StreamError> {
+                let before = out.len();
                 self.0.push(bytes, out);
+                self.1.update(self.0.holds(), out.len() > before);
                 Ok(())
             }
 
-            fn holds(&self) -> bool {
-                self.0.holds()
+            fn due(&self) -> Option<std::time::Instant> {
+                self.1.0.map(Instant::into_std)
             }
 
             fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), StreamError> {
-                self.0.flush(out);
+                if self.1.has_come() {
+                    self.0.flush(out);
+                    self.1.update(self.0.holds(), true);
+                }
                 Ok(())
             }
 
             fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), StreamError> {
                 self.0.finish(out);
+                self.1 = Due::default();
                 Ok(())
             }
 
@@ -104,8 +131,8 @@ impl Masker for Events {
         self.0.push(bytes, out).map_err(|error| StreamError::Unmaskable(error.to_string()))
     }
 
-    fn holds(&self) -> bool {
-        false
+    fn due(&self) -> Option<std::time::Instant> {
+        None
     }
 
     fn flush(&mut self, _: &mut Vec<u8>) -> Result<(), StreamError> {

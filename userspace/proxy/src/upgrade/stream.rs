@@ -8,6 +8,7 @@ use portcullis_kube::stream::{
 };
 use portcullis_kube::{RequestInfo, Status, query_flag, query_values};
 use portcullis_record::{Channel, Event, RecordError, StreamKind};
+use tokio::time::Instant;
 
 use super::TunnelError;
 use super::masking::Masking;
@@ -107,9 +108,9 @@ impl Stream {
         self.recorded(record, |session, tell| session.feed(side, bytes, out, tell))
     }
 
-    /// Whether something is held back from the client.
-    pub(super) fn holds(&self) -> bool {
-        self.session.holds()
+    /// When the first of what is held back from the client is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.session.due().map(Instant::from_std)
     }
 
     /// Appends what has been held back long enough to `out`.

@@ -13,6 +13,7 @@ use portcullis_record::{Body, Channel, Entry, Found, RecordConfig, Recorder, Rec
 use tokio::io::{DuplexStream, duplex};
 use tokio_util::sync::CancellationToken;
 
+use super::masking::HOLD_BACK;
 use super::*;
 
 const SECRET: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -95,8 +96,12 @@ fn message(channel: u8, text: &str) -> Vec<u8> {
 }
 
 fn typed(text: &str) -> Vec<u8> {
+    from_client(0, text)
+}
+
+fn from_client(channel: u8, text: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    websocket::message(&mut out, Kind::Binary, Some([1, 2, 3, 4]), &[&[0], text.as_bytes()]);
+    websocket::message(&mut out, Kind::Binary, Some([1, 2, 3, 4]), &[&[channel], text.as_bytes()]);
     out
 }
 
@@ -143,6 +148,88 @@ async fn output_is_held_back_for_fifty_milliseconds_and_no_longer() {
         .await;
     outcome.unwrap();
     assert_eq!(recorded, "id AKIAIOSF");
+}
+
+/// A client's end, and all that came to it.
+struct Listener {
+    end: DuplexStream,
+    seen: Vec<u8>,
+}
+
+impl Listener {
+    /// Waits until it has heard `words`.
+    async fn hears(&mut self, words: &str) {
+        while !self.seen.windows(words.len()).any(|heard| heard == words.as_bytes()) {
+            assert_ne!(self.end.read_buf(&mut self.seen).await.unwrap(), 0, "{}", self.seen.escape_ascii());
+        }
+    }
+}
+
+/// What one output holds back is neither kept for longer than that, nor given sooner, by what another one says.
+async fn held_apart(
+    rig: Rig,
+    begin: impl AsyncFnOnce(&mut Listener, &mut DuplexStream),
+    quiet: u8,
+    busy: u8,
+) {
+    let (outcome, _) = rig
+        .run(Channel::Stdout, async |client, mut server, _| {
+            let mut client = Listener { end: client, seen: Vec::new() };
+            begin(&mut client, &mut server).await;
+            let step = HOLD_BACK * 2 / 5;
+            server.write_all(&message(quiet, "id AKIAIOSF")).await.unwrap();
+            let begun = Instant::now();
+            // Words of the busy one all the time, and the first half of a secret not long before the quiet one is due.
+            let (first, rest) = SECRET.split_at(12);
+            let busy_one = async {
+                for said in ["a ", "b ", first, rest, " e\n"] {
+                    server.write_all(&message(busy, said)).await.unwrap();
+                    tokio::time::sleep(step).await;
+                }
+            };
+            let heard = async {
+                client.hears("AKIAIOSF").await;
+                let waited = begun.elapsed();
+                client.hears(" e\n").await;
+                waited
+            };
+            let ((), waited) = tokio::join!(busy_one, heard);
+            assert!(waited >= HOLD_BACK && waited < HOLD_BACK + Duration::from_millis(5), "{waited:?}");
+            let rest = [&message(busy, &"*".repeat(SECRET.len()))[2..], rest.as_bytes()];
+            let shows = |what: &[u8]| client.seen.windows(what.len()).any(|window| window == what);
+            assert_eq!(rest.map(shows), [true, false], "{}", client.seen.escape_ascii());
+            drop(server);
+            client.end.shutdown().await.unwrap();
+        })
+        .await;
+    outcome.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_output_does_not_keep_back_what_another_one_holds() {
+    let rig = Rig::new(EXEC, "v5.channel.k8s.io", true);
+    held_apart(rig, async |_, _| {}, 2, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_connection_to_a_port_does_not_keep_back_what_another_one_holds() {
+    let rig =
+        Rig::new("/api/v1/namespaces/demo/pods/shell/portforward?ports=80,81", "v4.channel.k8s.io", true);
+    let begin = async |client: &mut Listener, server: &mut DuplexStream| {
+        for (channel, port) in [(0, "P\0"), (1, "P\0"), (2, "Q\0"), (3, "Q\0")] {
+            server.write_all(&message(channel, port)).await.unwrap();
+        }
+        for channel in [0, 2] {
+            client.end.write_all(&from_client(channel, "GET / HTTP/1.0\r\n\r\n")).await.unwrap();
+        }
+        // Once the requests have gone up.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        for channel in [0, 2] {
+            let head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n";
+            server.write_all(&message(channel, head)).await.unwrap();
+        }
+    };
+    held_apart(rig, begin, 0, 2).await;
 }
 
 #[tokio::test(start_paused = true)]

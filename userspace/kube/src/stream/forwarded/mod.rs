@@ -11,6 +11,7 @@ mod requests;
 mod responses;
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use self::head::NotHttp;
 use self::requests::Requests;
@@ -104,12 +105,15 @@ impl Forwarded {
         }
     }
 
-    /// Whether something of an answer is held back.
-    pub(super) fn holds(&self) -> bool {
-        matches!(self, Self::Http(http) if http.responses.holds())
+    /// When what of an answer is held back is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Http(http) => http.responses.due(),
+            Self::Unknown(_) | Self::Other => None,
+        }
     }
 
-    /// Appends what of an answer is held back to `out`.
+    /// Appends what of an answer is held back and due to `out`.
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), StreamError> {
         match self {
             Self::Http(http) => http.responses.flush(out),

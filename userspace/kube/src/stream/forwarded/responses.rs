@@ -1,6 +1,7 @@
 //! The server's side of a forwarded HTTP/1 connection: heads pass, text in bodies is masked.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::chunks::{self, Chunks, Part};
 use super::head::{self, Framing, Length, Lines, NotHttp};
@@ -78,12 +79,12 @@ impl Responses {
         Ok(())
     }
 
-    pub(super) fn holds(&self) -> bool {
+    pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Body { masker: Some(masker), .. }
             | State::Chunked { masker: Some(masker), .. }
-            | State::Text(masker) => masker.holds(),
-            _ => false,
+            | State::Text(masker) => masker.due(),
+            _ => None,
         }
     }
 
@@ -292,8 +293,8 @@ impl Masker for SameLength {
         self.count(out, |masker, out| masker.push(bytes, out))
     }
 
-    fn holds(&self) -> bool {
-        self.masker.holds()
+    fn due(&self) -> Option<Instant> {
+        self.masker.due()
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), StreamError> {
