@@ -92,6 +92,8 @@ pub(crate) enum GateVerb {
 pub(crate) enum TrustVerb {
     /// Add the gate's CA to the clusters of a kubeconfig that are targets
     Install(TrustArgs),
+    /// Print the gate's CA in PEM, for clients without a kubeconfig: curl --cacert, NODE_EXTRA_CA_CERTS, SSL_CERT_FILE
+    Print,
     /// Check whether a kubeconfig trusts the gate
     Check(TrustArgs),
     /// Take the gate's CA out again

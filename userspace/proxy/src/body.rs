@@ -14,14 +14,17 @@ use hyper::body::Incoming;
 use portcullis_access::Ended;
 use portcullis_kube::{Status, watch_error_event, watch_error_frame};
 use portcullis_mask::{BodyMasker, ListFilter, MaskError};
+use portcullis_mcp::{AnswerFault, Id};
 use portcullis_record::{Event, RecordError};
 
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::headers;
 use crate::lease::Lease;
+use crate::mcp::answer::Messages;
 use crate::record::RequestRecord;
 
 /// How long a client may take to read its last words.
@@ -29,6 +32,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How long bytes that may turn out to be part of a secret wait for more.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The JSON-RPC code of what is not allowed any more: the HTTP status, as in all refusals.
+const FORBIDDEN: i64 = 403;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +45,9 @@ pub(crate) enum BodyError {
     /// What came could not be masked, so it was withheld.
     #[error("withheld: {0}")]
     Mask(#[from] MaskError),
+    /// What came is no answer of an MCP server, so it was withheld.
+    #[error("withheld: {0}")]
+    Answer(#[from] AnswerFault),
     /// What came could not be recorded, so it was withheld.
     #[error("not recorded: {0}")]
     Record(#[from] RecordError),
@@ -125,8 +134,33 @@ pub(crate) enum ResponseBody {
         /// Whether its length is announced; one that the API server did not announce is not made up.
         sized: bool,
     },
-    /// The API server's answer.
+    /// The server's answer.
     Proxied(Box<ProxiedBody>),
+    /// What somebody else makes, piece by piece.
+    Channel(mpsc::Receiver<Bytes>),
+}
+
+/// What the bytes of an answer go through on their way.
+pub(crate) enum Through {
+    /// A masker.
+    Mask(BodyMasker),
+    /// The messages of an MCP server, one by one.
+    Messages(Box<Messages>),
+}
+
+impl Through {
+    fn push(&mut self, data: &[u8], last: bool, out: &mut Vec<u8>) -> Result<(), BodyError> {
+        match self {
+            Self::Mask(masker) => {
+                masker.push(data, out)?;
+                if last {
+                    masker.finish(out)?;
+                }
+            }
+            Self::Messages(messages) => messages.push(data, last, out)?,
+        }
+        Ok(())
+    }
 }
 
 impl ResponseBody {
@@ -147,6 +181,9 @@ impl Body for ResponseBody {
         match &mut *self {
             Self::Whole { rest, .. } => Poll::Ready(rest.take().map(|body| Ok(Frame::data(body)))),
             Self::Proxied(body) => body.poll_frame(cx),
+            Self::Channel(pieces) => {
+                pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+            }
         }
     }
 
@@ -154,12 +191,13 @@ impl Body for ResponseBody {
         match self {
             Self::Whole { rest, .. } => rest.is_none(),
             Self::Proxied(body) => body.is_end_stream(),
+            Self::Channel(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole { sized: false, .. } => SizeHint::default(),
+            Self::Whole { sized: false, .. } | Self::Channel(_) => SizeHint::default(),
             Self::Whole { rest, .. } => SizeHint::with_exact(rest.as_ref().map_or(0, Bytes::len) as u64),
             Self::Proxied(body) => body.size_hint(),
         }
@@ -167,7 +205,7 @@ impl Body for ResponseBody {
 }
 
 /// How the end of access is told inside a stream that is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// A watch in JSON: an `ERROR` event, where one event has ended.
     WatchEvent,
@@ -175,6 +213,8 @@ pub(crate) enum Ending {
     WatchFrame,
     /// A log in plain text: a line of its own.
     LogLine,
+    /// The events of an MCP server: an error in answer to this request, or a comment where there is none.
+    Message(Option<Id>),
     /// Nothing can be said inside: the stream breaks off, and the log and the record have the reason.
     Silent,
 }
@@ -213,7 +253,7 @@ impl RunningAccess {
 pub(crate) struct ProxiedBody {
     inner: Incoming,
     filter: Option<ListFilter>,
-    masker: Option<BodyMasker>,
+    through: Option<Through>,
     record: RequestRecord,
     access: RunningAccess,
     /// The last byte that went out was a newline (or nothing went out yet).
@@ -248,14 +288,14 @@ impl ProxiedBody {
     pub(crate) fn new(
         inner: Incoming,
         filter: Option<ListFilter>,
-        masker: Option<BodyMasker>,
+        through: Option<Through>,
         record: RequestRecord,
         access: RunningAccess,
     ) -> Self {
         Self {
             inner,
             filter,
-            masker,
+            through,
             record,
             access,
             at_line_start: true,
@@ -356,7 +396,10 @@ impl ProxiedBody {
 
     /// What the masker holds back, once nothing has come for a while.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
-        let Some(masker) = self.masker.as_mut().filter(|masker| masker.holds()) else { return Poll::Pending };
+        let Some(Through::Mask(masker)) = &mut self.through else { return Poll::Pending };
+        if !masker.holds() {
+            return Poll::Pending;
+        }
         ready!(self.pause.poll(cx));
         let mut held = Vec::new();
         masker.flush(&mut held)?;
@@ -369,7 +412,7 @@ impl ProxiedBody {
     }
 
     fn passes_as_it_is(&self) -> bool {
-        self.filter.is_none() && self.masker.is_none()
+        self.filter.is_none() && self.through.is_none()
     }
 
     fn filter(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
@@ -383,12 +426,12 @@ impl ProxiedBody {
         Ok(out.into())
     }
 
-    fn mask(&mut self, data: Bytes) -> Result<Bytes, MaskError> {
-        let Some(masker) = &mut self.masker else { return Ok(data) };
+    fn mask(&mut self, data: Bytes) -> Result<Bytes, BodyError> {
+        let Some(through) = &mut self.through else { return Ok(data) };
         let mut out = Vec::with_capacity(data.len() + 64);
-        masker.push(&data, &mut out)?;
-        if self.done {
-            masker.finish(&mut out)?;
+        through.push(&data, self.done, &mut out)?;
+        if let Through::Messages(messages) = through {
+            self.record.left_out(messages.left_out());
         }
         Ok(out.into())
     }
@@ -399,13 +442,18 @@ impl ProxiedBody {
         self.done = true;
         self.trailers = None;
         tracing::info!(%reason, "stream cut");
-        let last_words = match self.access.ending {
+        let last_words = match &self.access.ending {
             Ending::WatchEvent if self.at_line_start => {
                 Some(watch_error_event(&Status::forbidden(reason.clone())))
             }
             Ending::WatchFrame => Some(watch_error_frame(&Status::forbidden(reason.clone()))),
             Ending::LogLine if self.at_line_start => Some(format!("{reason}\n").into_bytes()),
             Ending::LogLine => Some(format!("\n{reason}\n").into_bytes()),
+            Ending::Message(None) => Some(format!(": {reason}\n\n").into_bytes()),
+            Ending::Message(Some(id)) => {
+                let error = portcullis_mcp::error(Some(id), FORBIDDEN, &reason, None);
+                Some([b"data: ", &*error, b"\n\n"].concat())
+            }
             Ending::WatchEvent | Ending::Silent => None,
         };
         let recorded =

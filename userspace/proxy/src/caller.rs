@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use portcullis_access::Caller as Process;
-use portcullis_identity::{AccountId, Attestation, Identified, Method, Presented, Subject, Uid};
+use portcullis_identity::{
+    AccountId, Attestation, Identified, IdentityError, Method, Presented, Subject, Uid,
+};
 use portcullis_record::{Event, RecordError, SessionHandle, SessionStart};
 use sha2::{Digest, Sha256};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::denials::RetryKey;
 use crate::limits::Place;
+use crate::mcp::McpServer;
 use crate::refusal::{Refusal, Refused};
 use crate::target::Route;
 use crate::terminate::Secured;
+use crate::transport::Transport;
 use crate::upstream::{Pools, Presenting};
-use crate::wide::Wide;
 use crate::worker::WorkerId;
 use crate::{Proxy, headers};
 
@@ -42,7 +43,7 @@ pub(crate) struct Connection {
     pub(crate) worker: WorkerId,
     /// The process, as conditions of roles may know it.
     pub(crate) process: Arc<Process>,
-    proxy: Arc<Proxy>,
+    pub(crate) proxy: Arc<Proxy>,
     h2: bool,
     /// Closes the connection under a client that does not read what it is told.
     pub(crate) hang_up: CancellationToken,
@@ -61,10 +62,10 @@ struct Known {
 type TokenDigest = [u8; 32];
 
 /// Why nobody is known to be behind a request.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Stranger {
     #[error("not identified: {0}")]
-    Unidentified(String),
+    Unidentified(Box<IdentityError>),
     #[error("uid {uid} has {limit} connections open, which is all that it may have: close some")]
     OverLimit { uid: Uid, limit: usize },
 }
@@ -92,7 +93,7 @@ impl Caller {
         secured: Secured,
         place: Place,
         worker: WorkerId,
-    ) -> (TlsStream<Wide<TcpStream>>, Self) {
+    ) -> (Transport, Self) {
         let h2 = secured.speaks_h2();
         let Secured { io, attestation, route } = secured;
         let connection = Connection {
@@ -106,6 +107,11 @@ impl Caller {
             place,
         };
         (io, Self { connection: Arc::new(connection), known: Mutex::default(), stranger: Mutex::default() })
+    }
+
+    /// The MCP server that the connection is for, if it is for one.
+    pub(crate) fn mcp(&self) -> Option<&McpServer> {
+        self.connection.route.target.mcp.as_deref()
     }
 
     pub(crate) fn attestation(&self) -> &Attestation {
@@ -130,7 +136,7 @@ impl Caller {
         let presented = Presented { bearer: token.as_ref().map(|token| token.as_str()) };
         let identified = proxy.identities.identify(attestation, &presented, accepted).await;
         let identified =
-            identified.map_err(|error| Refusal::Stranger(Stranger::Unidentified(error.to_string())))?;
+            identified.map_err(|error| Refusal::Stranger(Stranger::Unidentified(Box::new(error))))?;
         Ok(self.remember(digest, generation, identified))
     }
 

@@ -12,9 +12,11 @@ use portcullis_access::{Facts, Operation};
 use portcullis_identity::Share;
 use portcullis_kube::{RequestInfo, query_flag, query_values};
 
+use crate::Proxy;
 use crate::caller::Person;
 use crate::headers;
-use crate::refusal::Refusal;
+use crate::mcp::{self, Call};
+use crate::refusal::{Refusal, Refused, Wording};
 use crate::wire::Fault;
 use crate::writeback::Restored;
 
@@ -28,8 +30,19 @@ pub(crate) struct Classified {
     pub(crate) target: String,
     pub(crate) operation: Operation,
     pub(crate) facts: Facts,
+    pub(crate) shape: Shape,
     /// Of a request for exec, attach or port-forward, and of a watch or log that is to come over WebSocket.
     pub(crate) upgrade: Option<Upgrade>,
+}
+
+/// What kind of server a request is for, and so how its answer is read.
+pub(crate) enum Shape {
+    /// An API server.
+    Kube,
+    /// The endpoint of an MCP server.
+    Call(Box<Call>),
+    /// Any other path of an MCP server.
+    Web,
 }
 
 /// The body of a request.
@@ -46,7 +59,7 @@ pub(crate) enum Body {
         bytes: Bytes,
         /// What goes up instead, where it brings masked values back.
         restored: Option<Restored>,
-        _place: Share,
+        _place: Option<Share>,
     },
 }
 
@@ -59,33 +72,79 @@ pub(crate) struct Upgrade {
 }
 
 impl Classified {
-    pub(crate) fn read(person: Arc<Person>, mut request: Request<Incoming>) -> Result<Self, Refusal> {
-        if let Some(fault) = request.extensions().get::<Fault>() {
-            return Err(Refusal::Framing(*fault));
+    pub(crate) async fn read(
+        proxy: &Proxy,
+        person: Arc<Person>,
+        request: Request<Incoming>,
+    ) -> Result<Self, Refused> {
+        refuse_doubtful(&request)?;
+        let (method, target) = (request.method().as_str(), target_of(&request));
+        let at = &person.connection.route.target;
+        let read = if at.mcp.is_some() { RequestInfo::of_path_alone } else { portcullis_kube::classify };
+        let info = read(method, &target).map_err(Refusal::from)?;
+        match mcp::asked_for(at, &info).map_err(Refusal::from)? {
+            Some(asked) => {
+                let read = mcp::read::read(proxy, person, asked, info, request).await;
+                read.map_err(|refused| refused.or_worded(Wording::Rpc(None)))
+            }
+            None => Ok(Self::of_api_server(person, info, target, request)?),
         }
-        if let Some(name) = headers::repeated(request.headers()) {
-            return Err(Refusal::Repeated(name));
-        }
-        if names_another_host(&request) {
-            return Err(Refusal::Repeated(header::HOST));
-        }
-        let target = target_of(&request);
-        let method = request.method().as_str();
-        if let Some(ambiguity) = portcullis_kube::ambiguity(method, &target) {
-            return Err(Refusal::Ambiguous(ambiguity));
-        }
-        if headers::impersonates(request.headers()) {
-            return Err(Refusal::Impersonation);
-        }
-        let info = portcullis_kube::classify(method, &target)?;
+    }
+
+    fn of_api_server(
+        person: Arc<Person>,
+        info: RequestInfo,
+        target: String,
+        mut request: Request<Incoming>,
+    ) -> Result<Self, Refusal> {
         let protocol = wanted_upgrade(request.method(), request.headers(), &info)?;
         let upgrade = protocol.map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
         let operation = operation(&info);
         let facts = facts(&person, &info, &target, request.body().is_end_stream());
         let (head, body) = request.into_parts();
         let body = Body::Streaming(body);
-        Ok(Self { person, head, body, info, target, operation, facts, upgrade })
+        let shape = Shape::Kube;
+        Ok(Self { person, head, body, info, target, operation, facts, shape, upgrade })
     }
+}
+
+impl Classified {
+    /// The name of what it is for, in the terms of roles: a target, or an MCP server behind one.
+    pub(crate) fn target_name(&self) -> &str {
+        match &self.shape {
+            Shape::Call(call) => &call.server.name,
+            Shape::Kube | Shape::Web => &self.person.connection.route.target.name,
+        }
+    }
+
+    /// How a refusal of it is to be worded, where the request line does not tell.
+    pub(crate) fn wording(&self) -> Option<Wording> {
+        match &self.shape {
+            Shape::Kube => None,
+            Shape::Call(call) => Some(Wording::Rpc(call.id().cloned())),
+            Shape::Web => Some(Wording::Text),
+        }
+    }
+}
+
+/// Refuses what two readers could take for two requests, or for somebody else's.
+pub(crate) fn refuse_doubtful(request: &Request<Incoming>) -> Result<(), Refusal> {
+    if let Some(fault) = request.extensions().get::<Fault>() {
+        return Err(Refusal::Framing(*fault));
+    }
+    if let Some(name) = headers::repeated(request.headers()) {
+        return Err(Refusal::Repeated(name));
+    }
+    if names_another_host(request) {
+        return Err(Refusal::Repeated(header::HOST));
+    }
+    if let Some(ambiguity) = portcullis_kube::ambiguity(request.method().as_str(), &target_of(request)) {
+        return Err(Refusal::Ambiguous(ambiguity));
+    }
+    if headers::impersonates(request.headers()) {
+        return Err(Refusal::Impersonation);
+    }
+    Ok(())
 }
 
 impl Body {
@@ -126,7 +185,7 @@ fn names_another_host(request: &Request<Incoming>) -> bool {
 }
 
 /// The request target as the client sent it (origin form) or, on h2 and absolute form, its path and query.
-fn target_of(request: &Request<Incoming>) -> String {
+pub(crate) fn target_of(request: &Request<Incoming>) -> String {
     let uri = request.uri();
     match (request.version(), uri.scheme()) {
         // Absolute form on HTTP/1.1 is kept whole, so that it is refused as such.

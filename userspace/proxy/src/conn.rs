@@ -18,7 +18,6 @@ use portcullis_identity::{AttestError, Attested, Uid};
 use portcullis_kube::SelfReview;
 use portcullis_tls::TlsError;
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::ResponseBody;
@@ -29,10 +28,10 @@ use crate::forward::Credentialed;
 use crate::hold::Cleared;
 use crate::refusal::{Refusal, Refused, Wording};
 use crate::terminate::{HEADER_TIMEOUT, Secured};
-use crate::wide::Wide;
+use crate::transport::Transport;
 use crate::wire::{Fault, Heads};
 use crate::worker::WorkerId;
-use crate::{Proxy, forward, reviews};
+use crate::{Proxy, forward, mcp, reviews};
 
 /// Requests under way on one h2 connection. No more than what API servers allow (100 since Kubernetes 1.28), since each
 /// client connection has one of its own upstream; clients open another when they need more.
@@ -89,7 +88,7 @@ pub(crate) async fn serve(
 
 async fn speak(
     proxy: Arc<Proxy>,
-    io: TlsStream<Wide<TcpStream>>,
+    io: Transport,
     h2: bool,
     caller: Arc<Caller>,
     drain: CancellationToken,
@@ -123,13 +122,14 @@ async fn speak(
                 request.extensions_mut().insert(fault);
             }
             let (proxy, caller, last) = (Arc::clone(&proxy), Arc::clone(&caller), seen.last());
-            async move {
+            // hyper keeps room for this beside the connection, busy or not, and moves it in there.
+            Box::pin(async move {
                 let mut response = answer(&proxy, &caller, request).await;
                 if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response)
-            }
+            })
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -155,29 +155,50 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let uri = request.uri().clone();
+    if let Some(metadata) =
+        caller.mcp().and_then(|server| mcp::oauth::answer(server, request.method(), uri.path()))
+    {
+        return metadata;
+    }
     let retry_of = crate::denials::key(caller, &request);
     let fault = request.extensions().get::<Fault>().copied();
     let (person, answered) = match caller.person(request.headers()).await {
-        Ok(person) => (Some(Arc::clone(&person)), pipeline(proxy, person, request).await),
+        Ok(person) => (Some(Arc::clone(&person)), pipeline(proxy, caller, person, request).await),
         // Of a head that is not read, nothing was presented that could name anybody.
         Err(refusal) => (None, Err(fault.map_or(refusal, Refusal::Framing).into())),
     };
     answered.unwrap_or_else(|refused| {
         caller.refused(person.as_deref(), &refused, retry_of);
-        refused.refusal.response(wording(&uri))
+        match (caller.mcp(), refused.wording) {
+            (Some(server), None) if person.is_none() => mcp::oauth::unidentified(server, &refused.refusal),
+            (Some(_), None) => refused.refusal.response(&Wording::Rpc(None)),
+            (_, Some(worded)) => refused.refusal.response(&worded),
+            (None, None) => refused.refusal.response(&wording(&uri)),
+        }
     })
 }
 
 async fn pipeline(
     proxy: &Arc<Proxy>,
+    caller: &Arc<Caller>,
     person: Arc<Person>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let classified = Classified::read(person, request)?;
-    let decided = Decided::by_policy(proxy, classified)?;
+    let classified = Classified::read(proxy, person, request).await?;
+    let wording = classified.wording();
+    let worded = |refused: Refused| Refused { wording: wording.clone(), ..refused };
+    let decided = Decided::by_policy(proxy, classified).map_err(|refusal| worded(refusal.into()))?;
     if let Some(review) = SelfReview::of(&decided.classified.info) {
         return reviews::answer(proxy, decided, review).await;
     }
+    if mcp::wait::tells(&decided) {
+        return Ok(mcp::wait::answer(proxy, caller, decided));
+    }
+    proceed(proxy, decided).await.map_err(worded)
+}
+
+/// From the decision to the answer.
+pub(crate) async fn proceed(proxy: &Arc<Proxy>, decided: Decided) -> Result<Response<ResponseBody>, Refused> {
     let cleared = Cleared::wait(proxy, decided).await?;
     let recorded = cleared.open_record()?;
     let credentialed = Credentialed::new(proxy, recorded).await?;

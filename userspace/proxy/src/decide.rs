@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use portcullis_access::{
-    Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, RuleRef, decide,
+    Allowed, Decision, DenialId, Denied, Hold, MaskLevel, Operation, Query, ReviewTerms, RuleRef, Snapshot,
+    decide,
 };
 use portcullis_identity::redact;
 use portcullis_kube::query_values;
@@ -13,9 +14,10 @@ use portcullis_record::{Action, Event, redact_query};
 
 use crate::Proxy;
 use crate::caller::Line;
-use crate::classify::Classified;
+use crate::classify::{Classified, Shape};
 use crate::lease::Lease;
-use crate::record::RequestRecord;
+use crate::mcp::{self, Changed, McpFault};
+use crate::record::{self, RequestRecord};
 use crate::refusal::Refusal;
 
 /// A request that a grant allows, under the obligations of its role.
@@ -47,7 +49,7 @@ impl Decided {
         let snapshot = Arc::clone(&snapshots.borrow());
         let query = Query {
             subject: &person.subject,
-            target: &person.connection.route.target.name,
+            target: classified.target_name(),
             operation: &classified.operation,
             facts: &classified.facts,
         };
@@ -66,6 +68,11 @@ impl Decided {
                     message,
                 })));
             }
+        };
+        let allowed = mcp::under_a_grant(&snapshot, &classified, allowed, now)?;
+        let review = match review {
+            None => of_changed_tool(&snapshot, &classified, &allowed)?,
+            held => held,
         };
         if allowed.filter.is_some() {
             filterable(&classified)?;
@@ -112,6 +119,25 @@ impl Decided {
             _ => Ok(anew),
         }
     }
+}
+
+/// A call of a tool that is not any more what it was when people agreed to it is held, whatever the rules say: the same
+/// people are asked who give the role.
+fn of_changed_tool(
+    snapshot: &Snapshot,
+    classified: &Classified,
+    allowed: &Allowed,
+) -> Result<Option<(ReviewTerms, RuleRef)>, Refusal> {
+    let Shape::Call(call) = &classified.shape else { return Ok(None) };
+    let Some(Changed { tool, .. }) = &call.changed else { return Ok(None) };
+    let reason = Some(format!("the definition of tool {tool:?} is not the one that was pinned"));
+    let by = RuleRef { role: allowed.role.clone(), rule: allowed.rule, reason };
+    let terms = snapshot.roles().usual_review(&allowed.role);
+    if terms.groups.is_empty() {
+        let (tool, role) = (tool.clone(), allowed.role.to_string());
+        return Err(McpFault::Changed { tool, role }.into());
+    }
+    Ok(Some((terms, by)))
 }
 
 /// Passes a request whose answer will tell whose each object is.
@@ -225,6 +251,7 @@ fn described(classified: &Classified) -> Event {
         namespace: info.namespace.clone(),
         name: info.name.clone(),
         command: redact(facts.command.clone()),
+        call: record::called(classified),
         decision: Action::Deny,
         role: None,
         rule: None,

@@ -18,12 +18,14 @@ use portcullis_record::{Event, StreamKind};
 
 use crate::Proxy;
 use crate::accept;
-use crate::body::{BodyError, Ending, ProxiedBody, RequestBody, ResponseBody, RunningAccess};
+use crate::body::{BodyError, Ending, ProxiedBody, RequestBody, ResponseBody, RunningAccess, Through};
 use crate::caller::Person;
-use crate::classify::{Body, Classified, Upgrade};
+use crate::classify::{Body, Classified, Shape, Upgrade};
 use crate::decide::{Decided, Recorded};
 use crate::headers;
 use crate::lease::Lease;
+use crate::mcp::answer::{Way, way};
+use crate::mcp::read::note_session;
 use crate::present::{self, Masked};
 use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
@@ -53,6 +55,7 @@ struct Exchange {
     person: Arc<Person>,
     target: String,
     info: RequestInfo,
+    shape: Shape,
     /// Path and query.
     path: String,
     allowed: Allowed,
@@ -88,14 +91,16 @@ impl Credentialed {
         audit_id: &str,
     ) -> Result<(Request<RequestBody>, Arc<Pools>, Exchange, Option<OnUpgrade>), Refusal> {
         let Decided { classified, allowed, rules, lease, .. } = decided;
-        let Classified { person, head, body, info, target: path, upgrade, .. } = classified;
+        let Classified { person, head, body, info, target: path, shape, upgrade, .. } = classified;
         let repeatable = matches!(info.verb.as_str(), "get" | "list") && is_bodiless(&head.method, &body);
         let masked = match rules {
+            _ if !matches!(shape, Shape::Kube) => Masked::InPassing,
             None => Masked::No,
             Some(_) if repeatable => Masked::Repeatable,
             Some(_) => Masked::Once,
         };
-        let dressing = present::dress(&person, &allowed, head, masked);
+        let outgoing = body.outgoing();
+        let dressing = present::dress(&person, &allowed, head, masked, &outgoing);
         let (mut head, pools) = lease.within(dressing).await.map_err(Refusal::Ended)??;
         headers::set_audit_id(&mut head.headers, audit_id)?;
         let json = accept::json_instead(&head.headers).filter(|_| masked == Masked::Repeatable);
@@ -122,6 +127,7 @@ impl Credentialed {
             target: person.connection.route.target.name.clone(),
             person: Arc::clone(&person),
             info,
+            shape,
             path,
             allowed,
             hold,
@@ -162,12 +168,16 @@ impl Exchange {
         request: Request<RequestBody>,
     ) -> Result<Response<Answer>, Refusal> {
         let mut response = self.checked(pools.send(request).await)?;
+        if !matches!(self.shape, Shape::Kube) {
+            let through = self.of_mcp_server(&mut response)?;
+            return Ok(response.map(|body| Answer::Streaming(body, through)));
+        }
         let masker = match self.masker(&mut response)? {
             masker if self.restored.is_some() && !response.status().is_success() => {
                 return self.words(response, masker).await;
             }
             Some(masker) if masker.is_whole() => masker,
-            masker => return Ok(response.map(|body| Answer::Streaming(body, masker))),
+            masker => return Ok(response.map(|body| Answer::Streaming(body, masker.map(Through::Mask)))),
         };
         let (head, body) = response.into_parts();
         let uid = self.person.connection.attestation.uid;
@@ -181,7 +191,36 @@ impl Exchange {
         let again = self.again.take().ok_or(refusal)?;
         let mut response = self.checked(pools.send(again).await)?;
         let masker = self.masker(&mut response)?;
-        Ok(response.map(|body| Answer::Streaming(body, masker)))
+        Ok(response.map(|body| Answer::Streaming(body, masker.map(Through::Mask))))
+    }
+
+    /// What the answer of an MCP server goes through. A session that it begins or ended is noted.
+    fn of_mcp_server(&self, response: &mut Response<Incoming>) -> Result<Option<Through>, Refusal> {
+        let call = match &self.shape {
+            Shape::Call(call) => Some(&**call),
+            Shape::Kube | Shape::Web => None,
+        };
+        if let Some(call) = call.filter(|_| response.status().is_success()) {
+            note_session(&self.proxy, &self.person, call, response.headers());
+        }
+        // Its challenge would send clients for a token that stays here.
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let cause = "it does not accept the gate's own credential (401)".to_owned();
+            return Err(Refusal::Upstream { target: self.target.clone(), cause });
+        }
+        response.headers_mut().remove(header::SET_COOKIE);
+        if !has_body(response) {
+            return Ok(None);
+        }
+        let (masked, status) = (self.masks(), response.status());
+        let way = way(&self.proxy, &self.person, call, masked, status, response.headers())?;
+        let through = match way {
+            Way::Messages(messages) => Through::Messages(messages),
+            Way::Text(masker) => Through::Mask(masker),
+            Way::AsItIs => return Ok(None),
+        };
+        withhold_size(response.headers_mut());
+        Ok(Some(through))
     }
 
     /// An answer that may quote what was restored in the request: read whole, and withheld if it does.
@@ -249,7 +288,8 @@ impl Exchange {
         let status = response.status();
         let content_type = text_of(response.headers().get(header::CONTENT_TYPE));
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
-        record.begun(status.as_u16(), content_type, self.is_masked() || switched && self.masks());
+        let masked = self.masks() && (switched || !matches!(self.shape, Shape::Kube));
+        record.begun(status.as_u16(), content_type.clone(), masked || self.is_masked());
         if switched {
             record.tell_begun()?;
             return self.switch(response, record, client);
@@ -258,7 +298,8 @@ impl Exchange {
         self.warn(response.headers_mut());
 
         let filter = self.filter(&mut response);
-        let long_running = self.info.is_long_running(&self.path);
+        let events = matches!(self.shape, Shape::Call(_)) && is_events(content_type.as_deref());
+        let long_running = events || self.info.is_long_running(&self.path);
         let ending = if long_running { self.ending(&response) } else { Ending::Silent };
         if long_running && let Some(kind) = self.stream_kind() {
             record.tell_begun()?;
@@ -272,8 +313,8 @@ impl Exchange {
             })?;
         }
         let (head, body) = response.into_parts();
-        let (body, masker) = match body {
-            Answer::Streaming(body, masker) => (body, masker),
+        let (body, through) = match body {
+            Answer::Streaming(body, through) => (body, through),
             Answer::Whole(masked) => {
                 record.sent(&masked, true)?;
                 return Ok(Response::from_parts(head, ResponseBody::whole(masked)));
@@ -281,7 +322,7 @@ impl Exchange {
         };
         let bodiless = http_body::Body::is_end_stream(&body);
         let access = RunningAccess::new(self.lease, ending, self.person.connection.hang_up.clone());
-        let mut body = ProxiedBody::new(body, filter, masker, record, access);
+        let mut body = ProxiedBody::new(body, filter, through, record, access);
         if bodiless {
             body.finish_empty()?;
             return Ok(Response::from_parts(head, ResponseBody::Proxied(Box::new(body))));
@@ -289,6 +330,7 @@ impl Exchange {
         match body.begin() {
             Ok(body) => Ok(Response::from_parts(head, body)),
             Err(BodyError::Mask(error)) => Err(error.into()),
+            Err(BodyError::Answer(error)) => Err(error.into()),
             Err(BodyError::Record(error)) => Err(error.into()),
             Err(error) => Err(Refusal::Upstream { target: self.target, cause: root_cause(&error) }),
         }
@@ -355,6 +397,10 @@ impl Exchange {
     fn ending(&self, response: &Response<Answer>) -> Ending {
         let headers = response.headers();
         let content_type = text_of(headers.get(header::CONTENT_TYPE)).unwrap_or_default();
+        if let Shape::Call(call) = &self.shape {
+            let events = is_events(Some(&content_type));
+            return if events { Ending::Message(call.id().cloned()) } else { Ending::Silent };
+        }
         if headers.contains_key(header::CONTENT_ENCODING) {
             Ending::Silent
         } else if self.info.verb.starts_with("watch") && content_type.starts_with("application/json") {
@@ -430,6 +476,10 @@ fn is_bodiless(method: &Method, body: &Body) -> bool {
             Body::Streaming(body) => http_body::Body::is_end_stream(body),
             Body::Whole { bytes, .. } => bytes.is_empty(),
         }
+}
+
+fn is_events(content_type: Option<&str>) -> bool {
+    content_type.is_some_and(|of| of.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
 }
 
 fn is_protobuf(content_type: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Where a rule says so, a request waits here until a person has agreed to it: to this very request, once.
 //!
-//! kubectl just takes longer. What is agreed to is a digest over verb, request target and body, so the body of a held
+//! kubectl just takes longer. What is agreed to is a digest over verb, request target and body (of an MCP call: server,
+//! tool and arguments), so the body of a held
 //! write is read whole first. The approval is used up before anything is forwarded, in the store, so that of two
 //! requests that share it, on whichever bastion, one goes on.
 
@@ -18,11 +19,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::Proxy;
-use crate::classify::{Body, Classified};
+use crate::classify::{Body, Classified, Shape};
 use crate::decide::{Decided, Recorded};
 use crate::lease::Lease;
+use crate::mcp::{Changed, McpFault};
 use crate::refusal::{Refusal, Refused};
-use crate::{preview, writeback};
+use crate::{preview, record, writeback};
 
 /// How long an approval can be used after it was given: the request waits for it, so this is for a client that comes
 /// back.
@@ -59,6 +61,7 @@ impl Cleared {
             connection: line.connection,
             method: decided.classified.head.method.to_string(),
             path: redact_query(&decided.classified.target),
+            call: record::called(&decided.classified),
             role: by.role.to_string(),
             rule: by.rule,
         })?;
@@ -67,7 +70,9 @@ impl Cleared {
             let mut decided = decided.anew(proxy, &hold.terms)?;
             // From what is live now.
             writeback::restore(proxy, &mut decided).await?;
-            Ok((decided, proxy.holds.spend(hold.id).await?))
+            let hold = proxy.holds.spend(hold.id).await?;
+            accept_definition(proxy, &decided.classified)?;
+            Ok((decided, hold))
         };
         let (decided, hold) = went_on.await.map_err(|refusal: Refusal| refusal.of(number))?;
         Ok(Self { decided, held: Some((number, hold)) })
@@ -87,24 +92,30 @@ impl Cleared {
         let diff = lease.within(preview::of(proxy, decided)).await.map_err(Refusal::Ended)?;
         let attestation = &person.connection.attestation;
         let new = NewHold {
-            target: person.connection.route.target.name.clone(),
+            target: classified.target_name().to_owned(),
             operation: classified.operation.clone(),
             role: allowed.role.clone(),
             rule: allowed.rule,
             grant,
             terms,
-            digest: digest(
-                &classified.operation,
-                &classified.target,
-                &classified.head.headers,
-                classified.body.bytes(),
-            ),
+            digest: match &classified.shape {
+                // Ids and progress tokens are new with each try, and change nothing of what is done.
+                Shape::Call(call) => {
+                    digest(&classified.operation, &classified.target, &HeaderMap::new(), &call.fingerprint())
+                }
+                Shape::Kube | Shape::Web => digest(
+                    &classified.operation,
+                    &classified.target,
+                    &classified.head.headers,
+                    classified.body.bytes(),
+                ),
+            },
             client: format!("{}/{}/{}", proxy.holds.host, attestation.pid, attestation.process.start_time),
             command: attestation.process.argv.clone(),
             diff,
             spend_within: SPEND_WITHIN,
         };
-        let hold = proxy.holds.begin(Arc::clone(&person.subject), new).await?;
+        let (hold, waiting) = proxy.holds.begin(Arc::clone(&person.subject), new).await?;
         let session = person.line()?.session;
         session.event(&Event::Held {
             request: number,
@@ -113,7 +124,7 @@ impl Cleared {
             diff: hold.diff.clone(),
         })?;
         tracing::info!(subject = %person.subject, hold = %hold.id, operation = %hold.operation, "held");
-        let hold = proxy.holds.decided(hold, lease, proxy.snapshots.clone()).await?;
+        let hold = proxy.holds.decided(hold, waiting, lease, proxy.snapshots.clone()).await?;
         session.event(&outcome(number, &hold))?;
         // What ended the hold may be what ended its grant.
         if let (HoldState::Cancelled, None, Some(ended)) = (hold.state, &hold.refusal, lease.over()) {
@@ -139,9 +150,15 @@ impl Holds {
         Self { access, host, waiting: Arc::default() }
     }
 
-    async fn begin(&self, subject: Arc<Subject>, new: NewHold) -> Result<Hold, Refusal> {
-        let access = Arc::clone(&self.access);
-        blocking(move || access.hold(&subject, &new)).await
+    /// The hold, and its waiter: made together, so that a client who goes away in between leaves nothing behind.
+    async fn begin(&self, subject: Arc<Subject>, new: NewHold) -> Result<(Hold, Waiting), Refusal> {
+        let (access, waiting) = (Arc::clone(&self.access), Arc::clone(&self.waiting));
+        blocking(move || {
+            let hold = access.hold(&subject, &new)?;
+            let waiting = Waiting::begin(access, waiting, &hold.id);
+            Ok((hold, waiting))
+        })
+        .await
     }
 
     async fn spend(&self, id: HoldId) -> Result<Hold, Refusal> {
@@ -153,13 +170,14 @@ impl Holds {
     async fn decided(
         &self,
         hold: Hold,
+        mut waiting: Waiting,
         lease: &Lease,
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
     ) -> Result<Hold, Refusal> {
         if hold.state != HoldState::Pending {
+            waiting.over = true;
             return Ok(hold);
         }
-        let mut waiting = Waiting::begin(self, &hold.id);
         let decided = async {
             loop {
                 let found = snapshots.borrow_and_update().hold(&hold.id).cloned();
@@ -189,10 +207,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn begin(holds: &Holds, id: &HoldId) -> Self {
-        let waiting = Arc::clone(&holds.waiting);
+    fn begin(access: Arc<Access>, waiting: Arc<Mutex<HashMap<HoldId, usize>>>, id: &HoldId) -> Self {
         *waiting.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default() += 1;
-        Self { access: Arc::clone(&holds.access), waiting, id: id.clone(), over: false }
+        Self { access, waiting, id: id.clone(), over: false }
     }
 
     /// Whether this was the last one.
@@ -222,18 +239,34 @@ impl Drop for Waiting {
     }
 }
 
+/// Who agreed to a call of a tool that has changed agreed to what it is now.
+fn accept_definition(proxy: &Proxy, classified: &Classified) -> Result<(), Refusal> {
+    let Shape::Call(call) = &classified.shape else { return Ok(()) };
+    let Some(Changed { tool, now, .. }) = &call.changed else { return Ok(()) };
+    let pins = proxy.mcp.pins(&call.server.name).map_err(McpFault::from)?;
+    Ok(pins.accept(tool, &now.digest()).map_err(McpFault::from)?)
+}
+
 /// Reads the body of a write that has to be known whole: one that is held, and one to a masked resource.
 async fn read_whole(proxy: &Proxy, decided: &mut Decided) -> Result<(), Refusal> {
     let Decided { classified, review, rules, lease, .. } = decided;
-    let Classified { head, body, upgrade, .. } = classified;
-    if !is_write(&head.method) || rules.is_none() && review.is_none() || upgrade.is_some() {
+    let Classified { head, body, shape, upgrade, .. } = classified;
+    // What goes to a web server may have to be signed.
+    let needed = rules.is_some() || review.is_some() || matches!(shape, Shape::Web);
+    if !is_write(&head.method) || !needed || upgrade.is_some() {
         return Ok(());
     }
-    let Body::Streaming(streaming) = std::mem::take(body) else { return Ok(()) };
+    let streaming = match std::mem::take(body) {
+        Body::Streaming(streaming) => streaming,
+        known => {
+            *body = known;
+            return Ok(());
+        }
+    };
     let uid = classified.person.connection.attestation.uid;
     let share = proxy.limits.held_write(uid).ok_or(Refusal::TooManyWrites)?;
     let whole = lease.within(writeback::whole(streaming)).await.map_err(Refusal::Ended)??;
-    *body = Body::Whole { bytes: whole, restored: None, _place: share };
+    *body = Body::Whole { bytes: whole, restored: None, _place: Some(share) };
     Ok(())
 }
 
@@ -272,9 +305,9 @@ fn outcome(request: u32, hold: &Hold) -> Event {
 }
 
 /// The store blocks; connections must not.
-async fn blocking(
-    work: impl FnOnce() -> Result<Hold, AccessError> + Send + 'static,
-) -> Result<Hold, Refusal> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AccessError> + Send + 'static,
+) -> Result<T, Refusal> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| Refusal::NotHeld(Box::new(error))),
         Err(_) => Err(Refusal::NotHeld(Box::new(AccessError::Contended))),
@@ -326,7 +359,8 @@ mod tests {
         let access = Access::open(config, RoleSet::default(), Arc::new(SystemClock)).unwrap();
         let holds = Holds::new(Arc::new(access), "host".to_owned());
         let id: HoldId = "h-7f3a9c".parse().unwrap();
-        let mut waiters: Vec<Waiting> = (0..3).map(|_| Waiting::begin(&holds, &id)).collect();
+        let begin = |_| Waiting::begin(Arc::clone(&holds.access), Arc::clone(&holds.waiting), &id);
+        let mut waiters: Vec<Waiting> = (0..3).map(begin).collect();
         waiters.iter_mut().for_each(|waiter| waiter.over = true);
         assert!(!waiters[0].leave());
         assert!(!waiters[1].leave());

@@ -58,7 +58,7 @@ pub(crate) async fn put(
 ) -> Result<Answer, Refusal> {
     let failed =
         |cause: String| Refusal::Upstream { target: person.connection.route.target.name.clone(), cause };
-    let (mut head, pools) = present::dress(person, allowed, head, Masked::Once).await?;
+    let (mut head, pools) = present::dress(person, allowed, head, Masked::Once, &body).await?;
     headers::set_audit_id(&mut head.headers, audit_id)?;
     let request = Request::from_parts(head, RequestBody::whole(body, Arc::default()));
     let response = pools.send(request).await.map_err(|error| failed(error.to_string()))?;

@@ -18,6 +18,7 @@ mod inquiry;
 mod lease;
 mod limits;
 mod listen;
+mod mcp;
 mod patch;
 mod present;
 mod preview;
@@ -26,6 +27,7 @@ mod refusal;
 mod reviews;
 mod target;
 mod terminate;
+mod transport;
 mod upgrade;
 mod upstream;
 mod whole;
@@ -46,7 +48,8 @@ use tokio::sync::watch;
 pub use hold::Holds;
 pub use limits::Limits;
 pub use listen::{Counts, listen};
-pub use target::{Routing, Target};
+pub use mcp::{McpMemory, McpServer, McpService};
+pub use target::{Routing, Scheme, Target};
 pub use upstream::Upstream;
 pub use worker::Workers;
 
@@ -78,6 +81,8 @@ pub struct Proxy {
     pub remembered: Arc<portcullis_access::Denials>,
     /// Refusals just given, to tell a retry from a new attempt.
     pub denials: Denials,
+    /// What is remembered of MCP servers.
+    pub mcp: McpMemory,
     /// Connections by fate.
     pub counts: Counts,
 }

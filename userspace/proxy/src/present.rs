@@ -11,6 +11,7 @@ use portcullis_credential::OnBehalf;
 
 use crate::caller::Person;
 use crate::refusal::Refusal;
+use crate::target::Scheme;
 use crate::upstream::Pools;
 use crate::{accept, headers};
 
@@ -18,24 +19,31 @@ use crate::{accept, headers};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Masked {
     No,
+    /// As it comes, of whatever type it is: it must not be compressed.
+    InPassing,
     Once,
     Repeatable,
 }
 
-/// The head as it goes up, and the connections that may carry it. Of masked objects only such forms are asked for as the
+/// The head as it goes up before `body`, as far as that is known, and the connections that may carry both. Of masked objects only such forms are asked for as the
 /// masker reads.
 pub(crate) async fn dress(
     person: &Person,
     allowed: &Allowed,
     mut head: Parts,
     masked: Masked,
+    body: &[u8],
 ) -> Result<(Parts, Arc<Pools>), Refusal> {
     let connection = &*person.connection;
     let target = &connection.route.target;
     headers::strip_request(&mut head.headers);
-    if masked != Masked::No {
-        accept::narrow_accept(&mut head.headers, masked == Masked::Repeatable)?;
-        accept::narrow_accept_encoding(&mut head.headers);
+    match masked {
+        Masked::No => {}
+        Masked::InPassing => accept::refuse_coding(&mut head.headers),
+        Masked::Once | Masked::Repeatable => {
+            accept::narrow_accept(&mut head.headers, masked == Masked::Repeatable)?;
+            accept::narrow_accept_encoding(&mut head.headers);
+        }
     }
     if allowed.filter.is_some() {
         accept::accept_json(&mut head.headers, "lists that are filtered")?;
@@ -68,23 +76,37 @@ pub(crate) async fn dress(
         .credential(&on_behalf, &connection.route.server_name, connection.worker)
         .await
         .map_err(|source| Refusal::Credential { target: target.name.clone(), source: Box::new(source) })?;
-    if let Some(value) = presenting.credential.authorization() {
-        head.headers.insert(header::AUTHORIZATION, value);
-    }
-    if head.version != Version::HTTP_2 {
+    if head.version != Version::HTTP_2 || target.mcp.is_some() {
         head.version = Version::HTTP_11;
     }
-    // The authority is where the client dialled; its own word for it could only disagree.
-    head.uri = upstream_uri(&head.uri, connection.attestation.original_dst.0)?;
-    head.headers.remove(header::HOST);
+    // The authority is where the client dialled; its own word for it could only disagree. Web servers are told apart by
+    // their names, and this one was checked.
+    let address = connection.attestation.original_dst.0;
+    head.uri = upstream_uri(&head.uri, target.scheme, address)?;
+    if target.mcp.is_none() {
+        head.headers.remove(header::HOST);
+    }
+    let host = head
+        .headers
+        .get(header::HOST)
+        .map_or_else(|| address.to_string(), |host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    // Last: a signature is over all that goes up.
+    presenting
+        .credential
+        .sign(&head.method, &path, &host, &mut head.headers, body)
+        .map_err(|source| Refusal::Credential { target: target.name.clone(), source: Box::new(source) })?;
     Ok((head, person.pools(&presenting)))
 }
 
 /// The same path at the address that the client dialled.
-fn upstream_uri(uri: &Uri, address: SocketAddr) -> Result<Uri, Refusal> {
+fn upstream_uri(uri: &Uri, scheme: Scheme, address: SocketAddr) -> Result<Uri, Refusal> {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     Uri::builder()
-        .scheme("https")
+        .scheme(match scheme {
+            Scheme::Https => "https",
+            Scheme::Http => "http",
+        })
         .authority(address.to_string())
         .path_and_query(target)
         .build()

@@ -12,9 +12,10 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use crate::Proxy;
-use crate::classify::Classified;
+use crate::classify::{Classified, Shape};
 use crate::decide::{Decided, masked};
-use crate::inquiry;
+use crate::mcp::{Call, Changed};
+use crate::{inquiry, record};
 
 /// How long looking may take; the request waits without a diff then.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +27,9 @@ const NOISE: [&str; 3] = ["managedFields", "resourceVersion", "generation"];
 /// The diff, where the request is a write to one object and the API offers a dry run of it; what the server would answer
 /// instead where it would refuse.
 pub(crate) async fn of(proxy: &Proxy, decided: &Decided) -> Option<String> {
+    if let Shape::Call(call) = &decided.classified.shape {
+        return call_of(proxy, decided, call);
+    }
     let verb = previewed(decided)?;
     let looking = async {
         let rules = masked(proxy, &decided.classified.operation);
@@ -48,6 +52,20 @@ pub(crate) async fn of(proxy: &Proxy, decided: &Decided) -> Option<String> {
         }
         Err(_) => None,
     }
+}
+
+/// What a call brings, and how its tool has changed since it was agreed to: both masked like any answer.
+fn call_of(proxy: &Proxy, decided: &Decided, call: &Call) -> Option<String> {
+    let mut text = String::new();
+    if let Some(Changed { tool, pinned, now }) = &call.changed {
+        text = format!("The definition of tool {tool:?} has changed:\n{}\n", pinned.diff(now));
+    }
+    if let Some(arguments) = decided.classified.facts.arguments.as_deref() {
+        let shown = record::shown(proxy, arguments).ok()?;
+        let shown = serde_json::to_string_pretty(&shown).ok()?;
+        text.push_str(&format!("arguments: {shown}\n"));
+    }
+    (!text.is_empty()).then(|| cut(text))
 }
 
 /// Why there is nothing to see.

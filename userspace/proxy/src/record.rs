@@ -4,8 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use portcullis_access::RecordLevel;
-use portcullis_record::{Channel, Event, Item, RecordError, SessionHandle};
+use portcullis_access::{Operation, RecordLevel};
+use portcullis_mask::MaskError;
+use portcullis_mcp::{BlobPolicy, Id, MessageMasker};
+use portcullis_record::{Channel, Event, Item, McpCall, RecordError, SessionHandle};
+use serde_json::Value;
+
+use crate::Proxy;
+use crate::classify::{Classified, Shape};
+
+/// The longest arguments of a call that are kept, in bytes of JSON.
+const LONGEST_ARGUMENTS: usize = 64 * 1024;
 
 /// The open record of one request. Nothing is forwarded without one; dropping it unfinished closes it as abandoned.
 pub(crate) struct RequestRecord {
@@ -131,4 +140,38 @@ impl Drop for RequestRecord {
             tracing::error!(%error, request = self.number, "the end of a request could not be recorded");
         }
     }
+}
+
+/// A call as it is kept, of a request that is one.
+pub(crate) fn called(classified: &Classified) -> Option<Box<McpCall>> {
+    let Classified { person, operation, facts, shape, .. } = classified;
+    let Shape::Call(call) = shape else { return None };
+    let (method, item, name) = match operation {
+        Operation::Mcp { method, item, name } => (method.clone(), item.as_str().to_owned(), name.clone()),
+        other => (other.verb().to_owned(), String::new(), String::new()),
+    };
+    let id = call.id().map(|id| match id {
+        Id::Number(number) => Value::Number(number.clone()),
+        Id::Text(text) => Value::String(text.clone()),
+    });
+    let arguments = facts.arguments.as_deref().map(|arguments| {
+        shown(&person.connection.proxy, arguments)
+            .unwrap_or_else(|error| Value::String(format!("(not kept: {error})")))
+    });
+    Some(Box::new(McpCall { method, item, name, id, arguments }))
+}
+
+/// A client's arguments as others may see them: what looks like a secret is masked.
+pub(crate) fn shown(proxy: &Proxy, arguments: &Value) -> Result<Value, MaskError> {
+    let text = arguments.to_string();
+    if text.len() > LONGEST_ARGUMENTS {
+        return Ok(Value::String(format!("({} bytes)", text.len())));
+    }
+    let masker = MessageMasker::new(&proxy.profile.borrow(), &proxy.mask_key, &BlobPolicy::default());
+    let mut masked = Vec::with_capacity(text.len());
+    masker.mask(text.as_bytes(), &mut masked)?;
+    if masked == text.as_bytes() {
+        return Ok(arguments.clone());
+    }
+    Ok(serde_json::from_slice(&masked).unwrap_or_else(|_| Value::String("(not kept)".to_owned())))
 }

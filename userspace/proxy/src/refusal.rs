@@ -7,13 +7,16 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use portcullis_access::{AccessError, Ended, Hold, HoldId, HoldState, format_duration};
 use portcullis_credential::CredentialError;
+use portcullis_identity::Challenge;
 use portcullis_kube::{Ambiguity, ClassifyError, Status};
 use portcullis_mask::MaskError;
+use portcullis_mcp::{AnswerFault, Id};
 use portcullis_record::RecordError;
 
 use crate::body::ResponseBody;
 use crate::caller::Stranger;
 use crate::decide::Denial;
+use crate::mcp::McpFault;
 use crate::wire::Fault;
 
 /// Why a request was not served. `Display` is the sentence that the engineer reads.
@@ -33,6 +36,8 @@ pub(crate) enum Refusal {
         "portcullis: refused: impersonation (kubectl --as, Impersonate-* headers) does not pass the gate"
     )]
     Impersonation,
+    #[error("portcullis: refused: {0}")]
+    Mcp(Box<McpFault>),
     #[error("{0}")]
     Denied(Box<Denial>),
     #[error(
@@ -122,8 +127,22 @@ pub(crate) enum Refusal {
     Upstream { target: String, cause: String },
     #[error("portcullis: withheld: the answer could not be masked: {0}")]
     Unmaskable(Box<MaskError>),
+    #[error("portcullis: withheld: {0}")]
+    Answer(Box<AnswerFault>),
     #[error("portcullis: withheld: masked objects came as {content_type:?}, which the masker does not read")]
     UnmaskableType { content_type: String },
+}
+
+impl From<McpFault> for Refusal {
+    fn from(fault: McpFault) -> Self {
+        Self::Mcp(Box::new(fault))
+    }
+}
+
+impl From<AnswerFault> for Refusal {
+    fn from(fault: AnswerFault) -> Self {
+        Self::Answer(Box::new(fault))
+    }
 }
 
 impl From<RecordError> for Refusal {
@@ -143,7 +162,7 @@ impl From<MaskError> for Refusal {
 
 /// How a refusal is worded. kubectl shows what it reads of it word for word, and else just "unknown" (checked on 1.27 to
 /// 1.33).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wording {
     /// A `metav1.Status`.
     Status,
@@ -151,6 +170,8 @@ pub(crate) enum Wording {
     Text,
     /// Plain text, and always 403.
     Discovery,
+    /// A JSON-RPC error, in answer to this request if to any.
+    Rpc(Option<Id>),
 }
 
 /// A refusal, and the number of the request in its session where it had one already.
@@ -158,18 +179,27 @@ pub(crate) enum Wording {
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
     pub(crate) request: Option<u32>,
+    /// How it is to be worded, where the request line does not tell.
+    pub(crate) wording: Option<Wording>,
+}
+
+impl Refused {
+    /// The same, worded like this unless it is known how.
+    pub(crate) fn or_worded(self, wording: Wording) -> Self {
+        Self { wording: self.wording.or(Some(wording)), ..self }
+    }
 }
 
 impl<E: Into<Refusal>> From<E> for Refused {
     fn from(refusal: E) -> Self {
-        Self { refusal: refusal.into(), request: None }
+        Self { refusal: refusal.into(), request: None, wording: None }
     }
 }
 
 impl Refusal {
     /// The same refusal of a request whose record is open.
     pub(crate) fn of(self, request: u32) -> Refused {
-        Refused { refusal: self, request: Some(request) }
+        Refused { refusal: self, request: Some(request), wording: None }
     }
 
     /// The HTTP status. Kubernetes clients print the message of 403 word for word and retry 429 and 503 only when
@@ -195,6 +225,7 @@ impl Refusal {
             | Self::ReservedName { .. }
             | Self::UnspeakableName { .. }
             | Self::WriteBack(_) => StatusCode::FORBIDDEN,
+            Self::Mcp(fault) => fault.status(),
             Self::Framing(Fault::TooLong) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Framing(Fault::TargetTooLong) => StatusCode::URI_TOO_LONG,
             Self::Ambiguous(_)
@@ -217,6 +248,7 @@ impl Refusal {
             Self::Upstream { .. }
             | Self::Unmaskable(_)
             | Self::UnmaskableType { .. }
+            | Self::Answer(_)
             | Self::Unfilterable(_) => StatusCode::BAD_GATEWAY,
         }
     }
@@ -236,17 +268,39 @@ impl Refusal {
         }
     }
 
+    /// The refusal as a JSON-RPC error, with the words for an agent to act on.
+    pub(crate) fn rpc(&self, id: Option<&Id>) -> Vec<u8> {
+        let (code, data) = match self {
+            Self::Mcp(fault) => (fault.code(), fault.data()),
+            other => (i64::from(other.code().as_u16()), None),
+        };
+        portcullis_mcp::error(id, code, &self.to_string(), data)
+    }
+
+    /// Why a token would help, if one would.
+    pub(crate) fn challenge(&self) -> Option<Challenge> {
+        match self {
+            Self::Stranger(Stranger::Unidentified(error)) => error.challenge(),
+            _ => None,
+        }
+    }
+
     /// The answer, in the form that the client can show.
-    pub(crate) fn response(&self, wording: Wording) -> Response<ResponseBody> {
+    pub(crate) fn response(&self, wording: &Wording) -> Response<ResponseBody> {
         let message = self.to_string();
         let (body, content_type) = match wording {
             Wording::Status => (Bytes::from(self.status(message).to_json()), "application/json"),
             Wording::Text | Wording::Discovery => (Bytes::from(message), "text/plain; charset=utf-8"),
+            Wording::Rpc(id) => (Bytes::from(self.rpc(id.as_ref())), "application/json"),
         };
         let mut response = Response::new(ResponseBody::whole(body));
         // On discovery paths a 4xx other than 403 makes kubectl drop the text as well.
-        *response.status_mut() =
-            if wording == Wording::Discovery { StatusCode::FORBIDDEN } else { self.code() };
+        *response.status_mut() = match wording {
+            Wording::Discovery => StatusCode::FORBIDDEN,
+            // Clients read what a request is answered; of another status some show the number alone.
+            Wording::Rpc(Some(_)) if !matches!(self, Self::Mcp(_)) => StatusCode::OK,
+            Wording::Rpc(_) | Wording::Status | Wording::Text => self.code(),
+        };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -6,12 +6,25 @@ use portcullis_identity::{Accepted, OriginalDst};
 use portcullis_tls::{Name, TargetNames};
 use rustls_pki_types::ServerName;
 
+use crate::mcp::{McpServer, McpService};
 use crate::upstream::Upstream;
 
-/// A Kubernetes API server behind the gate.
+/// Whether there is TLS around a target's HTTP, on both sides alike.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// There is.
+    #[default]
+    Https,
+    /// There is none: an MCP server inside of a network that is trusted.
+    Http,
+}
+
+/// A server behind the gate.
 pub struct Target {
     /// The name that roles, requests and recordings use.
     pub name: String,
+    /// How it is reached.
+    pub scheme: Scheme,
     /// The names and addresses that a client may dial, and so that a leaf may be made for.
     pub names: TargetNames,
     /// What the server's certificate must say, where that is not what was dialled.
@@ -22,6 +35,10 @@ pub struct Target {
     pub impersonate: bool,
     /// How engineers have to be identified here.
     pub accepted: Accepted,
+    /// What makes it an MCP server; nothing for an API server.
+    pub mcp: Option<Arc<McpServer>>,
+    /// The MCP servers behind an API server.
+    pub mcp_services: Vec<McpService>,
 }
 
 impl Target {

@@ -21,20 +21,22 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsConnector, TlsStream};
 
 use portcullis_credential::{Credential, CredentialError, CredentialId, OnBehalf, Source, UpstreamTls};
 
 use crate::body::RequestBody;
 use crate::conn::MAX_FIELDS;
+use crate::transport::Transport;
 use crate::wide::Wide;
 use crate::worker::WorkerId;
 
-/// How long a TCP connect and a TLS handshake with the API server may take together.
+/// How long a TCP connect and a TLS handshake with the server may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A pooled connection unused for this long is closed (below the 180 s that Go servers commonly allow).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// The same for servers in Python and Node, which wait for five seconds.
+const IMPATIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// HTTP/2 flow-control windows, bytes: one stream can fill a fast link without starving the others.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 8 << 20;
@@ -44,7 +46,10 @@ const H2_HEADER_LIST: u32 = 1 << 20;
 /// The way to one target: its credential and the pools that present it.
 pub struct Upstream {
     source: Box<dyn Source>,
-    tls: UpstreamTls,
+    /// How long a connection that nobody uses is kept.
+    idle: Duration,
+    /// Nothing where the target is reached by `http://`.
+    tls: Option<UpstreamTls>,
     pools: Mutex<HashMap<(CredentialId, ServerName<'static>, WorkerId), Pooled>>,
 }
 
@@ -54,10 +59,17 @@ struct Pooled {
 }
 
 impl Upstream {
-    /// An upstream that presents what `source` gives and verifies the server by `tls`.
+    /// An upstream that presents what `source` gives and verifies the server by `tls`, where there is to be TLS.
     #[must_use]
-    pub fn new(source: Box<dyn Source>, tls: UpstreamTls) -> Self {
-        Self { source, tls, pools: Mutex::new(HashMap::new()) }
+    pub fn new(source: Box<dyn Source>, tls: Option<UpstreamTls>) -> Self {
+        Self { source, idle: IDLE_TIMEOUT, tls, pools: Mutex::new(HashMap::new()) }
+    }
+
+    /// The same to a server that is no Go server: others close connections after five seconds, at times just when they
+    /// are used again.
+    #[must_use]
+    pub fn of_impatient_server(self) -> Self {
+        Self { idle: IMPATIENT_IDLE_TIMEOUT, ..self }
     }
 
     /// The credential to present now, with the pools that belong to it and to `worker`.
@@ -81,7 +93,7 @@ impl Upstream {
         }
         // Engineers go and credentials are rotated: what nobody asks for any more has no connection left to keep.
         pools.retain(|_, pooled| now.duration_since(pooled.used) < IDLE_TIMEOUT);
-        let fresh = Arc::new(Pools::new(&self.tls, &credential, server_name)?);
+        let fresh = Arc::new(Pools::new(self.tls.as_ref(), &credential, server_name, self.idle)?);
         pools.insert(key, Pooled { pools: Arc::clone(&fresh), used: now });
         Ok(Presenting { credential, pools: fresh })
     }
@@ -106,17 +118,18 @@ pub(crate) struct Pools {
 
 impl Pools {
     fn new(
-        tls: &UpstreamTls,
+        tls: Option<&UpstreamTls>,
         credential: &Credential,
         server_name: &ServerName<'static>,
+        idle: Duration,
     ) -> Result<Self, CredentialError> {
         let connector = |alpn: &[u8]| -> Result<Connector, CredentialError> {
-            let config = tls.client_config(credential, &[alpn.to_vec()])?;
-            Ok(Connector { tls: TlsConnector::from(config), server_name: server_name.clone() })
+            let config = tls.map(|tls| tls.client_config(credential, &[alpn.to_vec()])).transpose()?;
+            Ok(Connector { tls: config.map(TlsConnector::from), server_name: server_name.clone() })
         };
         let http1 = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_idle_timeout(idle)
             .http1_preserve_header_case(true)
             .http1_max_headers(MAX_FIELDS)
             .build(connector(b"http/1.1")?);
@@ -159,10 +172,10 @@ fn h2_pool(connector: Connector) -> Pool {
         .build(connector)
 }
 
-/// Opens TLS connections to the address in a URI's authority.
+/// Opens connections to the address in a URI's authority.
 #[derive(Clone)]
 struct Connector {
-    tls: TlsConnector,
+    tls: Option<TlsConnector>,
     server_name: ServerName<'static>,
 }
 
@@ -175,7 +188,10 @@ impl Connector {
         let connecting = async {
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
-            self.tls.connect(self.server_name, Wide::new(tcp)).await
+            let tcp = Wide::new(tcp);
+            let Some(tls) = self.tls else { return Ok::<_, std::io::Error>(Transport::Plain(tcp)) };
+            let stream = tls.connect(self.server_name, tcp).await?;
+            Ok(Transport::Tls(Box::new(TlsStream::Client(stream))))
         };
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
             std::io::Error::new(
@@ -183,7 +199,7 @@ impl Connector {
                 format!("no answer from {address} in {CONNECT_TIMEOUT:?}"),
             )
         })??;
-        Ok(UpstreamIo(TokioIo::new(Box::new(stream))))
+        Ok(UpstreamIo(TokioIo::new(stream)))
     }
 }
 
@@ -201,16 +217,13 @@ impl tower_service::Service<Uri> for Connector {
     }
 }
 
-/// A TLS connection that tells the pool which protocol it speaks.
-pub(crate) struct UpstreamIo(TokioIo<Box<TlsStream<Wide<TcpStream>>>>);
+/// A connection that tells the pool which protocol it speaks.
+pub(crate) struct UpstreamIo(TokioIo<Transport>);
 
 impl Connection for UpstreamIo {
     fn connected(&self) -> Connected {
         let connected = Connected::new();
-        match self.0.inner().get_ref().1.alpn_protocol() {
-            Some(b"h2") => connected.negotiated_h2(),
-            _ => connected,
-        }
+        if self.0.inner().speaks_h2() { connected.negotiated_h2() } else { connected }
     }
 }
 

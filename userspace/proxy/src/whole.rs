@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use portcullis_identity::{Share, Uid};
 use portcullis_mask::{BodyMasker, MaskError, PROTOBUF_LIMIT};
 
+use crate::body::Through;
 use crate::limits::Limits;
 use crate::refusal::Refusal;
 
@@ -17,7 +18,7 @@ const SMALL: usize = 256 * 1024;
 /// An answer of the API server, masked or about to be.
 pub(crate) enum Answer {
     /// As it comes, through the masker, if it is masked.
-    Streaming(Incoming, Option<BodyMasker>),
+    Streaming(Incoming, Option<Through>),
     /// Masked.
     Whole(Bytes),
 }

@@ -14,7 +14,7 @@ use portcullis_intercept::Listeners;
 use portcullis_intercept::gate::{self, Gate};
 use portcullis_mask::{MaskKey, Profile};
 use portcullis_notify::{Decider, Notifier, Notify, NotifyConfig, Outbox, Server};
-use portcullis_proxy::{Counts, Denials, Holds, Limits, Proxy, Target, Upstream};
+use portcullis_proxy::{Counts, Denials, Holds, Limits, McpMemory, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
 use tokio::sync::watch;
@@ -23,6 +23,9 @@ use super::sync::{ByName, Routes};
 use super::telling::Telling;
 use crate::config::{Config, Trusted, private_dir};
 use crate::control::{Commands, TrustAnchor};
+
+/// Where the state directory keeps the definitions of tools that were agreed to.
+const TOOLS: &str = "mcp-tools";
 
 /// Everything the daemon runs.
 pub(super) struct Parts {
@@ -64,6 +67,8 @@ impl Parts {
         let routes = Arc::new(Routes::start(config, targets, exemptions, targets_of(config)?));
         let remembered = Arc::new(portcullis_access::Denials::default());
         let (profiles, profile) = watch::channel(Arc::new(config.mask_profile()?));
+        let tools = state.join(TOOLS);
+        private_dir(&tools).with_context(|| format!("cannot make {}", tools.display()))?;
         let proxy = Proxy {
             attestor: Arc::new(attestor),
             identities: Arc::clone(&identities),
@@ -79,6 +84,7 @@ impl Parts {
             remembered: Arc::clone(&remembered),
             denials: Denials::default(),
             counts: Counts::default(),
+            mcp: McpMemory::new(Some(tools)),
         };
         let notifying = match &config.notify {
             Some(notify) => {
@@ -122,25 +128,33 @@ pub(super) fn targets_of(config: &Config) -> Result<ByName> {
         .map(|target| {
             let at = || format!("target {}", target.name);
             let tls = match &target.certificate_authority {
-                Trusted::File(path) => UpstreamTls::from_file(path).with_context(at)?,
+                Trusted::Nobody => None,
+                Trusted::File(path) => Some(UpstreamTls::from_file(path).with_context(at)?),
                 Trusted::Pem(pem) => {
-                    UpstreamTls::from_pem(Path::new("what AWS says"), pem.as_bytes()).with_context(at)?
+                    let tls = UpstreamTls::from_pem(Path::new("what AWS says"), pem.as_bytes());
+                    Some(tls.with_context(at)?)
                 }
                 Trusted::Undiscovered => bail!("target {}: it is not known where it is", target.name),
             };
-            let place = TargetPlace {
+            let place = tls.clone().map(|tls| TargetPlace {
                 endpoints: target.addresses(),
                 server_name: target.tls_server_name.as_ref().map(ToString::to_string),
-                tls: tls.clone(),
-            };
-            let source = target.credential.open(&place).with_context(at)?;
+                tls,
+            });
+            let source = target.credential.open(place.as_ref()).with_context(at)?;
             let made = Target {
                 name: target.name.clone(),
+                scheme: target.scheme,
                 names: target.names(),
                 server_name: target.tls_server_name.clone(),
-                upstream: Upstream::new(source, tls),
+                upstream: match target.mcp {
+                    None => Upstream::new(source, tls),
+                    Some(_) => Upstream::new(source, tls).of_impatient_server(),
+                },
                 impersonate: target.impersonate,
                 accepted: target.accepted.clone(),
+                mcp: target.mcp.clone(),
+                mcp_services: target.mcp_services.clone(),
             };
             Ok((target.name.clone(), Arc::new(made)))
         })

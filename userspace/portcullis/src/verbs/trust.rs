@@ -1,4 +1,4 @@
-//! Making kubeconfigs trust the gate.
+//! Making kubeconfigs trust the gate, and other clients.
 
 use std::path::{Path, PathBuf};
 
@@ -13,19 +13,22 @@ use crate::print::{self, Format};
 
 pub(crate) fn run(verb: &TrustVerb, socket: &Path, format: Format) -> Result<()> {
     let anchor: TrustAnchor = ask(socket, &Ask::Trust)?;
+    let (TrustVerb::Install(args) | TrustVerb::Check(args) | TrustVerb::Remove(args)) = verb else {
+        return print::data(format, &anchor, |anchor| anchor.certificate_pem.trim_end().to_owned());
+    };
     let endpoints = anchor
         .endpoints
         .iter()
         .map(|(host, port)| Ok(Endpoint { host: host.parse()?, port: *port }))
         .collect::<Result<Vec<_>>>()?;
     let (pem, now) = (&anchor.certificate_pem, Timestamp::now());
-    let (TrustVerb::Install(args) | TrustVerb::Check(args) | TrustVerb::Remove(args)) = verb;
     let mut trusted = true;
     for kubeconfig in kubeconfigs(args)? {
         let report = match verb {
             TrustVerb::Install(_) => trust::install(&kubeconfig, pem, &endpoints, now),
             TrustVerb::Check(_) => trust::check(&kubeconfig, pem, &endpoints, now),
             TrustVerb::Remove(_) => trust::remove(&kubeconfig, pem, now),
+            TrustVerb::Print => unreachable!("printed above"),
         }?;
         trusted &= report.all_trusted();
         print::data(format, &report, told)?;
