@@ -1,4 +1,4 @@
-//! The proxy in this process, with one engineer to whom everything is allowed and nothing is masked.
+//! The proxy in this process, with one engineer to whom everything is allowed.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -17,7 +17,10 @@ use portcullis_identity::{
     NetnsCookie, Nss, OriginalDst, Pid, Process, Subject, Uid, UnixConfig, UnixSource,
 };
 use portcullis_mask::{MaskKey, Profile};
-use portcullis_proxy::{Counts, Denials, Holds, Limits, Proxy, Routing, Target, Workers};
+use portcullis_mcp::BlobPolicy;
+use portcullis_proxy::{
+    Counts, Denials, Holds, Limits, McpMemory, McpServer, McpService, Proxy, Routing, Scheme, Target, Workers,
+};
 use portcullis_record::{RecordConfig, Recorder};
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Name, TargetNames};
 use rustls::crypto::aws_lc_rs;
@@ -36,9 +39,12 @@ use tokio_util::task::TaskTracker;
 use crate::{Stream, Upstream, soon};
 
 const TARGET: &str = "demo";
+/// An MCP server that is a service behind the API server.
+const SERVICE: &str = "tools";
 const ALICE: u32 = 61001;
 /// What the gate presents upstream.
 const TOKEN: &str = "the-gates-own-token";
+/// What is allowed, and masked.
 const ROLE: &str = "
 apiVersion: portcullis.dev/v1alpha1
 kind: Role
@@ -48,12 +54,26 @@ spec:
   eligible: {groups: [dev]}
   approval: {required: 0}
   maxDuration: 8h
-  obligations: {mask: none}
   rules:
   - {apiGroups: ['*'], resources: ['*'], verbs: ['*']}
   # Which a star does not reach.
   - {apiGroups: ['*'], resources: ['*/proxy'], verbs: ['*']}
   - {nonResourceURLs: ['*'], verbs: ['*']}
+";
+
+/// What is allowed of the service: one tool.
+const TOOLS: &str = "
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata: {name: readers}
+spec:
+  targets: [tools]
+  eligible: {groups: [dev]}
+  approval: {required: 0}
+  maxDuration: 8h
+  rules:
+  - mcp: {methods: [tools/call], tools: [read]}
 ";
 
 /// The proxy before one upstream.
@@ -67,11 +87,32 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Starts it before `upstream`.
+    /// Starts it before `upstream`. Nothing is masked.
     ///
     /// # Errors
     /// When a part of it cannot be made.
     pub async fn before(upstream: &Upstream) -> Result<Self> {
+        let unmasked = ROLE.replacen("  rules:", "  obligations: {mask: none}\n  rules:", 1);
+        Self::start(upstream, &unmasked).await
+    }
+
+    /// The same, where what is secret is masked.
+    ///
+    /// # Errors
+    /// As [`Gate::before`].
+    pub async fn masking(upstream: &Upstream) -> Result<Self> {
+        Self::start(upstream, ROLE).await
+    }
+
+    /// The same before an API server behind which the service `http:mcp:8080` in namespace `tools` is an MCP server.
+    ///
+    /// # Errors
+    /// As [`Gate::before`].
+    pub async fn before_service(upstream: &Upstream) -> Result<Self> {
+        Self::start(upstream, &format!("{ROLE}{TOOLS}")).await
+    }
+
+    async fn start(upstream: &Upstream, role: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let names: TargetNames = std::iter::once(Name::ip(upstream.address().ip())).collect();
         let (ca, _) =
@@ -79,7 +120,7 @@ impl Gate {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca.certificate_pem().as_bytes())?)?;
         let unix = unix()?;
-        let access = access(dir.path(), &unix.subject_of_uid(Uid(ALICE))?)?;
+        let access = access(dir.path(), role, &unix.subject_of_uid(Uid(ALICE))?)?;
         let (turns, turning) = mpsc::unbounded_channel();
         let attestor = Everybody { bound_for: upstream.address(), turning: Mutex::new(Some(turning)) };
         let proxy = Proxy {
@@ -100,6 +141,7 @@ impl Gate {
             remembered: Arc::default(),
             denials: Denials::default(),
             counts: Counts::default(),
+            mcp: McpMemory::new(None),
         };
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
@@ -172,16 +214,17 @@ fn unix() -> Result<UnixSource> {
     Ok(UnixSource::new(config, Arc::new(Nss))?)
 }
 
-/// Grants, of which Alice has one.
-fn access(dir: &Path, alice: &Subject) -> Result<Arc<Access>> {
+/// Grants: Alice has one of each role.
+fn access(dir: &Path, role: &str, alice: &Subject) -> Result<Arc<Access>> {
     let config = AccessConfig {
         max_snapshot_age: Duration::from_secs(3600),
-        ..AccessConfig::new(dir.join("access.db"), [TARGET.to_owned()].into())
+        ..AccessConfig::new(dir.join("access.db"), [TARGET.to_owned(), SERVICE.to_owned()].into())
     };
-    let roles = RoleSet::new(parse_roles("roles.yaml", ROLE)?)?;
+    let roles = RoleSet::new(parse_roles("roles.yaml", role)?)?;
+    let names: Vec<_> = roles.iter().map(|role| role.name.clone()).collect();
     let access = Access::open(config, roles, Arc::new(SystemClock))?;
-    let wanted = NewRequest {
-        role: "everything".parse()?,
+    let wanted = |role| NewRequest {
+        role,
         target: None,
         duration: Duration::from_secs(3600),
         starts_at: None,
@@ -189,7 +232,9 @@ fn access(dir: &Path, alice: &Subject) -> Result<Arc<Access>> {
         denied: None,
         emergency: false,
     };
-    access.request(alice, &wanted)?;
+    for role in names {
+        access.request(alice, &wanted(role))?;
+    }
     Ok(Arc::new(access))
 }
 
@@ -204,15 +249,29 @@ fn target(dir: &Path, upstream: &Upstream, names: TargetNames) -> Result<Target>
         server_name: None,
         tls: tls.clone(),
     };
-    let source = UpstreamConfig::BearerTokenFile(token).open(&place)?;
+    let source = UpstreamConfig::BearerTokenFile(token).open(Some(&place))?;
     Ok(Target {
         name: TARGET.to_owned(),
+        scheme: Scheme::Https,
         names,
         server_name: None,
-        upstream: portcullis_proxy::Upstream::new(source, tls),
+        upstream: portcullis_proxy::Upstream::new(source, Some(tls)),
         impersonate: false,
         accepted: Accepted::default(),
+        mcp: None,
+        mcp_services: vec![service()],
     })
+}
+
+fn service() -> McpService {
+    let (resource, authorization_servers, origins) = Default::default();
+    let (name, path, blobs) = (SERVICE.to_owned(), "/mcp".to_owned(), BlobPolicy::default());
+    let server = McpServer { name, path, resource, authorization_servers, origins, blobs };
+    McpService {
+        namespace: "tools".to_owned(),
+        service: "http:mcp:8080".to_owned(),
+        server: Arc::new(server),
+    }
 }
 
 /// Where every connection leads.

@@ -13,6 +13,8 @@ mod upstream;
 
 use std::time::Duration;
 
+use h2::RecvStream;
+
 pub use capture::{Body, Capture, Connection, Exchange, Side, captures};
 pub use gate::Gate;
 pub use stream::{Head, Stream};
@@ -20,6 +22,30 @@ pub use upstream::{Arrival, Arrivals, Http1Arrival, Http2Arrival, ServerStream, 
 
 /// How long anything may take before a test gives up on it.
 pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// The proxy before an API server, whose requests a test answers.
+///
+/// # Errors
+/// As [`Upstream::listen`] and [`Gate::before`].
+pub async fn stage() -> anyhow::Result<(Gate, Arrivals)> {
+    let upstream = Upstream::listen().await?;
+    let gate = Gate::before(&upstream).await?;
+    Ok((gate, upstream.arrivals()))
+}
+
+/// The whole of a body over h2.
+///
+/// # Errors
+/// When it breaks off.
+pub async fn read_body(mut body: RecvStream) -> Result<Vec<u8>, h2::Error> {
+    let mut read = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        read.extend_from_slice(&data);
+    }
+    Ok(read)
+}
 
 /// Awaits `what`, no longer than [`LIMIT`].
 ///

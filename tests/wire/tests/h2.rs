@@ -6,20 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use wire::h2raw::{self, END_HEADERS, END_STREAM, Frame, HEADERS, PING, block, frame};
-use wire::{Arrivals, Gate, Http2Arrival, Stream, Upstream, soon};
+use wire::{Gate, Http2Arrival, Stream, Upstream, read_body, soon, stage};
 
 const PODS: &str = "/api/v1/namespaces/demo/pods";
-
-async fn stage() -> Result<(Gate, Arrivals)> {
-    let upstream = Upstream::listen().await?;
-    let gate = Gate::before(&upstream).await?;
-    Ok((gate, upstream.arrivals()))
-}
 
 type Sender = SendRequest<Bytes>;
 type Driver = JoinHandle<Result<(), h2::Error>>;
@@ -49,16 +43,6 @@ async fn send(
 
 async fn get(sender: &mut Sender, target: &str) -> Result<(ResponseFuture, SendStream<Bytes>)> {
     send(sender, "GET", target, HeaderMap::new(), true).await
-}
-
-async fn read(mut body: RecvStream) -> Result<Vec<u8>, h2::Error> {
-    let mut read = Vec::new();
-    while let Some(data) = body.data().await {
-        let data = data?;
-        body.flow_control().release_capacity(data.len())?;
-        read.extend_from_slice(&data);
-    }
-    Ok(read)
 }
 
 /// Sends all of it, as fast as the other side takes it.
@@ -94,7 +78,7 @@ async fn many_streams_are_answered_in_any_order() -> Result<()> {
         arrival.respond.send_response(ok(), false)?.send_data(path.into(), true)?;
     }
     for (number, answer) in answers {
-        let body = soon("a body", read(soon("an answer", answer).await??.into_body())).await??;
+        let body = soon("a body", read_body(soon("an answer", answer).await??.into_body())).await??;
         ensure!(body == format!("{PODS}?n={number}").as_bytes(), "{number}: {}", body.escape_ascii());
     }
     Ok(())
@@ -120,15 +104,18 @@ async fn a_stream_that_nobody_reads_holds_up_no_other() -> Result<()> {
         let (answer, _) = get(&mut sender, PODS).await?;
         let mut arrival = arrivals.http2().await?;
         tokio::spawn(pour(arrival.respond.send_response(ok(), false)?, large.slice(..100_000)));
-        let body = soon("a body", read(soon("an answer", answer).await??.into_body())).await??;
+        let body = soon("a body", read_body(soon("an answer", answer).await??.into_body())).await??;
         ensure!(body.len() == 100_000, "{} bytes", body.len());
     }
     ensure!(!pouring.iter().any(JoinHandle::is_finished), "nothing was held back");
     // And once they are read, all of it comes.
     for answer in stalled {
-        ensure!(soon("a stalled answer", read(answer.into_body())).await?? == large, "another answer");
+        ensure!(soon("a stalled answer", read_body(answer.into_body())).await?? == large, "another answer");
     }
-    ensure!(soon("the stalled body", read(untaken.request.into_body())).await?? == large, "another body");
+    ensure!(
+        soon("the stalled body", read_body(untaken.request.into_body())).await?? == large,
+        "another body"
+    );
     for poured in pouring {
         poured.await??;
     }
@@ -163,7 +150,7 @@ async fn what_has_no_body_says_so_and_nothing_is_made_up() -> Result<()> {
             ensure!(head.headers.get(name).is_some_and(|got| got == value), "{head:?}");
         }
         ensure!(got.is_end_stream() == body.is_empty(), "{method} {status}: a body out of nowhere");
-        ensure!(soon("a body", read(got)).await?? == body.as_bytes(), "{method} {status}");
+        ensure!(soon("a body", read_body(got)).await?? == body.as_bytes(), "{method} {status}");
     }
     Ok(())
 }
@@ -204,7 +191,7 @@ async fn an_answer_that_breaks_off_never_ends_well() -> Result<()> {
         stream.send_data("part".into(), false)?;
         let body = soon("an answer", answer).await??.into_body();
         stream.send_reset(reason);
-        let whole = soon("the end", read(body)).await?;
+        let whole = soon("the end", read_body(body)).await?;
         ensure!(whole.is_err(), "{reason:?}: a whole body: {whole:?}");
     }
     // Less than was announced.
@@ -215,7 +202,7 @@ async fn an_answer_that_breaks_off_never_ends_well() -> Result<()> {
     match soon("an answer", answer).await? {
         Ok(answer) if answer.status() == 502 => {}
         Ok(answer) => {
-            let whole = soon("the end", read(answer.into_body())).await?;
+            let whole = soon("the end", read_body(answer.into_body())).await?;
             ensure!(whole.is_err(), "a whole body: {whole:?}");
         }
         Err(_) => {}
@@ -244,7 +231,7 @@ async fn a_request_that_the_client_takes_back_is_taken_back() -> Result<()> {
     ensure!(soon("data", body.data()).await?.context("no body")?? == "half", "another body");
     upload.send_reset(Reason::CANCEL);
     drop(answer);
-    let rest = soon("the end", read(body)).await?;
+    let rest = soon("the end", read_body(body)).await?;
     ensure!(rest.is_err(), "a whole body: {rest:?}");
     Ok(())
 }
@@ -274,7 +261,7 @@ async fn a_server_that_says_goodbye_finishes_first() -> Result<()> {
     let second = tokio::spawn(async move { while let Some(Ok(_)) = second.accept().await {} });
     ensure!(asking.await?? == 200, "another answer");
     stream.send_data("two".into(), true)?;
-    ensure!(soon("the rest", read(before.into_body())).await?? == b"one, two", "not finished");
+    ensure!(soon("the rest", read_body(before.into_body())).await?? == b"one, two", "not finished");
     first.abort();
     second.abort();
     Ok(())
@@ -372,7 +359,7 @@ async fn a_side_that_answers_no_ping_is_given_up() -> Result<()> {
     gate.turn_clock(Duration::from_secs(31)).await?;
     next_ping(&mut up).await?;
     gate.turn_clock(Duration::from_secs(21)).await?;
-    let whole = soon("the end", read(body)).await?;
+    let whole = soon("the end", read_body(body)).await?;
     ensure!(whole.is_err(), "a whole body: {whole:?}");
     Ok(())
 }

@@ -3,17 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use wire::{Arrivals, Gate, Stream, Upstream};
+use wire::{Arrivals, Stream, stage};
 
 const PODS: &str = "/api/v1/namespaces/demo/pods";
 const SPDY: &str =
     "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n";
-
-async fn stage() -> Result<(Gate, Arrivals)> {
-    let upstream = Upstream::listen().await?;
-    let gate = Gate::before(&upstream).await?;
-    Ok((gate, upstream.arrivals()))
-}
 
 fn head(method: &str, target: &str, fields: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")

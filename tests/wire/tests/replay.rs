@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use wire::{Arrivals, Connection, Exchange, Gate, Head, Http1Arrival, Http2Arrival, Side, Stream, Upstream};
-use wire::{captures, soon};
+use wire::{captures, read_body, soon};
 
 /// Fields of a request that are the gate's to set, or that belong to one hop.
 const OURS: &[&str] = &["authorization", "audit-id", "host", "connection", "upgrade"];
@@ -117,7 +117,7 @@ impl Replay {
         }
         if let Some(why) = refused(exchange) {
             let (head, body) = soon("a refusal", response).await??.into_parts();
-            let said = soon("a refusal's text", all(body)).await??;
+            let said = soon("a refusal's text", read_body(body)).await??;
             self.check_refused(head.status.as_u16(), &said, why)?;
             return Ok(());
         }
@@ -132,7 +132,7 @@ impl Replay {
         )?;
         same(
             "body upstream",
-            &soon("the body", all(body)).await??.escape_ascii().to_string(),
+            &soon("the body", read_body(body)).await??.escape_ascii().to_string(),
             &sent.escape_ascii().to_string(),
         )?;
 
@@ -395,14 +395,4 @@ fn sorted(fields: &[(String, String)], ours: &[&str]) -> Vec<(String, String)> {
         fields.iter().filter(|(name, _)| !ours.contains(&name.as_str())).cloned().collect();
     fields.sort();
     fields
-}
-
-async fn all(mut body: h2::RecvStream) -> Result<Vec<u8>> {
-    let mut read = Vec::new();
-    while let Some(data) = body.data().await {
-        let data = data?;
-        body.flow_control().release_capacity(data.len())?;
-        read.extend_from_slice(&data);
-    }
-    Ok(read)
 }

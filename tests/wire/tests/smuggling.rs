@@ -4,16 +4,10 @@ use anyhow::{Context, Result, ensure};
 use portcullis_kube::ambiguity;
 use serde_json::Value;
 use wire::h2raw::{self, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, RST_STREAM, block, frame};
-use wire::{Arrivals, Gate, Stream, Upstream};
+use wire::{Gate, Stream, stage};
 
 const VECTORS: &str = include_str!("../../vectors/requestinfo.jsonl");
 const POD: &str = "/api/v1/namespaces/demo/pods/web";
-
-async fn stage() -> Result<(Gate, Arrivals)> {
-    let upstream = Upstream::listen().await?;
-    let gate = Gate::before(&upstream).await?;
-    Ok((gate, upstream.arrivals()))
-}
 
 /// A whole request with these lines between `Host` and the body.
 fn post(lines: &str, body: &str) -> Vec<u8> {
@@ -134,7 +128,7 @@ async fn targets_that_can_be_read_in_two_ways() -> Result<()> {
         match &said {
             Answer::Status(status, text) => {
                 ensure!(
-                    *status != 200 && text.contains(why) || text.contains("does not start"),
+                    *status != 200 && (text.contains(why) || text.contains("does not start")),
                     "h2 {}: {said:?}",
                     at()
                 );

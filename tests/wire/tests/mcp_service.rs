@@ -1,0 +1,90 @@
+//! An MCP server that is a service of a cluster is read as one on its way through the API server's proxy, in no other
+//! spelling.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use wire::{Gate, Upstream};
+
+const SERVICE: &str = "/api/v1/namespaces/tools/services/http:mcp:8080/proxy";
+const SECRET: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+
+/// A request of the era that has no sessions.
+fn post(path: &str, tool: &str) -> String {
+    let body = json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {
+            "name": tool,
+            "arguments": {},
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            },
+        },
+    })
+    .to_string();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAccept: application/json, \
+         text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: \
+         {tool}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn a_call_through_the_api_server_is_decided_and_masked_as_one() -> Result<()> {
+    let upstream = Upstream::listen().await?;
+    let gate = Gate::before_service(&upstream).await?;
+    let mut arrivals = upstream.arrivals();
+    let mut client = gate.http1().await?;
+    client.write(post(&format!("{SERVICE}/mcp"), "read")).await?;
+    let mut call = arrivals.http1().await?;
+    ensure!(call.head.line.starts_with(&format!("POST {SERVICE}/mcp ")), "{}", call.head.line);
+    ensure!(
+        call.head.field("authorization") == Some("Bearer the-gates-own-token"),
+        "the cluster's credential"
+    );
+    let text = format!("token {SECRET}");
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"resultType": "complete", "content": [
+        {"type": "text", "text": text}]}})
+    .to_string();
+    let length = answer.len();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{answer}"
+    );
+    call.stream.write(answer).await?;
+    let head = client.head().await?;
+    let said = String::from_utf8(client.body(&head).await?)?;
+    ensure!(said.contains("token portcullis-masked:") && !said.contains(SECRET), "{said}");
+
+    client.write(post(&format!("{SERVICE}/mcp"), "drop")).await?;
+    let head = client.head().await?;
+    let refused: Value = serde_json::from_slice(&client.body(&head).await?)?;
+    let message = refused["error"]["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("may not call tool \"drop\" of target tools"), "{refused}");
+    ensure!(refused["id"] == 1, "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_service_is_reached_in_one_spelling() -> Result<()> {
+    let upstream = Upstream::listen().await?;
+    let gate = Gate::before_service(&upstream).await?;
+    for path in [
+        "/api/v1/namespaces/tools/services/mcp:8080/proxy/mcp",
+        "/api/v1/namespaces/tools/services/mcp/proxy/mcp",
+        "/api/v1/namespaces/tools/services/https:mcp:8080/proxy/mcp",
+        "/api/v1/namespaces/tools/services/mcp:http/proxy/health",
+    ] {
+        let mut client = gate.http1().await?;
+        client.write(post(path, "read")).await?;
+        let head = client.head().await?;
+        let said = String::from_utf8(client.body(&head).await?)?;
+        ensure!(head.status() == 400 && said.contains("is reached as"), "{path}: {} {said}", head.status());
+    }
+    let mut client = gate.http1().await?;
+    client.write(post(&format!("{SERVICE}/MCP"), "read")).await?;
+    ensure!(client.head().await?.status() == 400, "a path that is the endpoint to some readers only");
+    Ok(())
+}
