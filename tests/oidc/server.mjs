@@ -77,7 +77,22 @@ function serve() {
     // A login outlives the browser's window.
     expiresWithSession: () => false,
     cookies: { keys: ['of-no-worth-outside-of-a-test'] },
-    features: { deviceFlow: { enabled: true }, revocation: { enabled: true } },
+    features: {
+      deviceFlow: { enabled: true },
+      revocation: { enabled: true },
+      // Access tokens for whatever resource is asked for (RFC 8707), as JWTs with its name for their audience (RFC 9068).
+      resourceIndicators: {
+        enabled: true,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_, resource) => ({
+          audience: resource,
+          scope: 'openid',
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
+    },
+    extraTokenClaims: (_, { accountId }) => [...accounts.values()].find(({ sub }) => sub === accountId),
     ttl: {
       AccessToken: options.ttl?.accessToken ?? 600,
       AuthorizationCode: 60,
@@ -127,7 +142,8 @@ function client(id, algorithm = 'RS256') {
 }
 
 // A login as kubelogin does it: authorization code with PKCE.
-async function tokens({ account, client: id = 'kubelogin', scope = 'openid email profile groups offline_access' }) {
+async function tokens(command) {
+  const { account, client: id = 'kubelogin', scope = 'openid email profile groups offline_access', resource } = command;
   const verifier = randomBytes(32).toString('base64url');
   const redirect = 'http://127.0.0.1:9/callback';
   const url = new URL('/auth', origin);
@@ -139,6 +155,7 @@ async function tokens({ account, client: id = 'kubelogin', scope = 'openid email
     prompt: 'consent',
     code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     code_challenge_method: 'S256',
+    ...(resource && { resource }),
   }).toString();
   const { location, page } = await browse({ url: url.href, account });
   const code = location && new URL(location).searchParams.get('code');
@@ -149,6 +166,7 @@ async function tokens({ account, client: id = 'kubelogin', scope = 'openid email
     code,
     redirect_uri: redirect,
     code_verifier: verifier,
+    ...(resource && { resource }),
   });
   const answered = await fetch(new URL('/token', origin), { method: 'POST', body });
   const granted = await answered.json();

@@ -1,31 +1,18 @@
 //! A real OpenID provider beside the gate, and a hand on its controls: `tests/oidc` as a process.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::process::{Running, wait_for};
+use crate::talk::Talk;
 use crate::tools;
-
-/// How long any of its answers may take: a login is a dozen pages.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A running provider with the accounts alice, bob, carol and mallory; `tests/oidc/README.md` says what they are.
 #[derive(Debug)]
 pub struct OidcProvider {
     issuer: String,
-    process: Mutex<Talk>,
-}
-
-/// The process, and how many of its lines were read.
-#[derive(Debug)]
-struct Talk {
-    process: Running,
-    read: usize,
+    talk: Talk,
 }
 
 /// How the provider is out of order.
@@ -67,10 +54,10 @@ impl OidcProvider {
     /// As [`OidcProvider::start`].
     pub fn with(options: &Value) -> Result<Self> {
         let mut command = Command::new(tools::node()?);
-        command.arg(tools::oidc_server()?).arg(options.to_string()).stdin(Stdio::piped());
-        let mut talk = Talk { process: Running::start(&mut command)?, read: 0 };
-        let issuer = talk.line()?["issuer"].as_str().context("the provider names no issuer")?.to_owned();
-        Ok(Self { issuer, process: Mutex::new(talk) })
+        command.arg(tools::oidc_server()?).arg(options.to_string());
+        let (talk, ready) = Talk::start("the OpenID provider", &mut command)?;
+        let issuer = ready["issuer"].as_str().context("the provider names no issuer")?.to_owned();
+        Ok(Self { issuer, talk })
     }
 
     /// `http://127.0.0.1:port`
@@ -122,7 +109,7 @@ impl OidcProvider {
     /// When the provider does not answer.
     pub fn device(&self, user_code: &str, account: &str, deny: bool) -> Result<String> {
         let url = format!("{}/device?user_code={user_code}", self.issuer);
-        let shown = self.ask(&json!({ "do": "visit", "url": url, "account": account, "deny": deny }))?;
+        let shown = self.talk.ask(&json!({ "do": "visit", "url": url, "account": account, "deny": deny }))?;
         shown["page"].as_str().map(str::to_owned).with_context(|| format!("no page: {shown}"))
     }
 
@@ -131,7 +118,7 @@ impl OidcProvider {
     /// # Errors
     /// When the login does not lead away from the provider.
     pub fn browse(&self, url: &str, account: &str) -> Result<String> {
-        let shown = self.ask(&json!({ "do": "visit", "url": url, "account": account }))?;
+        let shown = self.talk.ask(&json!({ "do": "visit", "url": url, "account": account }))?;
         shown["location"].as_str().map(str::to_owned).with_context(|| format!("it goes on nowhere: {shown}"))
     }
 
@@ -140,7 +127,19 @@ impl OidcProvider {
     /// # Errors
     /// When the provider refuses.
     pub fn tokens(&self, account: &str, client: &str) -> Result<Tokens> {
-        let granted = self.ask(&json!({ "do": "tokens", "account": account, "client": client }))?;
+        self.granted(&json!({ "do": "tokens", "account": account, "client": client }))
+    }
+
+    /// The same for a resource (RFC 8707): the access token is a JWT whose audience it is.
+    ///
+    /// # Errors
+    /// When the provider refuses.
+    pub fn tokens_for(&self, account: &str, client: &str, resource: &str) -> Result<Tokens> {
+        self.granted(&json!({ "do": "tokens", "account": account, "client": client, "resource": resource }))
+    }
+
+    fn granted(&self, command: &Value) -> Result<Tokens> {
+        let granted = self.talk.ask(command)?;
         let token = |name: &str| granted[name].as_str().map(str::to_owned);
         Ok(Tokens {
             id_token: token("id_token").context("no ID token")?,
@@ -154,7 +153,7 @@ impl OidcProvider {
     /// # Errors
     /// When the provider does not answer.
     pub fn set_claims(&self, account: &str, claims: &Value) -> Result<()> {
-        self.ask(&json!({ "do": "account", "name": account, "claims": claims })).map(drop)
+        self.talk.ask(&json!({ "do": "account", "name": account, "claims": claims })).map(drop)
     }
 
     /// Refuses an account from now on, its refresh tokens too; or no longer.
@@ -162,7 +161,7 @@ impl OidcProvider {
     /// # Errors
     /// When the provider does not answer.
     pub fn set_disabled(&self, account: &str, disabled: bool) -> Result<()> {
-        self.ask(&json!({ "do": "account", "name": account, "disabled": disabled })).map(drop)
+        self.talk.ask(&json!({ "do": "account", "name": account, "disabled": disabled })).map(drop)
     }
 
     /// Signs with new keys; the old ones stay published with `keep` only.
@@ -170,7 +169,7 @@ impl OidcProvider {
     /// # Errors
     /// When the provider does not answer.
     pub fn rotate(&self, keep: bool) -> Result<()> {
-        self.ask(&json!({ "do": "rotate", "keep": keep })).map(drop)
+        self.talk.ask(&json!({ "do": "rotate", "keep": keep })).map(drop)
     }
 
     /// Breaks it, or repairs it.
@@ -184,7 +183,7 @@ impl OidcProvider {
             Outage::Hang => "hang",
             Outage::Error => "error",
         };
-        self.ask(&json!({ "do": "outage", "mode": mode })).map(drop)
+        self.talk.ask(&json!({ "do": "outage", "mode": mode })).map(drop)
     }
 
     /// How often it was asked: `GET /jwks`, `POST /token` …
@@ -192,7 +191,7 @@ impl OidcProvider {
     /// # Errors
     /// When its controls do not answer.
     pub fn requests(&self, what: &str) -> Result<u64> {
-        Ok(self.ask(&json!({ "do": "requests" }))?[what].as_u64().unwrap_or(0))
+        Ok(self.talk.ask(&json!({ "do": "requests" }))?[what].as_u64().unwrap_or(0))
     }
 
     /// Every token that it has given out, to look for where none should be.
@@ -200,34 +199,7 @@ impl OidcProvider {
     /// # Errors
     /// When its controls do not answer.
     pub fn issued(&self) -> Result<Vec<String>> {
-        let issued = self.ask(&json!({ "do": "issued" }))?;
+        let issued = self.talk.ask(&json!({ "do": "issued" }))?;
         Ok(issued.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
-    }
-
-    fn ask(&self, command: &Value) -> Result<Value> {
-        let mut talk = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        let stdin = talk.process.child().stdin.as_mut().context("the provider's standard input is closed")?;
-        writeln!(stdin, "{command}").context("the provider is gone")?;
-        let answer = talk.line()?;
-        match answer.get("done") {
-            Some(done) => Ok(done.clone()),
-            None => bail!("the OpenID provider refused {command}: {}", answer["error"]),
-        }
-    }
-}
-
-impl Talk {
-    /// The next line of its standard output, once it is whole.
-    fn line(&mut self) -> Result<Value> {
-        let process = &mut self.process;
-        let read = self.read;
-        let line = wait_for("the OpenID provider", LIMIT, || {
-            let shown = process.stdout();
-            let whole = shown.split_inclusive('\n').nth(read).filter(|line| line.ends_with('\n'));
-            whole.map(|line| Some(line.to_owned())).or_else(|| process.ended().then_some(None))
-        })?;
-        let line = line.with_context(|| format!("the OpenID provider ended:\n{}", self.process.stderr()))?;
-        self.read += 1;
-        serde_json::from_str(&line).with_context(|| format!("the OpenID provider said {line:?}"))
     }
 }

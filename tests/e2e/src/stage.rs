@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use self::config::Target;
-pub use self::options::{MoreTarget, StageOptions, Upstream};
+pub use self::options::{McpTarget, MoreTarget, StageOptions, Upstream};
 use crate::cgroup::Cgroup;
 use crate::cluster::Cluster;
 use crate::daemon::{Daemon, Gate, within};

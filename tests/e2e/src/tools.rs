@@ -1,5 +1,6 @@
-//! What the tests need beside our own programs: Node with the OpenID provider, PostgreSQL, the aws CLI, moto, the
-//! Kubernetes client for Python. `cargo xtask test` looks here first and installs what is missing; a test that is run by hand without it says so.
+//! What the tests need beside our own programs: Node with the OpenID provider and MCP's SDKs, PostgreSQL, the aws CLI, moto,
+//! the Kubernetes client and MCP's SDK for Python. `cargo xtask test` looks here first and installs what is missing; a test
+//! that is run by hand without it says so.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -52,17 +53,35 @@ pub fn node() -> Result<PathBuf> {
 /// # Errors
 /// When its packages are not there, or not those of the lock file.
 pub fn oidc_server() -> Result<PathBuf> {
-    let dir = oidc();
+    Ok(with_packages(oidc())?.join("server.mjs"))
+}
+
+/// The folder of MCP's peers, `tests/mcp`.
+#[must_use]
+pub fn mcp() -> PathBuf {
+    root().join("tests/mcp")
+}
+
+/// The same, with what its programs of Node need installed in it.
+///
+/// # Errors
+/// When its packages are not there, or not those of the lock file.
+pub fn mcp_packages() -> Result<PathBuf> {
+    with_packages(mcp())
+}
+
+/// A folder of programs of Node, if its packages are installed.
+fn with_packages(dir: PathBuf) -> Result<PathBuf> {
     // npm writes what it installed in the same words as the lock file, without the project itself.
     let installed = json(&dir.join("node_modules/.package-lock.json"));
-    let wanted =
-        json(&dir.join("package-lock.json")).context("tests/oidc/package-lock.json cannot be read")?;
+    let lock = dir.join("package-lock.json");
+    let wanted = json(&lock).with_context(|| format!("{} cannot be read", lock.display()))?;
     let complete = installed.is_some_and(|installed| {
         let all = wanted["packages"].as_object().into_iter().flatten().filter(|(path, _)| !path.is_empty());
         all.into_iter().all(|(path, package)| installed["packages"][path]["version"] == package["version"])
     });
-    ensure!(complete, "the OpenID provider's packages are not in {}: {WAY_OUT}", dir.display());
-    Ok(dir.join("server.mjs"))
+    ensure!(complete, "the packages of {} are not installed: {WAY_OUT}", dir.display());
+    Ok(dir)
 }
 
 /// The folder with PostgreSQL's `initdb` and `postgres`.
@@ -123,13 +142,25 @@ pub fn moto_server() -> Result<PathBuf> {
 /// # Errors
 /// When there is none.
 pub fn kubernetes_client() -> Result<PathBuf> {
+    python_with("kubernetes")
+}
+
+/// A Python that has MCP's SDK of the version that `tests/mcp` is written for, and that engineers can run.
+///
+/// # Errors
+/// When there is none.
+pub fn mcp_sdk() -> Result<PathBuf> {
+    python_with("mcp_types.version, mcp.server.subscriptions")
+}
+
+fn python_with(modules: &str) -> Result<PathBuf> {
     let candidates = [python().join("bin/python3")].into_iter().chain(in_path("python3"));
     for python in candidates {
-        if said(as_nobody(&python).args(["-c", "import kubernetes"])).is_some() {
+        if said(as_nobody(&python).args(["-c", &format!("import {modules}")])).is_some() {
             return Ok(python);
         }
     }
-    bail!("there is no Python with the kubernetes package here: {WAY_OUT}")
+    bail!("there is no Python with {modules} here: {WAY_OUT}")
 }
 
 /// A program as somebody who is not root runs it.

@@ -6,38 +6,29 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use common::{everything_role, programs};
-use e2e::{ALICE, BOB, CAROL, Kubectl, Running, Stage, StageOptions, installed, output};
+use common::{LIMIT, everything_role, newest, programs, role};
+use e2e::{ALICE, BOB, CAROL, Running, Stage, StageOptions, installed, output};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(30);
-
-const ROLES: &str = r#"
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: look}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
+fn roles() -> String {
+    role(
+        "look",
+        r#"
   rules:
   - {apiGroups: [""], resources: [pods, pods/log], verbs: [get, list, watch], namespaces: [demo]}
   - {apiGroups: [""], resources: [pods/exec], verbs: [create], namespaces: [demo]}
   - {action: deny, apiGroups: ["*"], resources: ["*"], verbs: [delete], namespaces: [prod], reason: not by hand}
-"#;
+"#,
+    )
+}
 
 fn stage(roles: &str) -> Result<Stage> {
     Stage::set(&programs()?, &StageOptions::with_roles(roles))
 }
 
-fn newest() -> Result<Kubectl> {
-    installed()?.pop().context("no kubectl")
-}
-
 #[test]
 fn a_denial_names_what_why_and_how_to_ask() -> Result<()> {
-    let stage = stage(ROLES)?;
+    let stage = stage(&roles())?;
     for kubectl in installed()? {
         let denied = output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods"]), LIMIT)?;
         assert_eq!(denied.code, 1);
@@ -62,7 +53,7 @@ fn a_denial_names_what_why_and_how_to_ask() -> Result<()> {
 
 #[test]
 fn a_denied_watch_is_told_why_as_well() -> Result<()> {
-    let stage = stage(&ROLES.replace("[get, list, watch]", "[get, list]"))?;
+    let stage = stage(&roles().replace("[get, list, watch]", "[get, list]"))?;
     stage.grant(ALICE, "look", "1h")?;
     for kubectl in installed()? {
         let denied = output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods", "-w"]), LIMIT)?;
@@ -79,7 +70,7 @@ fn a_denied_watch_is_told_why_as_well() -> Result<()> {
 
 #[test]
 fn the_printed_command_asks_and_another_person_approves() -> Result<()> {
-    let stage = stage(ROLES)?;
+    let stage = stage(&roles())?;
     let kubectl = newest()?;
     let asked = stage
         .portcullis(ALICE, &["request", "--role", "look", "--for", "30m", "--reason", "x", "-o", "json"])?;
@@ -110,7 +101,12 @@ fn the_printed_command_asks_and_another_person_approves() -> Result<()> {
 
 #[test]
 fn a_deny_rule_wins_over_every_grant() -> Result<()> {
-    let stage = stage(&format!("{}---{ROLES}", everything_role()))?;
+    let stage = stage(&format!(
+        "{}---
+{}",
+        everything_role(),
+        roles()
+    ))?;
     let kubectl = newest()?;
     stage.grant(ALICE, "everything", "1h")?;
     stage.grant(ALICE, "look", "1h")?;
@@ -126,7 +122,7 @@ fn a_deny_rule_wins_over_every_grant() -> Result<()> {
 
 #[test]
 fn revocation_cuts_streams_within_a_second_and_says_why() -> Result<()> {
-    let stage = stage(ROLES)?;
+    let stage = stage(&roles())?;
     for kubectl in installed()? {
         for stream in [
             &["logs", "-f", "shell"] as &[&str],
@@ -156,7 +152,7 @@ fn revocation_cuts_streams_within_a_second_and_says_why() -> Result<()> {
 
 #[test]
 fn expiry_cuts_streams_too() -> Result<()> {
-    let stage = stage(ROLES)?;
+    let stage = stage(&roles())?;
     let kubectl = newest()?;
     stage.grant(ALICE, "look", "3s")?;
     let mut command = stage.kubectl(ALICE, &kubectl, &["logs", "-f", "shell"]);
@@ -169,7 +165,7 @@ fn expiry_cuts_streams_too() -> Result<()> {
 
 #[test]
 fn the_last_five_minutes_carry_a_warning() -> Result<()> {
-    let stage = stage(ROLES)?;
+    let stage = stage(&roles())?;
     let kubectl = newest()?;
     let grant = stage.grant(ALICE, "look", "4m")?;
     let warned = output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods"]), LIMIT)?;
@@ -180,7 +176,7 @@ fn the_last_five_minutes_carry_a_warning() -> Result<()> {
 
 #[test]
 fn grants_outlive_the_daemon_and_nothing_works_without_it() -> Result<()> {
-    let mut stage = stage(ROLES)?;
+    let mut stage = stage(&roles())?;
     let kubectl = newest()?;
     stage.grant(ALICE, "look", "1h")?;
     stage.kill_daemon();
@@ -195,7 +191,7 @@ fn grants_outlive_the_daemon_and_nothing_works_without_it() -> Result<()> {
 
 #[test]
 fn a_denied_exec_is_denied_once() -> Result<()> {
-    let stage = stage(ROLES)?;
+    let stage = stage(&roles())?;
     for kubectl in installed()? {
         let denied = output(&mut stage.kubectl(ALICE, &kubectl, &["exec", "shell", "--", "true"]), LIMIT)?;
         assert_eq!(denied.code, 1);

@@ -7,52 +7,35 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use common::{LIMIT, hang_up, newest, own, programs, requests, write_fixtures};
+use common::{LIMIT, hang_up, held, newest, own, programs, requests, role, run, write_fixtures};
 use e2e::{ALICE, BOB, CAROL, Kubectl, Output, Running, Stage, StageOptions, installed, output, wait_for};
 use serde_json::Value;
 
-const ROLES: &str = r#"
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: careful}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
+fn roles() -> String {
+    role(
+        "careful",
+        r#"
   rules:
   - {apiGroups: ["", apps], resources: ["*"], verbs: [get, list, watch]}
   - {action: review, apiGroups: [""], resources: [pods], verbs: [delete], review: {wait: 1m}}
   - {action: review, apiGroups: [""], resources: [pods/exec], verbs: [create], review: {wait: 1m}}
   - {action: review, apiGroups: ["", apps], resources: [configmaps, secrets, deployments, deployments/scale], verbs: [create, patch, update], review: {wait: 1m}}
   - {action: review, apiGroups: [""], resources: [services], verbs: [delete], review: {wait: 2s}}
-"#;
+"#,
+    )
+}
 
 /// A stage on which alice holds the role; also the grant.
 fn stage() -> Result<(Stage, String)> {
     let bulk = vec!["--bulk-pods".to_owned(), "20".to_owned()];
     let stage =
-        Stage::set(&programs()?, &StageOptions { cluster_args: bulk, ..StageOptions::with_roles(ROLES) })?;
+        Stage::set(&programs()?, &StageOptions { cluster_args: bulk, ..StageOptions::with_roles(&roles()) })?;
     let grant = stage.grant(ALICE, "careful", "1h")?;
     Ok((stage, grant))
 }
 
 fn start(stage: &Stage, kubectl: &Kubectl, args: &[&str]) -> Result<Running> {
     Running::start(stage.kubectl(ALICE, kubectl, args).stdin(Stdio::null()))
-}
-
-fn run(stage: &Stage, kubectl: &Kubectl, args: &[&str]) -> Result<Output> {
-    output(&mut stage.kubectl(ALICE, kubectl, args), LIMIT)
-}
-
-/// The one hold that waits, once it does.
-fn held(stage: &Stage) -> Result<Value> {
-    wait_for("a held request", LIMIT, || match requests(stage, BOB, "h-", false) {
-        Ok(mut held) if held.len() == 1 => Some(Ok(held.remove(0))),
-        Ok(held) if held.is_empty() => None,
-        Ok(held) => Some(Err(anyhow::anyhow!("more than one is held: {held:?}"))),
-        Err(error) => Some(Err(error)),
-    })?
 }
 
 fn id(hold: &Value) -> Result<&str> {
@@ -215,7 +198,7 @@ fn what_is_agreed_to_is_decided_by_the_roles_of_then() -> Result<()> {
     let kubectl = newest()?;
     let role = stage.dir().join("roles/roles.yaml");
     let of_pods = "resources: [pods], verbs: [delete], review: {wait: 1m}}";
-    assert!(ROLES.contains(of_pods));
+    assert!(roles().contains(of_pods));
     for (instead, said) in [
         (
             "resources: [pods], verbs: [delete], review: {wait: 1m, required: 2}}",
@@ -228,13 +211,13 @@ fn what_is_agreed_to_is_decided_by_the_roles_of_then() -> Result<()> {
     ] {
         let mut running = start(&stage, &kubectl, &["delete", "pod", "web", "--wait=false"])?;
         let hold = held(&stage)?;
-        fs::write(&role, ROLES.replace(of_pods, instead))?;
+        fs::write(&role, roles().replace(of_pods, instead))?;
         hang_up(&mut stage, "reloaded\"")?;
         assert_eq!(stage.portcullis(BOB, &["approve", id(&hold)?])?.code, 0);
         let refused = running.wait(LIMIT)?;
         assert_eq!(refused.code, 1, "{}", refused.all());
         assert!(refused.stderr.contains(said), "{said:?} is not in {}", refused.stderr);
-        fs::write(&role, ROLES)?;
+        fs::write(&role, roles())?;
         hang_up(&mut stage, "reloaded\"")?;
     }
     assert!(

@@ -6,29 +6,15 @@ mod common;
 use std::process::Stdio;
 
 use anyhow::{Result, ensure};
-use common::{LIMIT, LOOK, curl, newest, programs, recorded};
+use common::{LIMIT, LOOK, newest, patch, programs, recorded};
 use e2e::{ALICE, Running, Stage, StageOptions, output};
 
 const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
 
 /// Has the containers of a pod say the token in every line.
 fn leak(stage: &Stage) -> Result<()> {
-    let cluster = stage.cluster();
-    let url = format!("https://{}/api/v1/namespaces/demo/pods/shell", cluster.endpoints()[0]);
-    let patch = format!(r#"{{"metadata":{{"annotations":{{"simcluster/says":"token {TOKEN} ghp_"}}}}}}"#);
-    let args = [
-        "-k",
-        "-XPATCH",
-        "-H",
-        "Authorization: Bearer token-admin-0001",
-        "-H",
-        "Content-Type: application/merge-patch+json",
-        "-d",
-        &patch,
-    ];
-    let (status, body) = curl(&args, &url)?;
-    ensure!(status == 200, "{body}");
-    Ok(())
+    let says = format!(r#"{{"metadata":{{"annotations":{{"simcluster/says":"token {TOKEN} ghp_"}}}}}}"#);
+    patch(stage, "/api/v1/namespaces/demo/pods/shell", &says)
 }
 
 #[test]

@@ -3,16 +3,14 @@
 mod common;
 
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use common::{hang_up, newest, programs};
+use common::{LIMIT, hang_up, newest, programs};
 use e2e::{ALICE, BOB, Stage, StageOptions, output};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(30);
 const POLICY: &str = "apiVersion: portcullis.dev/v1alpha1\nkind: MaskPolicy\n";
 
 /// A role that reads Secrets, and one that is shown the names of users in them as well.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use common::{LIMIT, curl, id_of, newest, programs, requests};
+use common::{LIMIT, curl, id_of, newest, programs, requests, role};
 use e2e::{ALICE, BOB, Running, Stage, StageOptions, output, wait_for};
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, Full};
@@ -28,19 +28,16 @@ use sha2::Sha256;
 const HOOK_SECRET: &str = "FAKE-webhook-secret-0123456789abcdef";
 const INBOUND_SECRET: &str = "FAKE-inbound-secret-0123456789abcdef";
 
-const ROLES: &str = r#"
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: careful}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
+fn roles() -> String {
+    role(
+        "careful",
+        r#"
   rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
   - {action: review, apiGroups: [""], resources: [pods], verbs: [delete], review: {wait: 1m}}
-"#;
+"#,
+    )
+}
 
 /// Something that webhooks are sent to.
 struct Receiver {
@@ -138,7 +135,7 @@ fn world() -> Result<World> {
             "inbound": { "secretFile": inbound },
             "approvers": [{ "name": "bob", "issuer": "unix", "id": BOB.uid.to_string(), "groups": BOB.groups }],
         }}),
-        ..StageOptions::with_roles(ROLES)
+        ..StageOptions::with_roles(&roles())
     };
     Ok(World { stage: Stage::set(&programs()?, &options)?, receiver, base, _secrets: secrets })
 }

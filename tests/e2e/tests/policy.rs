@@ -6,43 +6,34 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use common::programs;
-use e2e::{ALICE, BOB, CAROL, Kubectl, Running, Stage, StageOptions, installed, output};
+use common::{LIMIT, newest, programs, role};
+use e2e::{ALICE, BOB, CAROL, Running, Stage, StageOptions, installed, output};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(30);
-
-const ROLES: &str = r#"
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: look}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
+fn roles() -> String {
+    [
+        role(
+            "look",
+            r#"
   rules:
   - {apiGroups: [""], resources: [pods, pods/log], verbs: [get, list, watch], namespaces: [demo]}
----
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: enter}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 10m
+"#,
+        ),
+        role(
+            "enter",
+            r#"
   rules:
   - {apiGroups: [""], resources: [pods/exec], verbs: [create], namespaces: [demo]}
   - {action: deny, apiGroups: [""], resources: [pods], verbs: [delete], reason: not by hand}
-"#;
-
-fn stage() -> Result<Stage> {
-    Stage::set(&programs()?, &StageOptions::with_roles(ROLES))
+"#,
+        )
+        .replacen("2h", "10m", 1),
+    ]
+    .join("---\n")
 }
 
-fn newest() -> Result<Kubectl> {
-    installed()?.pop().context("no kubectl")
+fn stage() -> Result<Stage> {
+    Stage::set(&programs()?, &StageOptions::with_roles(&roles()))
 }
 
 /// The id that a refusal offers, and what it would be asked from. The command stands last, so that it can be copied.
@@ -223,7 +214,7 @@ fn a_policy_explains_itself() -> Result<()> {
     for part in [
         "alice (in dev): get pods/log \"shell\" in namespace \"demo\" of target demo",
         "allow it: rule 1, ",
-        "roles.yaml:11",
+        "roles.yaml:10",
         "1 of leads",
         "say nothing",
         "Without a grant: portcullis: denied: alice may not get pods/log",
@@ -237,7 +228,7 @@ fn a_policy_explains_itself() -> Result<()> {
     assert_eq!(json["roles"][0]["role"], "enter");
     assert_eq!(json["roles"][0]["verdict"]["says"], "deny");
     assert_eq!(json["roles"][0]["verdict"]["reason"], "not by hand");
-    assert!(json["roles"][0]["verdict"]["at"].as_str().context("at")?.ends_with("roles.yaml:23"), "{json}");
+    assert!(json["roles"][0]["verdict"]["at"].as_str().context("at")?.ends_with("roles.yaml:22"), "{json}");
     assert_eq!(json["withoutGrants"]["decision"], "deny");
     for (words, code, said) in [
         (&["--subject", "alice", "get", "pods"] as &[&str], 1, "give its name, or use list"),

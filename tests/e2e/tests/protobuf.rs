@@ -5,16 +5,14 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use common::{everything_role, programs, recorded};
+use common::{LIMIT, everything_role, programs, recorded};
 use e2e::{ALICE, BOB, Kubectl, Running, Stage, StageOptions, installed, output, wait_for};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(30);
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const EITHER: &str = "application/vnd.kubernetes.protobuf,application/json";
 

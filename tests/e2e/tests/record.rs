@@ -3,18 +3,11 @@
 mod common;
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use common::{everything_role, programs};
+use common::{LIMIT, everything_role, newest, programs};
 use e2e::{ALICE, Kubectl, Stage, StageOptions, installed, output, wait_for};
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(30);
-
-fn newest() -> Result<Kubectl> {
-    installed()?.pop().context("no kubectl")
-}
 
 #[test]
 fn an_exec_is_replayed_byte_for_byte_on_every_protocol() -> Result<()> {

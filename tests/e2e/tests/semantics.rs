@@ -3,82 +3,64 @@
 
 mod common;
 
+use std::path::Path;
+use std::process::Stdio;
+
 use anyhow::{Context, Result, ensure};
-use common::{LIMIT, newest, programs, recorded, requests};
-use e2e::{ALICE, BOB, Kubectl, Output, Running, Stage, StageOptions, installed, output, wait_for};
+use common::{LIMIT, newest, patch, programs, recorded, requests, role, run};
+use e2e::{ALICE, BOB, Running, Stage, StageOptions, installed, wait_for};
 use serde_json::Value;
 
-const ROLES: &str = r#"
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: look}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
+fn roles() -> String {
+    [role(
+"look",
+r#"
   rules:
   - {apiGroups: [""], resources: [pods, pods/log], verbs: [get, list, watch], namespaces: [demo]}
   - {action: deny, apiGroups: [""], resources: [pods], verbs: [delete], reason: not by hand}
----
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: team}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
+"#,
+),
+role(
+"team",
+r#"
   rules:
   - {apiGroups: [""], resources: [pods, secrets], verbs: [get, list, watch], namespaces: [demo], filter: true}
   - {apiGroups: [""], resources: [configmaps], verbs: [create, delete], namespaces: [prod]}
----
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: enter}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
+"#,
+),
+role(
+"enter",
+r#"
   rules:
   - {apiGroups: [""], resources: [pods], verbs: [get], namespaces: [demo]}
   - {apiGroups: [""], resources: [pods/exec], verbs: [create], namespaces: [demo], command: ["echo *", "sh -c *"]}
   - {action: deny, apiGroups: [""], resources: [pods/exec], verbs: [create], command: [rm], reason: nothing is removed}
----
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: issue}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
+"#,
+),
+role(
+"issue",
+r#"
   presentAs: impersonate
   rules:
   - {apiGroups: [""], resources: [serviceaccounts/token], verbs: [create], namespaces: [demo]}
----
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata: {name: debug}
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 2h
+"#,
+),
+role(
+"debug",
+r#"
   rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch], namespaces: [demo]}
   - {action: review, apiGroups: [""], resources: [pods/ephemeralcontainers], verbs: [patch], namespaces: [demo]}
-"#;
+"#,
+),
+]
+.join("---\n")
+}
 
 /// A stage on which other namespaces hold more than `demo`.
 fn stage() -> Result<Stage> {
     let cluster_args = vec!["--bulk-pods".to_owned(), "30".to_owned()];
-    Stage::set(&programs()?, &StageOptions { cluster_args, ..StageOptions::with_roles(ROLES) })
-}
-
-fn run(stage: &Stage, kubectl: &Kubectl, args: &[&str]) -> Result<Output> {
-    output(&mut stage.kubectl(ALICE, kubectl, args), LIMIT)
+    Stage::set(&programs()?, &StageOptions { cluster_args, ..StageOptions::with_roles(&roles()) })
 }
 
 #[test]
@@ -197,6 +179,53 @@ fn a_list_over_all_namespaces_shows_what_the_role_covers() -> Result<()> {
     let recorded = recorded(&stage)?;
     assert!(recorded.contains("\"leftOut\":30"), "what was left out is counted");
     assert!(!recorded.contains("pod-00029"), "and recorded is what was seen");
+    Ok(())
+}
+
+#[test]
+fn a_watch_over_all_namespaces_shows_events_of_what_the_role_covers() -> Result<()> {
+    let stage = stage()?;
+    stage.grant(ALICE, "team", "1h")?;
+    let (watch, legacy) = ("/api/v1/pods?watch=true", "/api/v1/watch/pods");
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    for (number, (protocol, target, accept)) in [
+        ("--http2", watch, "application/json"),
+        ("--http1.1", watch, "application/json"),
+        ("--http2", legacy, "application/json;stream=watch"),
+        ("--http2", watch, table),
+        ("--http1.1", watch, "application/vnd.kubernetes.protobuf;stream=watch, application/json"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let what = format!("{protocol} {target} {accept}");
+        let mut curl = stage.command(ALICE, Path::new("/usr/bin/curl"));
+        curl.args(["-sSNk", protocol, "-H", &format!("Accept: {accept}")]);
+        curl.arg(format!("{}{target}", stage.endpoint()));
+        let mut watching = Running::start(curl.stdin(Stdio::null()))?;
+        watching.wait_for_stdout("\"shell\"", LIMIT)?;
+        // What happens elsewhere happens first, so that it would have come before what is waited for.
+        let mark = format!("marked-{number}");
+        let label = format!(r#"{{"metadata":{{"labels":{{"mark":"{mark}"}}}}}}"#);
+        for pod in ["bulk/pods/pod-00003", "demo/pods/shell"] {
+            patch(&stage, &format!("/api/v1/namespaces/{pod}"), &label)?;
+        }
+        watching.wait_for_stdout(&mark, LIMIT)?;
+        watching.kill();
+        let seen = watching.stdout();
+        let (whole, _) = seen.rsplit_once('\n').with_context(|| seen.clone())?;
+        for line in whole.lines() {
+            let event: Value = serde_json::from_str(line).with_context(|| format!("{what}: {line}"))?;
+            let object = &event["object"];
+            let objects: Vec<&Value> = match object["rows"].as_array() {
+                Some(rows) => rows.iter().map(|row| &row["object"]).collect(),
+                None => vec![object],
+            };
+            let covered = objects.iter().all(|object| object["metadata"]["namespace"] == "demo");
+            ensure!(covered && event["type"] != "ERROR", "{what}: {line}");
+        }
+        ensure!(!seen.contains("pod-00003"), "{what}: {seen}");
+    }
     Ok(())
 }
 

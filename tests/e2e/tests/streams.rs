@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use common::{LIMIT, everything_role, own, programs, recorded};
-use e2e::{ALICE, BOB, Kubectl, Output, Running, Stage, StageOptions, installed, output, wait_for};
+use common::{LIMIT, everything_role, oldest_and_newest, own, programs, recorded};
+use e2e::{ALICE, BOB, Kubectl, Output, Running, Stage, StageOptions, output, wait_for};
 
 /// It looks like a key, and opens nothing.
 const SECRET: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -23,13 +23,6 @@ fn granted(roles: &str) -> Result<(Stage, String)> {
     let stage = Stage::set(&programs()?, &StageOptions::with_roles(roles))?;
     let grant = stage.grant(ALICE, "everything", "1h")?;
     Ok((stage, grant))
-}
-
-/// The oldest kubectl, which speaks SPDY, and the newest, which speaks WebSocket.
-fn both() -> Result<Vec<Kubectl>> {
-    let all = installed()?;
-    let (first, last) = (all.first().context("kubectl")?, all.last().context("kubectl")?);
-    Ok(if first == last { vec![first.clone()] } else { vec![first.clone(), last.clone()] })
 }
 
 fn exec(stage: &Stage, kubectl: &Kubectl, flags: &[&str], script: &str) -> Command {
@@ -54,7 +47,7 @@ fn on_terminal(inner: &Command) -> Command {
 #[test]
 fn what_a_command_prints_is_masked_on_the_screen_and_in_the_recording() -> Result<()> {
     let (stage, _) = granted(&everything_role())?;
-    for kubectl in both()? {
+    for kubectl in oldest_and_newest()? {
         let version = &kubectl.version;
         // In one write, in two, and on stderr; the code stays the command's own. (What was typed on the command line is
         // recorded as such, so the secret is put together by the shell.)
@@ -101,7 +94,7 @@ fn what_a_command_prints_is_masked_on_the_screen_and_in_the_recording() -> Resul
 fn a_role_without_a_mask_sees_what_is_there() -> Result<()> {
     let unmasked = everything_role().replace("  rules:", "  obligations: {mask: none}\n  rules:");
     let (stage, _) = granted(&unmasked)?;
-    for kubectl in both()? {
+    for kubectl in oldest_and_newest()? {
         let ran = output(&mut exec(&stage, &kubectl, &[], &format!("echo {SECRET}")), LIMIT)?;
         assert_eq!(ran.stdout, format!("{SECRET}\n"), "{}", kubectl.version);
     }
@@ -111,7 +104,7 @@ fn a_role_without_a_mask_sees_what_is_there() -> Result<()> {
 #[test]
 fn a_prompt_without_a_line_end_does_not_wait() -> Result<()> {
     let (stage, _) = granted(&everything_role())?;
-    for kubectl in both()? {
+    for kubectl in oldest_and_newest()? {
         let mut command = exec(&stage, &kubectl, &["-i"], "printf 'key AKIA'; read answer; echo $answer");
         let mut running = Running::start(command.stdin(Stdio::piped()))?;
         running.wait_for_stdout("key AKIA", LIMIT)?;
@@ -133,7 +126,7 @@ fn files_are_copied_whole() -> Result<()> {
     std::fs::write(home.join("binary"), &binary)?;
     std::fs::write(home.join("config"), format!("before\nkey: {SECRET}\nafter\n"))?;
     own(&home, ALICE)?;
-    for kubectl in both()? {
+    for kubectl in oldest_and_newest()? {
         let copy = |from: &str, to: &str| -> Result<Output> {
             output(&mut stage.kubectl(ALICE, &kubectl, &["cp", from, to, "-c", "sh"]), LIMIT)
         };
@@ -153,7 +146,7 @@ fn files_are_copied_whole() -> Result<()> {
 #[test]
 fn attach_shows_the_output_of_a_container() -> Result<()> {
     let (stage, _) = granted(&everything_role())?;
-    for kubectl in both()? {
+    for kubectl in oldest_and_newest()? {
         let mut command = stage.kubectl(ALICE, &kubectl, &["attach", "web", "-c", "web"]);
         let mut running = Running::start(command.stdin(Stdio::null()))?;
         running.wait_for_stdout("line 23\n", LIMIT)?;
@@ -166,7 +159,7 @@ fn attach_shows_the_output_of_a_container() -> Result<()> {
 #[test]
 fn forwarded_http_is_masked_and_keeps_its_length() -> Result<()> {
     let (stage, grant) = granted(&everything_role())?;
-    for kubectl in both()? {
+    for kubectl in oldest_and_newest()? {
         let mut command = stage.kubectl(ALICE, &kubectl, &["port-forward", "web", ":8080"]);
         let mut running = Running::start(command.stdin(Stdio::null()))?;
         running.wait_for_stdout("Forwarding from 127.0.0.1:", LIMIT)?;
@@ -188,7 +181,7 @@ fn forwarded_http_is_masked_and_keeps_its_length() -> Result<()> {
             assert_eq!(body, format!("{{\"key\":\"{COVER}\"}}\n"), "{}", kubectl.version);
             assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
         }
-        if kubectl == both()?.pop().context("kubectl")? {
+        if kubectl == oldest_and_newest()?.pop().context("kubectl")? {
             let revoked = stage.portcullis(BOB, &["revoke", &grant, "--reason", "enough"])?;
             ensure!(revoked.code == 0, "{}", revoked.all());
             wait_for("the forward to end", LIMIT, || running.ended().then_some(()))?;

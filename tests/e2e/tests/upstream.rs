@@ -3,14 +3,11 @@
 mod common;
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use common::{everything_role, programs};
+use common::{LIMIT, everything_role, newest, programs};
 use e2e::{ALICE, Output, Stage, StageOptions, installed, output, wait_for};
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 fn curl(stage: &Stage, args: &[&str]) -> Result<Output> {
     let mut command = stage.command(ALICE, Path::new("/usr/bin/curl"));
@@ -93,7 +90,7 @@ fn a_client_certificate_is_presented_as_well_as_a_token() -> Result<()> {
 fn a_rotated_token_is_presented_without_a_restart() -> Result<()> {
     let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
     stage.grant(ALICE, "everything", "1h")?;
-    let kubectl = installed()?.pop().context("kubectl")?;
+    let kubectl = newest()?;
     let get = || output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods"]), LIMIT);
     assert_eq!(get()?.code, 0);
     let file = stage.cluster().file("upstream.token");
@@ -111,7 +108,7 @@ fn a_rotated_token_is_presented_without_a_restart() -> Result<()> {
 fn impersonation_by_the_client_is_refused() -> Result<()> {
     let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
     stage.grant(ALICE, "everything", "1h")?;
-    let kubectl = installed()?.pop().context("kubectl")?;
+    let kubectl = newest()?;
     let refused =
         output(&mut stage.kubectl(ALICE, &kubectl, &["get", "pods", "--as", "system:admin"]), LIMIT)?;
     assert_eq!(refused.code, 1);

@@ -4,16 +4,13 @@
 mod common;
 
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use common::{everything_role, newest, own, programs, recorded};
-use e2e::{ALICE, Kubectl, Output, Stage, StageOptions, installed, output};
+use common::{LIMIT, everything_role, newest, own, programs, recorded, run};
+use e2e::{ALICE, Kubectl, Stage, StageOptions, installed, output};
 use serde_json::{Value, json};
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 fn stage() -> Result<Stage> {
     let stage = Stage::set(&programs()?, &StageOptions::with_roles(&everything_role()))?;
@@ -29,10 +26,6 @@ fn real(stage: &Stage) -> Result<Value> {
     let shown = output(command.args(["get", "secret", "db-credentials", "-n", "demo", "-o", "json"]), LIMIT)?;
     ensure!(shown.code == 0, "{}", shown.all());
     Ok(serde_json::from_str(&shown.stdout)?)
-}
-
-fn run(stage: &Stage, kubectl: &Kubectl, args: &[&str]) -> Result<Output> {
-    output(&mut stage.kubectl(ALICE, kubectl, args), LIMIT)
 }
 
 /// Saves the secret as alice sees it, through `change`.

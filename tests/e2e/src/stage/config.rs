@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::options::{StageOptions, Upstream};
+use super::options::{McpTarget, StageOptions, Upstream};
 use crate::cgroup::Cgroup;
 use crate::cluster::Cluster;
 use crate::people::EVERYBODY;
@@ -82,6 +82,8 @@ pub(super) fn configuration(
         .map(|person| json!({ "uid": person.uid, "name": person.name, "groups": person.groups }))
         .collect();
     let port = free_port()?;
+    let mcp = options.mcp_targets.iter().map(mcp_target);
+    let targets: Vec<Value> = targets.iter().map(|target| target.config.clone()).chain(mcp).collect();
     let limits = options.connections_per_uid.map_or(json!({}), |limit| json!({ "connectionsPerUid": limit }));
     let record_dir = options.record_dir.clone().unwrap_or_else(|| dir.path().join("recordings"));
     let mut config = json!({
@@ -93,7 +95,7 @@ pub(super) fn configuration(
             "pinDir": format!("/sys/fs/bpf/{}", dir.name()),
             "listen": [format!("127.0.0.1:{port}"), format!("[::1]:{port}")],
         },
-        "targets": targets.iter().map(|target| target.config.clone()).collect::<Vec<_>>(),
+        "targets": targets,
         // People are made by setpriv here, from whatever session the tests run in.
         "identity": { "unix": { "users": users, "nss": false, "loginuid": "never" } },
         "roles": dir.path().join("roles"),
@@ -103,6 +105,20 @@ pub(super) fn configuration(
     });
     merge(&mut config, &options.config);
     Ok(config)
+}
+
+/// An MCP server as target.
+fn mcp_target(target: &McpTarget) -> Value {
+    let (origin, path) = target.url.rsplit_once('/').unwrap_or((&target.url, ""));
+    let mut config = json!({
+        "name": target.name,
+        "kind": "mcp",
+        "endpoints": [origin],
+        "mcp": { "path": format!("/{path}"), "resource": target.url },
+        "credential": { "none": {} },
+    });
+    merge(&mut config, &target.settings);
+    config
 }
 
 /// What the gate presents to simcluster.

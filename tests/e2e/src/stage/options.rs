@@ -27,6 +27,8 @@ pub struct StageOptions {
     pub target: Value,
     /// More targets, each with a simulated cluster of its own; a context of people's kubeconfigs has the same name.
     pub more_targets: Vec<MoreTarget>,
+    /// Targets that are MCP servers.
+    pub mcp_targets: Vec<McpTarget>,
     /// Changes to the whole configuration, a JSON merge patch.
     pub config: Value,
     /// The daemon's environment, beside the tests' own.
@@ -45,6 +47,17 @@ pub struct MoreTarget {
     /// More arguments for its simcluster.
     pub cluster_args: Vec<String>,
     /// Changes to it, a JSON merge patch.
+    pub settings: Value,
+}
+
+/// A target that is an MCP server.
+#[derive(Debug, Clone)]
+pub struct McpTarget {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its endpoint for MCP, `http://127.0.0.1:port/mcp`.
+    pub url: String,
+    /// Changes to the target, a JSON merge patch: without any, nothing is presented upstream.
     pub settings: Value,
 }
 
@@ -73,6 +86,7 @@ impl StageOptions {
             upstream: None,
             target: json!({}),
             more_targets: Vec::new(),
+            mcp_targets: Vec::new(),
             config: json!({}),
             environment: Vec::new(),
             daemon_gid: None,

@@ -1,6 +1,8 @@
 //! What several end-to-end tests need.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
+pub mod mcp;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Kubectl, OidcProvider, Output, Person, Stage, installed, output, wait_for};
+use e2e::{ALICE, BOB, Kubectl, OidcProvider, Output, Person, Stage, installed, output, wait_for};
 use serde_json::Value;
 
 /// How long a command may take.
@@ -33,6 +35,36 @@ pub fn newest() -> Result<Kubectl> {
     installed()?.pop().context("no kubectl")
 }
 
+/// The oldest kubectl here, and the newest if that is another one.
+pub fn oldest_and_newest() -> Result<Vec<Kubectl>> {
+    let mut all = installed()?;
+    all.drain(1..all.len().saturating_sub(1).max(1));
+    Ok(all)
+}
+
+/// kubectl as Alice, to its end.
+pub fn run(stage: &Stage, kubectl: &Kubectl, args: &[&str]) -> Result<Output> {
+    output(&mut stage.kubectl(ALICE, kubectl, args), LIMIT)
+}
+
+/// Merges `patch` into an object of the cluster, as its administrator and past the gate.
+pub fn patch(stage: &Stage, object: &str, patch: &str) -> Result<()> {
+    let url = format!("https://{}{object}", stage.cluster().endpoints()[0]);
+    let args = [
+        "-k",
+        "-XPATCH",
+        "-H",
+        "Authorization: Bearer token-admin-0001",
+        "-H",
+        "Content-Type: application/merge-patch+json",
+        "-d",
+        patch,
+    ];
+    let (status, body) = curl(&args, &url)?;
+    ensure!(status == 200, "{object}: {body}");
+    Ok(())
+}
+
 /// What a command printed with `-o json`.
 pub fn parsed(printed: &Output) -> Result<Value> {
     serde_json::from_str(&printed.stdout).with_context(|| printed.all())
@@ -51,6 +83,16 @@ pub fn requests(stage: &Stage, person: Person, kind: &str, all: bool) -> Result<
     let mut found = Vec::new();
     collect(&parsed(&stage.portcullis(person, args)?)?, kind, &mut found);
     Ok(found)
+}
+
+/// The one hold that waits, once it does.
+pub fn held(stage: &Stage) -> Result<Value> {
+    wait_for("a held request", LIMIT, || match requests(stage, BOB, "h-", false) {
+        Ok(mut held) if held.len() == 1 => Some(Ok(held.remove(0))),
+        Ok(held) if held.is_empty() => None,
+        Ok(held) => Some(Err(anyhow::anyhow!("more than one is held: {held:?}"))),
+        Err(error) => Some(Err(error)),
+    })?
 }
 
 /// Objects whose id is of that kind, however they are grouped.
@@ -103,6 +145,21 @@ pub fn hang_up(stage: &mut Stage, expected: &str) -> Result<()> {
     wait_for(expected, LIMIT, || (stage.daemon().log().matches(expected).count() > before).then_some(()))
 }
 
+/// A role on `demo` for engineers, with a lead's approval and for two hours at most; `rest` is what else its `spec` says,
+/// on lines of its own.
+pub fn role(name: &str, rest: &str) -> String {
+    format!(
+        "apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata: {{name: {name}}}
+spec:
+  targets: [demo]
+  eligible: {{groups: [dev]}}
+  approval: {{required: 1, groups: [leads]}}
+  maxDuration: 2h{rest}"
+    )
+}
+
 /// A role for looking at pods, on any target.
 pub const LOOK: &str = r#"
 apiVersion: portcullis.dev/v1alpha1
@@ -119,24 +176,17 @@ spec:
 
 /// A role that allows everything, for tests that are about something else.
 pub fn everything_role() -> String {
-    r#"
-apiVersion: portcullis.dev/v1alpha1
-kind: Role
-metadata:
-  name: everything
-spec:
-  targets: [demo]
-  eligible: {groups: [dev]}
-  approval: {required: 1, groups: [leads]}
-  maxDuration: 8h
+    role(
+        "everything",
+        r#"
   rules:
   - apiGroups: ["*"]
     resources: ["*"]
     verbs: ["*"]
   - nonResourceURLs: ["*"]
     verbs: ["*"]
-"#
-    .to_owned()
+"#,
+    )
 }
 
 /// Files that commands name, and an editor that changes one value.
@@ -261,9 +311,4 @@ pub fn sorted(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines.join("\n")
-}
-
-/// Drops time stamps from a line of a log.
-pub fn without_timestamps(line: &str) -> String {
-    normalised(line)
 }
