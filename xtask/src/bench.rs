@@ -1,9 +1,12 @@
-//! `cargo xtask bench`: what stands between kubectl and the API server costs. Side by side in one run: no proxy at
-//! all, nginx, Portcullis; in alternating rounds, so that what else the machine does is everybody's share; medians.
+//! `cargo xtask bench`: what stands between kubectl and the API server costs, and between an MCP client and its server.
+//! Side by side in one run: no proxy at all, nginx, another gateway, Portcullis; in alternating rounds, so that what else
+//! the machine does is everybody's share; medians.
 
 mod decide;
+mod fastmcp;
 mod lane;
 mod masking;
+mod mcp;
 mod measure;
 mod nginx;
 mod report;
@@ -16,19 +19,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{ALICE, Running, Stage, StageOptions, Upstream};
+use e2e::{ALICE, McpTarget, Running, Stage, StageOptions, Upstream};
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 
 use crate::{build, step, workspace};
 use decide::Decisions;
+use fastmcp::FastMcp;
 use lane::{LANES, Load, Size};
 use masking::Masking;
-use measure::{ByLane, Connects, Exec, Sample, Watches};
+use mcp::{Calls, Streams, Way};
+use measure::{ByLane, Connects, Exec, Held, Sample};
 use nginx::Nginx;
 use report::Report;
 
-/// Measure what Portcullis costs beside a direct connection and nginx
+/// Measure what Portcullis costs beside a direct connection, nginx and FastMCP
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Fewer and shorter rounds
@@ -37,9 +42,23 @@ pub(crate) struct Args {
     /// How many watches to hold open
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     watches: usize,
+    /// How many streams of MCP sessions to hold open
+    #[arg(long, default_value_t = 5000, value_name = "N")]
+    streams: usize,
+    /// Measure MCP alone
+    #[arg(long)]
+    mcp: bool,
     /// Measure nothing: leave everything running until Ctrl-C, to profile the daemon
     #[arg(long)]
     keep: bool,
+}
+
+impl Args {
+    /// How many rounds there are, and the time that counts of each sample.
+    fn rounds(&self) -> (usize, Duration) {
+        let (rounds, counted) = if self.quick { (3, 300) } else { (7, 600) };
+        (rounds, Duration::from_millis(counted))
+    }
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -48,7 +67,7 @@ const CONNECTS: u64 = 2000;
 const EXEC_BYTES: u64 = 1 << 30;
 
 /// What is in `recorded` is recorded with its bodies, what is in `quiet` by its events alone, neither masked; what is in
-/// `masked` is both recorded and masked.
+/// `masked` is both recorded and masked, and so is what the tools of the MCP server return.
 const ROLES: &str = r#"
 apiVersion: portcullis.dev/v1alpha1
 kind: Role
@@ -89,6 +108,18 @@ spec:
   obligations: {record: metadata, mask: none}
   rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch], namespaces: [quiet]}
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: Role
+metadata: {name: tools}
+spec:
+  description: Tools of an MCP server, recorded and masked
+  targets: [tools]
+  eligible: {groups: [dev]}
+  approval: {required: 1, groups: [leads]}
+  maxDuration: 4h
+  rules:
+  - mcp: {methods: [tools/call], tools: ["report*"]}
 "#;
 
 /// Runs the verb.
@@ -104,38 +135,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return bench.keep();
     }
     let mut report = Report::begin(&bench)?;
-
-    let watches = affordable(args.watches)?;
-    step::note(&format!("Hold {watches} watches open"));
-    report.watches = Some(Watches::measure(&bench, watches)?);
-    step::note("Decide, with 1,000 roles and 100,000 grants");
-    report.decisions = Some(Decisions::measure()?);
-    step::note("Mask on one core");
-    report.masking = Some(Masking::measure()?);
-    step::note("Count what the kernel programs take for a connect");
-    report.connects = Some(Connects::measure(&bench)?);
-    let (rounds, counted) = if args.quick { (3, 300) } else { (7, 600) };
-    for (size, all) in [(Size::Small, &[1, 16][..]), (Size::Large, &[1, 16]), (Size::Many, &[1])] {
-        for &connections in all {
-            step::note(&format!("{size} lists on {connections} connections, {rounds} rounds"));
-            let load = Load { size, connections, counted: Duration::from_millis(counted) };
-            report.loads.push((load, bench.alternate(load, rounds)?));
-        }
+    if !args.mcp {
+        bench.measure_kubernetes(args, &mut report)?;
     }
-    let (rounds, bytes) = if args.quick { (1, EXEC_BYTES / 8) } else { (3, EXEC_BYTES) };
-    step::note(&format!("An exec that writes {} MB, {rounds} rounds", bytes >> 20));
-    report.execs = Exec::measure(&bench, bytes, rounds)?;
+    bench.measure_mcp(args, &mut report)?;
     report.print(began.elapsed())
 }
 
-/// As many of the watches as the daemon may have files open for: each takes three of them.
-fn affordable(watches: usize) -> Result<usize> {
+/// As many of the streams as the daemon may have files open for: each takes three of them.
+fn affordable(streams: usize) -> Result<usize> {
     let (_, files) = getrlimit(Resource::RLIMIT_NOFILE).context("RLIMIT_NOFILE")?;
     let most = usize::try_from(files.saturating_sub(1000) / 3).unwrap_or(usize::MAX);
-    if most < watches {
-        step::note(&format!("Not {watches} watches but {most}: {files} files may be open here (ulimit -Hn)"));
+    if most < streams {
+        step::note(&format!("Not {streams} streams but {most}: {files} files may be open here (ulimit -Hn)"));
     }
-    Ok(watches.min(most))
+    Ok(streams.min(most))
 }
 
 /// Everything that is measured, running.
@@ -143,6 +157,11 @@ pub(crate) struct Bench {
     stage: Stage,
     nginx: Nginx,
     upstream: String,
+    /// The same before the MCP server, and that itself.
+    mcp_nginx: Nginx,
+    mcp_upstream: String,
+    /// Where it can be installed.
+    fastmcp: Option<FastMcp>,
     /// Kept so that it ends with the bench.
     _upstream: Running,
     program: PathBuf,
@@ -156,29 +175,89 @@ impl Bench {
         let program = programs.join("bench");
         let mut upstream = Running::start(Command::new(&program).arg("serve").arg("--dir").arg(&scratch.0))?;
         upstream.wait_for_stdout("\n", LIMIT)?;
-        let said: Value = serde_json::from_str(&upstream.stdout()).context("the upstream's address")?;
-        let address = said["address"].as_str().context("the upstream named no address")?.to_owned();
+        let said: Value = serde_json::from_str(&upstream.stdout()).context("the upstream's addresses")?;
+        let address =
+            |of: &str| said[of].as_str().map(str::to_owned).with_context(|| format!("no {of} in {said}"));
+        let (address, mcp) = (address("address")?, address("mcp")?);
         let token = scratch.0.join("token");
         std::fs::write(&token, "token-of-the-bench")?;
         std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-        let nginx = Nginx::start(&scratch.0, &address)?;
+        let nginx = Nginx::start(&scratch.0, "nginx", &address)?;
+        let mcp_nginx = Nginx::start(&scratch.0, "nginx-mcp", &mcp)?;
+        let fastmcp = match fastmcp::ensure_installed() {
+            Ok(python) => Some(FastMcp::start(&python, &scratch.0, &mcp)?),
+            Err(error) => {
+                step::note(&format!("Without FastMCP, which cannot be installed here: {error:#}"));
+                None
+            }
+        };
         let options = StageOptions {
             upstream: Some(Upstream {
                 endpoint: format!("https://{address}"),
                 certificate_authority: scratch.0.join("ca.crt"),
                 credential: json!({ "bearerTokenFile": token }),
             }),
+            mcp_targets: vec![McpTarget {
+                name: "tools",
+                url: format!("https://{mcp}/mcp"),
+                settings: json!({ "certificateAuthority": scratch.0.join("ca.crt") }),
+            }],
             // All watches are one engineer's here.
             config: json!({ "limits": { "connectionsPerUid": 65_536 } }),
             ..StageOptions::with_roles(ROLES)
         };
         let stage = Stage::set(programs, &options)?;
-        for role in ["recorded", "masked", "quiet"] {
+        for role in ["recorded", "masked", "quiet", "tools"] {
             stage.grant(ALICE, role, "4h")?;
         }
         std::fs::copy(stage.dir().join("state/ca.crt"), scratch.0.join("gate.crt"))
             .context("the gate's CA")?;
-        Ok(Self { stage, nginx, upstream: address, _upstream: upstream, program, interrupted, scratch })
+        Ok(Self {
+            stage,
+            nginx,
+            upstream: address,
+            mcp_nginx,
+            mcp_upstream: mcp,
+            fastmcp,
+            _upstream: upstream,
+            program,
+            interrupted,
+            scratch,
+        })
+    }
+
+    fn measure_kubernetes(&self, args: &Args, report: &mut Report) -> Result<()> {
+        let watches = affordable(args.watches)?;
+        step::note(&format!("Hold {watches} watches open"));
+        report.watches = Some(Held::watches(self, watches)?);
+        step::note("Decide, with 1,000 roles and 100,000 grants");
+        report.decisions = Some(Decisions::measure()?);
+        step::note("Mask on one core");
+        report.masking = Some(Masking::measure()?);
+        step::note("Count what the kernel programs take for a connect");
+        report.connects = Some(Connects::measure(self)?);
+        let (rounds, counted) = args.rounds();
+        for (size, all) in [(Size::Small, &[1, 16][..]), (Size::Large, &[1, 16]), (Size::Many, &[1])] {
+            for &connections in all {
+                step::note(&format!("{size} lists on {connections} connections, {rounds} rounds"));
+                let load = Load { size, connections, counted };
+                report.loads.push((load, self.alternate(load, rounds)?));
+            }
+        }
+        let (rounds, bytes) = if args.quick { (1, EXEC_BYTES / 8) } else { (3, EXEC_BYTES) };
+        step::note(&format!("An exec that writes {} MB, {rounds} rounds", bytes >> 20));
+        report.execs = Exec::measure(self, bytes, rounds)?;
+        Ok(())
+    }
+
+    fn measure_mcp(&self, args: &Args, report: &mut Report) -> Result<()> {
+        let (rounds, counted) = args.rounds();
+        step::note(&format!("Calls of tools on 1 and 16 connections, {rounds} rounds"));
+        report.calls = Some(Calls::measure(self, rounds, counted)?);
+        let streams = affordable(args.streams)?;
+        step::note(&format!("Hold {streams} streams of MCP sessions open"));
+        report.streams = Some(Streams::measure(self, streams)?);
+        Ok(())
     }
 
     /// One sample of each lane a round; by lane.
@@ -201,18 +280,26 @@ impl Bench {
 
     fn keep(&self) -> Result<()> {
         step::note(&format!("The daemon is process {}. To put it under load:", self.daemon_pid()?));
-        for lane in LANES {
-            let path = lane.path(Size::Small);
-            let asked = self.asked(lane, "load", &path).join(" ");
+        let lanes = LANES.into_iter().map(|lane| {
+            let what = vec!["--path".to_owned(), lane.path(Size::Small)];
+            (lane.to_string(), lane.through_gate(), self.address(lane), what)
+        });
+        let mut ways = Vec::new();
+        for way in Way::all(self) {
+            let what = way.call().iter().map(|&word| word.to_owned()).collect();
+            ways.push((way.to_string(), way.through_gate(), way.address(self)?, what));
+        }
+        for (name, through_gate, address, what) in lanes.chain(ways) {
+            let asked = [self.asked(through_gate, "load", address), what].concat().join(" ");
             let asked = format!("{} {asked} --connections 16 --milliseconds 10000", self.program.display());
-            step::note(&match lane.through_gate() {
+            step::note(&match through_gate {
                 true => format!(
-                    "{lane}: sh -c 'echo $$ > {}/cgroup.procs && exec setpriv --reuid={uid} --regid={uid} \
+                    "{name}: sh -c 'echo $$ > {}/cgroup.procs && exec setpriv --reuid={uid} --regid={uid} \
                      --clear-groups {asked}'",
                     self.stage.engineers().path().display(),
                     uid = ALICE.uid,
                 ),
-                false => format!("{lane}: {asked}"),
+                false => format!("{name}: {asked}"),
             });
         }
         while self.check_interrupt().is_ok() {

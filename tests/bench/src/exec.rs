@@ -82,7 +82,7 @@ pub(crate) fn serve<S: Read + Write>(wire: &mut Wire<S>, mut bytes: usize) -> Re
 }
 
 /// What programs write: lines of text, none of them a secret.
-fn lines(length: usize) -> Vec<u8> {
+pub(crate) fn lines(length: usize) -> Vec<u8> {
     let line = |number: usize| {
         format!(
             "2026-11-02T08:15:{:02}.{:03}Z INFO checkout request finished path=/cart/items status=200 duration={}ms\n",

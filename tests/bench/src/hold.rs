@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::http::Wire;
-use crate::{load, tls};
+use crate::{load, mcp, tls};
 
-/// Open watches and hold them until standard input ends.
+/// Open watches, or streams of MCP sessions, and hold them until standard input ends.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where to connect
@@ -19,9 +19,9 @@ pub(crate) struct Args {
     /// The CA that vouches for it
     #[arg(long)]
     ca: PathBuf,
-    /// What to watch
+    /// What to watch; without it, streams of MCP sessions are opened
     #[arg(long)]
-    path: String,
+    path: Option<String>,
     #[arg(long, default_value_t = 1000)]
     connections: usize,
 }
@@ -36,15 +36,18 @@ pub(crate) struct DialArgs {
     connections: usize,
 }
 
-/// Runs the verb: says when the first event of every watch has come.
+/// Runs the verb: says when every stream has begun.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let config = tls::client_config(&args.ca)?;
-    let request = load::request(&args.path, args.address);
+    let watch = args.path.as_deref().map(|path| load::request(path, args.address));
     let mut held = Vec::with_capacity(args.connections);
     for number in 1..=args.connections {
         let mut wire = Wire::new(tls::connect(args.address, &config)?);
-        let opened = wire.send(&request).and_then(|()| wire.first_chunk());
-        opened.with_context(|| format!("watch {number} of {}", args.connections))?;
+        let opened = match &watch {
+            Some(watch) => wire.send(watch).and_then(|()| wire.first_chunk().map(drop)),
+            None => mcp::open_stream(&mut wire, args.address),
+        };
+        opened.with_context(|| format!("stream {number} of {}", args.connections))?;
         held.push(wire.parked());
     }
     crate::report(&json!({ "holding": held.len() }))?;

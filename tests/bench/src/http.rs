@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 /// No head of either side is longer.
 const BUFFER: usize = 64 * 1024;
 const MAX_HEADERS: usize = 64;
+/// Names a session of MCP (2025-11-25, transports, session management).
+pub(crate) const SESSION: &str = "Mcp-Session-Id";
 
 /// One end of a kept-alive connection.
 pub(crate) struct Wire<S> {
@@ -32,15 +34,24 @@ impl<S: Read + Write> Wire<S> {
         self.stream.flush().context("cannot send")
     }
 
-    /// The target of the next request, which has no body; `None` when the client has gone.
-    pub(crate) fn request(&mut self) -> Result<Option<String>> {
+    /// The next request; `None` when the client has gone.
+    pub(crate) fn request(&mut self) -> Result<Option<Request>> {
         loop {
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let mut request = httparse::Request::new(&mut headers);
             if let httparse::Status::Complete(length) = request.parse(&self.buffer[self.start..self.end])? {
+                let method = request.method.context("a request without a method")?.to_owned();
                 let target = request.path.context("a request without a target")?.to_owned();
+                let body = match Framing::of(request.headers)? {
+                    None => 0,
+                    Some(Framing::Length(length)) => usize::try_from(length)?,
+                    Some(Framing::Chunked) => bail!("a request in chunks"),
+                };
+                ensure!(body <= BUFFER, "a request of {body} bytes");
+                let mut request = Request { method, target, body: vec![0; body] };
                 self.start += length;
-                return Ok(Some(target));
+                self.read_exact(&mut request.body)?;
+                return Ok(Some(request));
             }
             if !self.fill()? {
                 return Ok(None);
@@ -51,9 +62,21 @@ impl<S: Read + Write> Wire<S> {
     /// Reads an answer to its end and returns its size, body only.
     ///
     /// # Errors
-    /// For anything but a 200, with the beginning of what came instead.
+    /// For anything but success, with the beginning of what came instead.
     pub(crate) fn response(&mut self) -> Result<u64> {
-        match self.response_head()? {
+        let framing = self.response_head()?.framing;
+        self.body(framing)
+    }
+
+    /// Reads an answer to its end and returns the session of MCP that it names, if it does.
+    pub(crate) fn session(&mut self) -> Result<Option<String>> {
+        let Head { framing, session } = self.response_head()?;
+        self.body(framing)?;
+        Ok(session)
+    }
+
+    fn body(&mut self, framing: Framing) -> Result<u64> {
+        match framing {
             Framing::Length(length) => {
                 self.skip(length)?;
                 Ok(length)
@@ -72,9 +95,15 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
-    /// Reads the head of an answer that goes on for ever, and its first chunk.
+    /// Reads the head of an answer that goes on for ever.
+    pub(crate) fn endless(&mut self) -> Result<()> {
+        ensure!(self.response_head()?.framing == Framing::Chunked, "an endless answer with a length");
+        Ok(())
+    }
+
+    /// The same, and its first chunk.
     pub(crate) fn first_chunk(&mut self) -> Result<u64> {
-        ensure!(self.response_head()? == Framing::Chunked, "an endless answer with a length");
+        self.endless()?;
         let length = self.chunk()?;
         self.skip(length + 2)?;
         Ok(length)
@@ -114,18 +143,22 @@ impl<S: Read + Write> Wire<S> {
         Ok(())
     }
 
-    fn response_head(&mut self) -> Result<Framing> {
+    fn response_head(&mut self) -> Result<Head> {
         loop {
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let mut response = httparse::Response::new(&mut headers);
             let seen = &self.buffer[self.start..self.end];
             if let httparse::Status::Complete(length) = response.parse(seen)? {
-                if response.code != Some(200) {
+                if !matches!(response.code, Some(200 | 202)) {
                     bail!("the answer was {}", String::from_utf8_lossy(seen).escape_debug());
                 }
-                let framing = Framing::of(response.headers)?;
+                let framing = Framing::of(response.headers)?.context("an answer without a length")?;
+                let session =
+                    response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(SESSION));
+                let session = session.map(|session| str::from_utf8(session.value).map(str::to_owned));
+                let session = session.transpose().context(SESSION)?;
                 self.start += length;
-                return Ok(framing);
+                return Ok(Head { framing, session });
             }
             ensure!(self.fill()?, "the connection was closed before the answer");
         }
@@ -170,23 +203,38 @@ impl<S: Read + Write> Wire<S> {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// A request as far as answers depend on it.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) target: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What clients read of an answer's head.
+struct Head {
+    framing: Framing,
+    session: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Length(u64),
     Chunked,
 }
 
 impl Framing {
-    fn of(headers: &[httparse::Header<'_>]) -> Result<Self> {
+    fn of(headers: &[httparse::Header<'_>]) -> Result<Option<Self>> {
         for header in headers {
             if header.name.eq_ignore_ascii_case("content-length") {
-                return Ok(Self::Length(str::from_utf8(header.value)?.parse()?));
+                return Ok(Some(Self::Length(str::from_utf8(header.value)?.parse()?)));
             }
             if header.name.eq_ignore_ascii_case("transfer-encoding") && header.value == b"chunked" {
-                return Ok(Self::Chunked);
+                return Ok(Some(Self::Chunked));
             }
         }
-        bail!("an answer without a length")
+        Ok(None)
     }
 }
 
@@ -219,19 +267,25 @@ mod tests {
     fn reads_answers_one_after_the_other() {
         let mut wire = Wire::new(Slow(
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello\
+              HTTP/1.1 202 Accepted\r\nmcp-session-id: s1\r\nContent-Length: 0\r\n\r\n\
               HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n\
               HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
         ));
         assert_eq!(wire.response().unwrap(), 5);
+        assert_eq!(wire.session().unwrap().as_deref(), Some("s1"));
         assert_eq!(wire.response().unwrap(), 13);
         assert!(wire.response().unwrap_err().to_string().contains("403"));
     }
 
     #[test]
     fn reads_requests_until_the_client_goes() {
-        let mut wire = Wire::new(Slow(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\n\r\n"));
-        assert_eq!(wire.request().unwrap().as_deref(), Some("/a"));
-        assert_eq!(wire.request().unwrap().as_deref(), Some("/b"));
-        assert_eq!(wire.request().unwrap(), None);
+        let mut wire = Wire::new(Slow(
+            b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nPOST /b HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+        ));
+        let asked = wire.request().unwrap().unwrap();
+        assert_eq!((&*asked.method, &*asked.target, &*asked.body), ("GET", "/a", &b""[..]));
+        let asked = wire.request().unwrap().unwrap();
+        assert_eq!((&*asked.method, &*asked.target, &*asked.body), ("POST", "/b", &b"{}"[..]));
+        assert!(wire.request().unwrap().is_none());
     }
 }

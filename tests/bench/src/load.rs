@@ -9,9 +9,10 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::http::Wire;
+use crate::mcp::Calls;
 use crate::tls::{self, Client};
 
-/// Ask for one path over and over, on kept-alive connections.
+/// Ask for one thing over and over, on kept-alive connections.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where to connect
@@ -20,9 +21,8 @@ pub(crate) struct Args {
     /// The CA that vouches for it
     #[arg(long)]
     ca: PathBuf,
-    /// What to ask for
-    #[arg(long)]
-    path: String,
+    #[command(flatten)]
+    what: What,
     #[arg(long, default_value_t = 1)]
     connections: usize,
     /// Milliseconds that count
@@ -31,6 +31,20 @@ pub(crate) struct Args {
     /// Milliseconds before, which do not
     #[arg(long, default_value_t = 100)]
     warm_up: u64,
+}
+
+/// What to ask for.
+#[derive(Debug, clap::Args)]
+struct What {
+    /// A path, by GET
+    #[arg(long, required_unless_present = "call")]
+    path: Option<String>,
+    /// A tool of an MCP server, by calling it
+    #[arg(long, conflicts_with = "path")]
+    call: Option<String>,
+    /// Call it as since MCP 2026-07-28, without a session
+    #[arg(long, requires = "call")]
+    modern: bool,
 }
 
 /// What was seen.
@@ -53,12 +67,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Arc::new(Barrier::new(args.connections));
     let connections = (0..args.connections)
         .map(|_| {
-            let client = Wire::new(tls::connect(args.address, &config)?);
-            let request = request(&args.path, args.address);
+            let mut client = Wire::new(tls::connect(args.address, &config)?);
+            let asking = Asking::begin(&mut client, args.address, &args.what)?;
             let (warm_up, counted) =
                 (Duration::from_millis(args.warm_up), Duration::from_millis(args.milliseconds));
             let start = Arc::clone(&start);
-            Ok(std::thread::spawn(move || ask(client, &request, &start, warm_up, counted)))
+            Ok(std::thread::spawn(move || ask(client, asking, &start, warm_up, counted)))
         })
         .collect::<Result<Vec<_>>>()?;
     let mut total = Tally::default();
@@ -82,6 +96,30 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         p99_us: at(0.99),
         all: total.all,
     })
+}
+
+/// What one connection asks for, over and over.
+enum Asking {
+    Path(Vec<u8>),
+    Tool(Calls),
+}
+
+impl Asking {
+    fn begin(client: &mut Wire<Client>, host: SocketAddr, what: &What) -> Result<Self> {
+        match what {
+            What { call: Some(tool), modern, .. } => {
+                Calls::begin(client, host, tool, *modern).map(Self::Tool)
+            }
+            What { path, .. } => Ok(Self::Path(request(path.as_deref().context("no path")?, host))),
+        }
+    }
+
+    fn next(&mut self) -> &[u8] {
+        match self {
+            Self::Path(request) => request,
+            Self::Tool(calls) => calls.next(),
+        }
+    }
 }
 
 /// What a client of the API server sends.
@@ -109,7 +147,7 @@ struct Tally {
 
 fn ask(
     mut client: Wire<Client>,
-    request: &[u8],
+    mut asking: Asking,
     start: &Barrier,
     warm_up: Duration,
     counted: Duration,
@@ -119,6 +157,7 @@ fn ask(
     let begin = Instant::now() + warm_up;
     let end = begin + counted;
     loop {
+        let request = asking.next();
         let asked = Instant::now();
         client.send(request)?;
         let bytes = client.response()?;

@@ -1,11 +1,12 @@
-//! The two ends of the bench: an API server that answers as fast as can be, and clients that ask as fast as they are
-//! answered. Threads that block and buffers that are ready: what is measured is what stands between the two.
+//! The two ends of the bench: an API server and an MCP server that answer as fast as can be, and clients that ask as fast
+//! as they are answered. Threads that block and buffers that are ready: what is measured is what stands between the two.
 
 mod bodies;
 mod exec;
 mod hold;
 mod http;
 mod load;
+mod mcp;
 mod serve;
 mod tls;
 
@@ -16,7 +17,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde::Serialize;
 
-/// Upstream and load generator of `cargo xtask bench`.
+/// Upstreams and load generator of `cargo xtask bench`.
 #[derive(Debug, Parser)]
 enum Verb {
     Serve(serve::Args),

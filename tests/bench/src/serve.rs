@@ -1,7 +1,7 @@
-//! The upstream: a thread a connection, and every answer ready to be sent.
+//! The upstreams, an API server and an MCP server: a thread a connection, and every answer ready to be sent.
 
 use std::collections::HashMap;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,10 +11,11 @@ use serde_json::json;
 
 use crate::bodies::{self, Kind, LARGE, MANY, SMALL};
 use crate::exec;
-use crate::http::Wire;
+use crate::http::{Request, Wire};
+use crate::mcp::Tools;
 use crate::tls::{self, Server};
 
-/// Answer lists of pods and secrets over TLS, until killed.
+/// Answer lists of pods and secrets, and calls of tools, over TLS, until killed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where ca.crt, server.crt and server.key are left
@@ -22,42 +23,63 @@ pub(crate) struct Args {
     dir: PathBuf,
 }
 
-/// Runs the verb: prints the address, and serves.
+/// Runs the verb: prints the addresses of the API server and of the MCP server, and serves.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let config = tls::server_config(&args.dir)?;
-    let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
-    let answers = Arc::new(Answers::make());
+    let listen = || TcpListener::bind("127.0.0.1:0").context("cannot listen");
+    let (api, mcp) = (listen()?, listen()?);
+    crate::report(&json!({ "address": api.local_addr()?, "mcp": mcp.local_addr()? }))?;
+    let (answers, tools) = (Answers::make(), Tools::make()?);
+    let mcp_config = Arc::clone(&config);
+    std::thread::spawn(move || accept(&mcp, &mcp_config, move |wire| tools.serve(wire)));
+    accept(&api, &config, move |wire| serve(wire, &answers))
+}
+
+/// Accepts for ever. Connections that `serve` says are to be kept open stay so; those that it is done with do not.
+fn accept(
+    listener: &TcpListener,
+    config: &Arc<ServerConfig>,
+    serve: impl Fn(&mut Wire<Server>) -> Result<After> + Send + Sync + 'static,
+) -> Result<()> {
     let parked = Arc::new(Mutex::new(Vec::new()));
-    crate::report(&json!({ "address": listener.local_addr()? }))?;
+    let serve = Arc::new(serve);
     loop {
         let (tcp, _) = listener.accept().context("accept")?;
-        let (config, answers, parked) = (Arc::clone(&config), Arc::clone(&answers), Arc::clone(&parked));
+        let (config, serve, parked) = (Arc::clone(config), Arc::clone(&serve), Arc::clone(&parked));
         std::thread::Builder::new().stack_size(128 * 1024).spawn(move || {
+            let Ok(accepted) = tls::accept(tcp, &config) else { return };
+            let mut wire = Wire::new(accepted);
             // How a client leaves is its own affair; what it measured says how it was served.
-            if let Ok(Some(watch)) = serve(tcp, &config, &answers) {
-                parked.lock().unwrap_or_else(PoisonError::into_inner).push(watch);
+            if let Ok(After::Park) = serve(&mut wire) {
+                parked.lock().unwrap_or_else(PoisonError::into_inner).push(wire.parked());
             }
         })?;
     }
 }
 
-/// Serves until the client goes, or begins a watch: that is returned, to be kept open.
-fn serve(tcp: TcpStream, config: &Arc<ServerConfig>, answers: &Answers) -> Result<Option<Server>> {
-    let mut wire = Wire::new(tls::accept(tcp, config)?);
-    while let Some(target) = wire.request()? {
+/// What becomes of a connection when all is said.
+pub(crate) enum After {
+    Close,
+    /// It is a stream on which nothing more will be said.
+    Park,
+}
+
+/// Serves until the client goes, or begins a watch.
+fn serve(wire: &mut Wire<Server>, answers: &Answers) -> Result<After> {
+    while let Some(Request { target, .. }) = wire.request()? {
         if let Some((_, bytes)) =
             target.split_once("/exec?").and_then(|(_, query)| query.split_once("bytes="))
         {
-            exec::serve(&mut wire, bytes.parse().context("bytes")?)?;
-            return Ok(None);
+            exec::serve(wire, bytes.parse().context("bytes")?)?;
+            return Ok(After::Close);
         }
         let watch = target.contains("watch=true");
         wire.send(answers.to(&target, watch))?;
         if watch {
-            return Ok(Some(wire.parked()));
+            return Ok(After::Park);
         }
     }
-    Ok(None)
+    Ok(After::Close)
 }
 
 struct Answers {

@@ -28,16 +28,26 @@ pub(crate) struct Sample {
 impl Sample {
     pub(crate) fn take(bench: &Bench, lane: Lane, load: Load) -> Result<Self> {
         let mut command = bench.generator(lane, "load", &lane.path(load.size));
-        command.arg("--connections").arg(load.connections.to_string());
-        command.arg("--milliseconds").arg(load.counted.as_millis().to_string());
         let proxy = match lane {
             Lane::Direct => Vec::new(),
             Lane::Nginx => bench.nginx.workers()?,
             _ => vec![bench.daemon_pid()?],
         };
-        let before = processor_time(&proxy)?;
-        let seen = answer(&mut command)?;
-        let spent = processor_time(&proxy)?.saturating_sub(before);
+        Self::of(&mut command, load.connections, load.counted, &proxy)
+    }
+
+    /// One run of `command`, the load generator, with the processes of `proxy` between.
+    pub(crate) fn of(
+        command: &mut Command,
+        connections: usize,
+        counted: Duration,
+        proxy: &[u32],
+    ) -> Result<Self> {
+        command.arg("--connections").arg(connections.to_string());
+        command.arg("--milliseconds").arg(counted.as_millis().to_string());
+        let before = processor_time(proxy)?;
+        let seen = answer(command)?;
+        let spent = processor_time(proxy)?.saturating_sub(before);
         let figure = |name: &str| seen[name].as_f64().with_context(|| format!("no {name} in {seen}"));
         Ok(Self {
             p50: figure("p50Us")?,
@@ -120,27 +130,33 @@ impl Connects {
     }
 }
 
-/// What idle watches cost the daemon.
+/// What idle streams cost the process that they go through.
 #[derive(Debug)]
-pub(crate) struct Watches {
+pub(crate) struct Held {
     pub(crate) count: usize,
-    /// Kilobytes of the daemon before, and with them open.
+    /// Kilobytes of the process before, and with them open.
     pub(crate) before: f64,
     pub(crate) with: f64,
 }
 
-impl Watches {
-    pub(crate) fn measure(bench: &Bench, count: usize) -> Result<Self> {
+impl Held {
+    /// Idle watches, and the daemon.
+    pub(crate) fn watches(bench: &Bench, count: usize) -> Result<Self> {
         let load = Load { size: Size::Small, connections: 4, counted: Duration::from_millis(200) };
         Sample::take(bench, Lane::Recorded, load)?; // so that what every daemon has is there
-        let before = bench.daemon_memory()?;
-        let mut command = bench.generator(Lane::Metadata, "hold", "/api/v1/namespaces/quiet/pods?watch=true");
+        let command = bench.generator(Lane::Metadata, "hold", "/api/v1/namespaces/quiet/pods?watch=true");
+        Self::measure(bench.daemon_pid()?, command, count)
+    }
+
+    /// What `command`, the bench's client, holds open through the process `pid`.
+    pub(crate) fn measure(pid: u32, mut command: Command, count: usize) -> Result<Self> {
+        let before = memory(pid)?;
         command.arg("--connections").arg(count.to_string()).stdin(Stdio::piped());
         let mut holding = Running::start(&mut command)?;
-        holding.wait_for_stdout("\n", 2 * LIMIT)?;
-        let with = bench.daemon_memory()?;
+        holding.wait_for_stdout("\n", 2 * LIMIT).with_context(|| holding.stderr())?;
+        let with = memory(pid)?;
         drop(holding.child().stdin.take());
-        ensure!(holding.wait(LIMIT)?.code == 0, "holding watches failed: {}", holding.stderr());
+        ensure!(holding.wait(LIMIT)?.code == 0, "holding streams failed: {}", holding.stderr());
         Ok(Self { count, before, with })
     }
 
@@ -150,25 +166,35 @@ impl Watches {
 }
 
 impl Bench {
-    /// The bench's client on a lane: outside the gate's cgroup, or as an engineer in it.
+    /// The bench's client on a lane.
     fn generator(&self, lane: Lane, verb: &str, path: &str) -> Command {
-        let mut command = match lane.through_gate() {
-            true => self.stage.command(ALICE, &self.program),
-            false => Command::new(&self.program),
-        };
-        command.args(self.asked(lane, verb, path));
+        let mut command = self.client(lane.through_gate(), verb, self.address(lane));
+        command.args(["--path", path]);
         command
     }
 
-    /// The client's arguments.
-    pub(crate) fn asked(&self, lane: Lane, verb: &str, path: &str) -> Vec<String> {
-        let (address, ca) = match lane {
-            Lane::Nginx => (self.nginx.address(), "ca.crt"),
-            Lane::Direct => (self.upstream.as_str(), "ca.crt"),
-            _ => (self.upstream.as_str(), "gate.crt"),
+    /// The bench's client at `address`: outside the gate's cgroup, or as an engineer in it.
+    pub(crate) fn client(&self, through_gate: bool, verb: &str, address: &str) -> Command {
+        let mut command = match through_gate {
+            true => self.stage.command(ALICE, &self.program),
+            false => Command::new(&self.program),
         };
-        let ca = self.scratch.0.join(ca).display().to_string();
-        [verb, "--address", address, "--path", path, "--ca", &ca].map(str::to_owned).into()
+        command.args(self.asked(through_gate, verb, address));
+        command
+    }
+
+    /// Where a lane begins.
+    pub(crate) fn address(&self, lane: Lane) -> &str {
+        match lane {
+            Lane::Nginx => self.nginx.address(),
+            _ => &self.upstream,
+        }
+    }
+
+    /// The client's arguments.
+    pub(crate) fn asked(&self, through_gate: bool, verb: &str, address: &str) -> Vec<String> {
+        let ca = self.scratch.0.join(if through_gate { "gate.crt" } else { "ca.crt" });
+        [verb, "--address", address, "--ca", &ca.display().to_string()].map(str::to_owned).into()
     }
 
     /// The daemon: the one process in its cgroup.
@@ -176,13 +202,6 @@ impl Bench {
         let group = self.stage.engineers().path().with_file_name("gate");
         let listed = fs::read_to_string(group.join("cgroup.procs")).context("the daemon's cgroup")?;
         listed.trim().parse().with_context(|| format!("the daemon's cgroup has {listed:?}"))
-    }
-
-    /// Kilobytes of memory of its own.
-    pub(crate) fn daemon_memory(&self) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon_pid()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
-        line.trim().trim_end_matches(" kB").parse().context("RssAnon")
     }
 
     /// Nanoseconds that each program of the gate ran, in all.
@@ -203,6 +222,13 @@ fn answer(command: &mut Command) -> Result<Value> {
     let shown = output(command, LIMIT)?;
     ensure!(shown.code == 0, "{}", shown.all().trim_end());
     serde_json::from_str(&shown.stdout).with_context(|| shown.all())
+}
+
+/// Kilobytes of memory of a process's own.
+fn memory(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+    line.trim().trim_end_matches(" kB").parse().context("RssAnon")
 }
 
 /// Time on a processor of all threads of `processes` (`/proc/[pid]/schedstat`, sched-stats.rst).

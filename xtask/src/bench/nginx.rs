@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::{Running, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::step;
 
@@ -40,12 +42,15 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    pub(crate) fn start(dir: &Path, upstream: &str) -> Result<Self> {
+    /// In front of `upstream`, with the CA and the certificate in `dir`; what is its own is in `dir/NAME`.
+    pub(crate) fn start(dir: &Path, name: &str, upstream: &str) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let file = dir.join("nginx.conf");
-        std::fs::write(&file, configuration(dir, &address, upstream))?;
+        let own = dir.join(name);
+        std::fs::create_dir(&own).with_context(|| format!("cannot make {}", own.display()))?;
+        let file = own.join("nginx.conf");
+        std::fs::write(&file, configuration(dir, &own, &address, upstream))?;
         let mut command = Command::new("nginx");
-        command.arg("-p").arg(dir).arg("-c").arg(&file).stdin(Stdio::null());
+        command.arg("-p").arg(&own).arg("-c").arg(&file).stdin(Stdio::null());
         let process = Running::start(&mut command)?;
         wait_for("nginx to listen", START, || std::net::TcpStream::connect(&address).ok())
             .with_context(|| process.stderr())?;
@@ -64,23 +69,34 @@ impl Nginx {
     }
 }
 
-fn configuration(dir: &Path, address: &str, upstream: &str) -> String {
-    let dir = dir.display();
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // A master that is killed leaves its workers behind; told to end, it ends them first.
+        if let Ok(master) = i32::try_from(self.process.pid())
+            && kill(Pid::from_raw(master), Signal::SIGTERM).is_ok()
+        {
+            self.process.wait(START).ok();
+        }
+    }
+}
+
+fn configuration(dir: &Path, own: &Path, address: &str, upstream: &str) -> String {
+    let (dir, own) = (dir.display(), own.display());
     format!(
         r#"daemon off;
 worker_processes auto;
 worker_rlimit_nofile 8192;
-pid {dir}/nginx.pid;
-error_log {dir}/nginx.log warn;
+pid {own}/nginx.pid;
+error_log {own}/nginx.log warn;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
     tcp_nodelay on;
-    client_body_temp_path {dir}/nginx-body;
-    proxy_temp_path {dir}/nginx-proxy;
-    fastcgi_temp_path {dir}/nginx-fastcgi;
-    uwsgi_temp_path {dir}/nginx-uwsgi;
-    scgi_temp_path {dir}/nginx-scgi;
+    client_body_temp_path {own}/nginx-body;
+    proxy_temp_path {own}/nginx-proxy;
+    fastcgi_temp_path {own}/nginx-fastcgi;
+    uwsgi_temp_path {own}/nginx-uwsgi;
+    scgi_temp_path {own}/nginx-scgi;
     keepalive_requests 1000000000;
     map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
     upstream api {{

@@ -8,9 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::decide::{Decisions, Measured, Spread};
+use super::fastmcp::FastMcp;
 use super::lane::{Lane, Load, Size};
 use super::masking::Masking;
-use super::measure::{ByLane, Connects, Exec, Sample, Watches};
+use super::mcp::{Calls, Streams};
+use super::measure::{ByLane, Connects, Exec, Held, Sample};
 use super::table::table;
 use super::{Bench, nginx};
 
@@ -19,7 +21,9 @@ pub(crate) struct Report {
     machine: String,
     pub(crate) loads: Vec<(Load, ByLane)>,
     pub(crate) connects: Option<Connects>,
-    pub(crate) watches: Option<Watches>,
+    pub(crate) watches: Option<Held>,
+    pub(crate) calls: Option<Calls>,
+    pub(crate) streams: Option<Streams>,
     pub(crate) decisions: Option<Decisions>,
     pub(crate) masking: Option<Masking>,
     pub(crate) execs: Vec<Exec>,
@@ -30,8 +34,9 @@ impl Report {
         let cpu = fs::read_to_string("/proc/cpuinfo")?;
         let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
         let version = Command::new(bench.program.with_file_name("portcullis")).arg("--version").output()?;
+        let fastmcp = bench.fastmcp.as_ref().map_or("no FastMCP", FastMcp::version);
         let machine = format!(
-            "{} × {}, Linux {}; {}, {}, TLS 1.3 on both sides, HTTP/1.1",
+            "{} × {}, Linux {}; {}, {}, {fastmcp}, TLS 1.3 on both sides, HTTP/1.1",
             std::thread::available_parallelism()?,
             cpu.trim_start_matches(['\t', ' ', ':']).trim(),
             fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
@@ -43,6 +48,8 @@ impl Report {
             loads: Vec::new(),
             connects: None,
             watches: None,
+            calls: None,
+            streams: None,
             decisions: None,
             masking: None,
             execs: Vec::new(),
@@ -54,17 +61,27 @@ impl Report {
         let busy = busy.split(' ').next().unwrap_or_default();
         let mut text =
             format!("\n{}\n{:.0} s; load average at the end {busy}\n", self.machine, took.as_secs_f64());
-        for size in [Size::Small, Size::Large] {
-            text += &format!("\nGET of a {size} list, kept-alive connections\n{}\n", self.compared(size)?);
+        if !self.loads.is_empty() {
+            for size in [Size::Small, Size::Large] {
+                let compared = self.compared(size)?;
+                text += &format!("\nGET of a {size} list, kept-alive connections\n{compared}\n");
+            }
+            text +=
+                &format!("\nGET of a {} list, one kept-alive connection\n{}\n", Size::Many, self.whole()?);
+            text += &format!("\nAn exec that writes much, over WebSocket\n{}\n", streamed(&self.execs)?);
         }
-        text += &format!("\nGET of a {} list, one kept-alive connection\n{}\n", Size::Many, self.whole()?);
-        text += &format!("\nAn exec that writes much, over WebSocket\n{}\n", streamed(&self.execs));
+        if let Some(calls) = &self.calls {
+            let calls = calls.compared()?;
+            text += &format!("\nMCP: a call of a tool that returns 1 KB, kept-alive connections\n{calls}\n");
+        }
         if let Some(masking) = &self.masking {
             text += &format!("\nMasking on one core, GB/s\n{}\n", masked(masking));
         }
         if let Some(connects) = &self.connects {
-            text +=
-                &format!("\nKernel programs, ns for one connect (bpf_stats_enabled)\n{}\n", kernel(connects));
+            text += &format!(
+                "\nKernel programs, ns for one connect (bpf_stats_enabled)\n{}\n",
+                kernel(connects)?
+            );
         }
         if let Some(decisions) = &self.decisions {
             text += &format!("\nDeciding, 1,000 roles and 100,000 grants\n{}\n", decided(decisions));
@@ -130,7 +147,8 @@ impl Report {
         Ok(table(&["", "p50", "MB/s", "of direct", "of nginx", "cpu/req"], &rows))
     }
 
-    fn marks(&self) -> Result<String> {
+    /// What is to be reached in forwarding lists.
+    fn forwarding(&self) -> Result<Vec<Vec<String>>> {
         let one = self.load(Size::Small, 1)?;
         let many = self.load(Size::Small, 16)?;
         let p50 = |lane| Medians::find(one, lane).map(|medians| medians.p50);
@@ -139,12 +157,16 @@ impl Report {
         let (added, nginx) = (p50(Lane::Recorded)? - direct, p50(Lane::Nginx)? - direct);
         let throughput = rate(Lane::Recorded)? / rate(Lane::Nginx)?;
         let recording = 100.0 * (1.0 - rate(Lane::Recorded)? / rate(Lane::Metadata)?);
-        let mut rows = vec![
+        Ok(vec![
             mark("p50 added to a 4.9 KB GET", added, "µs", nginx, "as nginx"),
             mark("the same, at most", added, "µs", 100.0, ""),
             mark("throughput behind nginx's, 16 connections", 100.0 * (1.0 - throughput), "%", 0.0, ""),
             mark("throughput that recording bodies takes", recording, "%", 10.0, ""),
-        ];
+        ])
+    }
+
+    fn marks(&self) -> Result<String> {
+        let mut rows = if self.loads.is_empty() { Vec::new() } else { self.forwarding()? };
         if let Some(connects) = &self.connects {
             let micros = |cost| Connects::nanoseconds(cost) / 1e3;
             rows.push(mark("gate, each intercepted connect", micros(&connects.intercepted), "µs", 1.5, ""));
@@ -170,7 +192,7 @@ impl Report {
                 rows.push(floor(&format!("masking {}", row.name), row.masker, "GB/s", reach));
             }
             let ratios = masking.rows.iter().filter_map(|row| Some(row.masker / row.serde_json?));
-            let least = ratios.fold(f64::INFINITY, f64::min);
+            let least = ratios.reduce(f64::min).context("no masking was measured beside serde_json")?;
             rows.push(floor("masking JSON beside serde_json's Value, the least", least, "×", 5.0));
             rows.push(mark("memory of a masker", masking.peak_bytes / 1e6, "MB", 4.0, ""));
         }
@@ -179,6 +201,10 @@ impl Report {
             let note = format!("daemon {:.1} MB without them", watches.before / 1e3);
             rows.push(mark(&what, watches.kilobytes_each(), "KB", 64.0, &note));
         }
+        if let Some(calls) = &self.calls {
+            rows.extend(calls.marks()?);
+        }
+        rows.extend(self.streams.as_ref().map(Streams::mark));
         Ok(table(&["", "measured", "to reach", "", ""], &rows))
     }
 
@@ -188,23 +214,27 @@ impl Report {
     }
 }
 
-/// The medians of one lane's samples.
-struct Medians {
-    p50: f64,
-    p99: f64,
-    rate: f64,
+/// The medians of some samples.
+pub(crate) struct Medians {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) rate: f64,
     bytes: f64,
-    cpu: f64,
+    pub(crate) cpu: f64,
 }
 
 impl Medians {
     fn find(lanes: &ByLane, lane: Lane) -> Result<Self> {
         let found = lanes.iter().find(|(name, _)| *name == lane);
         let (_, samples) = found.with_context(|| format!("{lane} was not measured"))?;
+        Self::of(samples)
+    }
+
+    pub(crate) fn of(samples: &[Sample]) -> Result<Self> {
         let of = |figure: fn(&Sample) -> f64| {
             let mut figures: Vec<f64> = samples.iter().map(figure).collect();
             figures.sort_by(f64::total_cmp);
-            figures.get(figures.len() / 2).copied().with_context(|| format!("{lane} has no samples"))
+            figures.get(figures.len() / 2).copied().context("no samples")
         };
         Ok(Self {
             p50: of(|sample| sample.p50)?,
@@ -235,18 +265,18 @@ fn decided(decisions: &Decisions) -> String {
     table(&["", "without conditions", "with"], &rows)
 }
 
-fn kernel(connects: &Connects) -> String {
+fn kernel(connects: &Connects) -> Result<String> {
     let row = |name: &str, intercepted: f64, elsewhere: f64| {
         vec![name.to_owned(), format!("{intercepted:.0}"), format!("{elsewhere:.0}")]
     };
-    let mut rows: Vec<Vec<String>> = connects
-        .intercepted
-        .iter()
-        .map(|(hook, cost)| row(hook, *cost, connects.elsewhere.get(hook).copied().unwrap_or(0.0)))
-        .collect();
+    let both = |(hook, cost): (&String, &f64)| {
+        let elsewhere = connects.elsewhere.get(hook);
+        Ok(row(hook, *cost, *elsewhere.with_context(|| format!("{hook} was not measured elsewhere"))?))
+    };
+    let mut rows = connects.intercepted.iter().map(both).collect::<Result<Vec<_>>>()?;
     let sums = (Connects::nanoseconds(&connects.intercepted), Connects::nanoseconds(&connects.elsewhere));
     rows.push(row("in all", sums.0, sums.1));
-    table(&["", "to a target", "elsewhere"], &rows)
+    Ok(table(&["", "to a target", "elsewhere"], &rows))
 }
 
 fn masked(masking: &Masking) -> String {
@@ -258,10 +288,14 @@ fn masked(masking: &Masking) -> String {
     table(&["", "masker", "serde_json", "ratio"], &masking.rows.iter().map(row).collect::<Vec<_>>())
 }
 
-fn streamed(execs: &[Exec]) -> String {
-    let of =
-        |lane| execs.iter().find(|exec| exec.lane == lane).map_or(f64::NAN, |exec| exec.bytes_per_second);
-    let (direct, nginx) = (of(Lane::Direct), of(Lane::Nginx));
+fn streamed(execs: &[Exec]) -> Result<String> {
+    let of = |lane| {
+        let found = execs.iter().find(|exec| exec.lane == lane);
+        Ok::<_, anyhow::Error>(
+            found.with_context(|| format!("{lane}: exec was not measured"))?.bytes_per_second,
+        )
+    };
+    let (direct, nginx) = (of(Lane::Direct)?, of(Lane::Nginx)?);
     let row = |exec: &Exec| {
         let rate = exec.bytes_per_second;
         vec![
@@ -271,7 +305,7 @@ fn streamed(execs: &[Exec]) -> String {
             format!("{:.2}", rate / nginx),
         ]
     };
-    table(&["", "MB/s", "of direct", "of nginx"], &execs.iter().map(row).collect::<Vec<_>>())
+    Ok(table(&["", "MB/s", "of direct", "of nginx"], &execs.iter().map(row).collect::<Vec<_>>()))
 }
 
 /// What is to be at least so much.
@@ -282,7 +316,7 @@ fn floor(what: &str, measured: f64, unit: &str, reach: f64) -> Vec<String> {
 }
 
 /// What is to be at most so much.
-fn mark(what: &str, measured: f64, unit: &str, reach: f64, note: &str) -> Vec<String> {
+pub(crate) fn mark(what: &str, measured: f64, unit: &str, reach: f64, note: &str) -> Vec<String> {
     let verdict = if measured <= reach { "reached" } else { "missed" };
     let digits = if reach.abs() < 10.0 { 2 } else { 0 };
     vec![
