@@ -1,5 +1,5 @@
-//! Finds, or installs, what the end-to-end tests run beside our own programs: an OpenID provider on Node, a PostgreSQL
-//! server, the aws CLI, moto. Where each of them is, `e2e::tools` knows; here is what to do when it is not.
+//! Finds, or installs, what the end-to-end tests run beside our own programs: an OpenID provider and MCP's SDKs on Node, a
+//! PostgreSQL server, the aws CLI, moto. Where each of them is, `e2e::tools` knows; here is what to do when it is not.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,12 @@ const PYTHON: [&str; 2] = ["python3", "python3-venv"];
 /// # Errors
 /// Naming what is missing and how to get it.
 pub(crate) fn ensure() -> Result<()> {
-    openid_provider().context("the tests log in at a real OpenID provider (npm's oidc-provider)")?;
+    node().context("the tests log in at a real OpenID provider, and speak with real MCP peers, from npm")?;
     postgres().context("the tests keep grants in a PostgreSQL of their own")?;
     python().context(
-        "the tests get EKS tokens from the real aws CLI, answer as AWS by moto, and use Python's client",
+        "the tests get EKS tokens from the real aws CLI, answer as AWS by moto, and use Python's client and MCP's SDK",
     )?;
-    step::note("an OpenID provider, PostgreSQL, the aws CLI, moto and a Kubernetes client");
+    step::note("an OpenID provider, MCP peers, PostgreSQL, the aws CLI, moto and a Kubernetes client");
     Ok(())
 }
 
@@ -41,18 +41,39 @@ pub(crate) fn path() -> Result<OsString> {
     std::env::join_paths(std::env::split_paths(&path).chain(more)).context("PATH cannot be extended")
 }
 
-fn openid_provider() -> Result<()> {
+/// A Python with MCP's SDK, installed if need be: all that the demo runs of others, beside kubectl.
+///
+/// # Errors
+/// When it cannot be installed.
+pub(crate) fn mcp_sdk() -> Result<PathBuf> {
+    if tools::mcp_sdk().is_err() {
+        let requirements = tools::root().join("tests/mcp/requirements.txt");
+        environment(&tools::python(), &requirements, "Install MCP's SDK for Python")
+            .context("the demo has an MCP server and a client of it, from PyPI")?;
+    }
+    tools::mcp_sdk()
+}
+
+fn node() -> Result<()> {
     if tools::in_path("node").is_none() || tools::in_path("npm").is_none() {
         apt::install(&NODE)?;
     }
     tools::node()?;
     if tools::oidc_server().is_err() {
-        let npm = tools::in_path("npm").context("npm is not in the path")?;
-        let mut ci = Command::new(npm);
-        ci.current_dir(tools::oidc()).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-        step::quietly("Install the OpenID provider (npm ci in tests/oidc)", &mut ci)?;
+        ci("Install the OpenID provider (npm ci in tests/oidc)", &tools::oidc())?;
     }
-    tools::oidc_server().map(drop)
+    if tools::mcp_packages().is_err() {
+        ci("Install MCP's SDKs (npm ci in tests/mcp)", &tools::mcp())?;
+    }
+    tools::oidc_server()?;
+    tools::mcp_packages().map(drop)
+}
+
+fn ci(what: &str, dir: &Path) -> Result<()> {
+    let npm = tools::in_path("npm").context("npm is not in the path")?;
+    let mut ci = Command::new(npm);
+    ci.current_dir(dir).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    step::quietly(what, &mut ci)
 }
 
 fn postgres() -> Result<()> {
@@ -62,29 +83,39 @@ fn postgres() -> Result<()> {
     tools::postgres().map(drop)
 }
 
-/// A virtual environment of all three, where the path has not what serves: an aws CLI in root's home is none for engineers.
+/// A virtual environment of all four, where the path has not what serves: an aws CLI in root's home is none for engineers.
 fn python() -> Result<()> {
-    if tools::aws().is_ok() && tools::moto_server().is_ok() && tools::kubernetes_client().is_ok() {
+    let clients = tools::kubernetes_client().is_ok() && tools::mcp_sdk().is_ok();
+    if clients && tools::aws().is_ok() && tools::moto_server().is_ok() {
         return Ok(());
     }
-    if !makes_environments() {
-        apt::install(&PYTHON)?;
-    }
     let home = tools::python();
-    let mut make = Command::new(python3());
-    make.args(["-m", "venv", "--clear"]).arg(&home);
-    step::quietly("Make a virtual environment of Python", &mut make)?;
-    let mut install = Command::new(home.join("bin/pip"));
-    install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    install.arg(tools::root().join("tests/e2e/requirements.txt"));
-    step::quietly("Install the aws CLI, moto and the Kubernetes client", &mut install)?;
+    let requirements = tools::root().join("tests/e2e/requirements.txt");
+    environment(&home, &requirements, "Install the aws CLI, moto, the Kubernetes client and MCP's SDK")?;
     for program in ["bin/aws", "bin/moto_server"] {
         let program = home.join(program);
         ensure!(program.is_file(), "pip was content, but {} is not there", program.display());
     }
     tools::aws()?;
     tools::kubernetes_client()?;
+    tools::mcp_sdk()?;
     tools::moto_server().map(drop)
+}
+
+/// Makes a virtual environment of Python at `home` that has what `requirements` lists; `what` says what that is.
+///
+/// # Errors
+/// When it cannot be made, or something is not to be had.
+pub(crate) fn environment(home: &Path, requirements: &Path, what: &str) -> Result<()> {
+    if !makes_environments() {
+        apt::install(&PYTHON)?;
+    }
+    let mut make = Command::new(python3());
+    make.args(["-m", "venv", "--clear"]).arg(home);
+    step::quietly("Make a virtual environment of Python", &mut make)?;
+    let mut install = Command::new(home.join("bin/pip"));
+    install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
+    step::quietly(what, &mut install)
 }
 
 /// The system's Python before any other: everybody can run it.
