@@ -75,12 +75,15 @@ pub(crate) fn way(
     let (content_type, coding) = (of(header::CONTENT_TYPE), of(header::CONTENT_ENCODING));
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let withheld = || Refusal::UnmaskableType { content_type: content_type.to_owned() };
+    let of_call = call.is_some();
     let call = call.filter(|call| status.is_success() && (call.message.is_some() || essence == EVENTS));
     let Some(call) = call else {
         if !masked || BodyMasker::is_picture(content_type) {
             return Ok(Way::AsItIs);
         }
-        let rules = proxy.profile.borrow().for_mcp();
+        // What a call is answered with an error is still a message.
+        let rules =
+            if of_call { proxy.profile.borrow().for_mcp() } else { proxy.profile.borrow().for_data() };
         return BodyMasker::for_web(content_type, coding, rules, &proxy.mask_key).map(Way::Text).map_err(
             |error| match error {
                 MaskError::Type(_) => withheld(),
