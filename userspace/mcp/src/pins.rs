@@ -50,12 +50,18 @@ impl Pins {
         self.tools().get(name).cloned()
     }
 
-    /// Makes the changed definition with this digest the pinned one.
+    /// Makes the changed definition with this digest the pinned one, unless it is by now: several calls may have waited.
     ///
     /// # Errors
     /// Where the server shows no such definition by now, or the file cannot be written.
     pub fn accept(&self, name: &str, digest: &[u8; 32]) -> Result<(), PinError> {
         let mut tools = self.tools();
+        if tools
+            .get(name)
+            .is_some_and(|known| known.changed.is_none() && known.definition.digest() == *digest)
+        {
+            return Ok(());
+        }
         let changed = tools.get(name).and_then(|pinned| pinned.changed.clone());
         let definition = changed
             .filter(|changed| changed.digest() == *digest)
@@ -254,6 +260,7 @@ mod tests {
         assert!(matches!(pins.accept("unknown", &third.digest()), Err(PinError::Unknown(_))));
         pins.accept("add", &third.digest()).unwrap();
         assert_eq!(pins.tool("add"), Some(Pinned { definition: third.clone(), changed: None }));
+        pins.accept("add", &third.digest()).unwrap();
 
         pins.see(from_ref(&first), &MessageMasker::unmasked()).unwrap();
         assert_eq!(pins.tool("add").unwrap().changed, Some(first));

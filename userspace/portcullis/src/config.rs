@@ -427,7 +427,7 @@ impl RawMcpService {
         let Self { name, namespace, service, path, blobs } = self;
         let plain =
             |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
-        ensure!(!name.is_empty(), "name: it is empty");
+        TargetName::try_from(name.clone()).map_err(|error| anyhow!("name: {error}"))?;
         ensure!(plain(&namespace), "namespace: {namespace:?} is no name of a namespace");
         let parts = service.split(':').count();
         ensure!(
@@ -627,6 +627,8 @@ record: {dir: /recordings}
         );
         let config = read(&behind).unwrap();
         assert!(config.access.targets.contains("in-demo"));
+        let error = read(&behind.replace("name: in-demo", "name: ../demo")).unwrap_err();
+        assert!(error.contains("mcpServices[0]: name:"), "{error}");
         let service = &config.targets["demo"].mcp_services[0];
         assert_eq!((&*service.service, &*service.server.path), ("http:mcp:8080", "/mcp"));
         let error = read(&GOOD.replace("bearerTokenFile: /token", "none: {}")).unwrap_err();

@@ -179,9 +179,11 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Ids are a client's own, in a session.
+/// Ids are a client's own, in a session; without sessions, two clients of one person are told apart by their processes.
 fn waiting_key(person: &Person, call: &Call, id: &Id) -> [u8; 32] {
-    owner(person, &call.server, format!("{:?} {id:?}", call.session).as_bytes())
+    let attestation = &person.connection.attestation;
+    let process = format!("{}/{}", attestation.pid, attestation.process.start_time);
+    owner(person, &call.server, format!("{process} {:?} {id:?}", call.session).as_bytes())
 }
 
 /// What a request to an MCP endpoint is.

@@ -25,8 +25,8 @@ pub(crate) enum Masked {
     Repeatable,
 }
 
-/// The head as it goes up before `body`, as far as that is known, and the connections that may carry both. Of masked objects only such forms are asked for as the
-/// masker reads.
+/// The head as it goes up before `body`, as far as that is known, and the connections that may carry both. Of masked objects
+/// only such forms are asked for as the masker reads.
 pub(crate) async fn dress(
     person: &Person,
     allowed: &Allowed,

@@ -61,9 +61,7 @@ fn call_of(proxy: &Proxy, decided: &Decided, call: &Call) -> Option<String> {
         text = format!("The definition of tool {tool:?} has changed:\n{}\n", pinned.diff(now));
     }
     if let Some(arguments) = decided.classified.facts.arguments.as_deref() {
-        let shown = record::shown(proxy, arguments).ok()?;
-        let shown = serde_json::to_string_pretty(&shown).ok()?;
-        text.push_str(&format!("arguments: {shown}\n"));
+        text.push_str(&format!("arguments: {:#}\n", record::shown(proxy, arguments)));
     }
     (!text.is_empty()).then(|| cut(text))
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use portcullis_access::{Operation, RecordLevel};
-use portcullis_mask::MaskError;
 use portcullis_mcp::{BlobPolicy, Id, MessageMasker};
 use portcullis_record::{Channel, Event, Item, McpCall, RecordError, SessionHandle};
 use serde_json::Value;
@@ -154,24 +153,47 @@ pub(crate) fn called(classified: &Classified) -> Option<Box<McpCall>> {
         Id::Number(number) => Value::Number(number.clone()),
         Id::Text(text) => Value::String(text.clone()),
     });
-    let arguments = facts.arguments.as_deref().map(|arguments| {
-        shown(&person.connection.proxy, arguments)
-            .unwrap_or_else(|error| Value::String(format!("(not kept: {error})")))
-    });
+    let arguments = facts.arguments.as_deref().map(|arguments| shown(&person.connection.proxy, arguments));
     Some(Box::new(McpCall { method, item, name, id, arguments }))
 }
 
-/// A client's arguments as others may see them: what looks like a secret is masked.
-pub(crate) fn shown(proxy: &Proxy, arguments: &Value) -> Result<Value, MaskError> {
+/// A client's arguments as others may see them: what looks like a secret is masked. Where they cannot be shown, a text in
+/// their place says so.
+pub(crate) fn shown(proxy: &Proxy, arguments: &Value) -> Value {
+    let masker = MessageMasker::new(&proxy.profile.borrow(), &proxy.mask_key, &BlobPolicy::default());
+    masked(&masker, arguments).unwrap_or_else(|why| Value::String(format!("(not shown: {why})")))
+}
+
+fn masked(masker: &MessageMasker, arguments: &Value) -> Result<Value, String> {
     let text = arguments.to_string();
     if text.len() > LONGEST_ARGUMENTS {
-        return Ok(Value::String(format!("({} bytes)", text.len())));
+        return Err(format!("{} bytes", text.len()));
     }
-    let masker = MessageMasker::new(&proxy.profile.borrow(), &proxy.mask_key, &BlobPolicy::default());
     let mut masked = Vec::with_capacity(text.len());
-    masker.mask(text.as_bytes(), &mut masked)?;
+    masker.mask(text.as_bytes(), &mut masked).map_err(|error| error.to_string())?;
     if masked == text.as_bytes() {
         return Ok(arguments.clone());
     }
-    Ok(serde_json::from_slice(&masked).unwrap_or_else(|_| Value::String("(not kept)".to_owned())))
+    serde_json::from_slice(&masked).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_masked_or_said_not_to_be_shown() {
+        let key = portcullis_mask::MaskKey::from_bytes([7; 32]);
+        let profile = portcullis_mask::Profile::default();
+        let masker = MessageMasker::new(&profile, &key, &BlobPolicy::default());
+        let plain = json!({"path": "/srv/app", "limit": 3});
+        assert_eq!(masked(&masker, &plain).unwrap(), plain);
+        let shown = masked(&masker, &json!({"path": "/srv", "password": "Tr0ub4dor&3xyz"})).unwrap();
+        assert_eq!(shown["path"], "/srv");
+        assert!(shown["password"].as_str().unwrap().starts_with("portcullis-masked:"), "{shown}");
+        let long = json!({"text": "x".repeat(LONGEST_ARGUMENTS)});
+        assert!(masked(&masker, &long).unwrap_err().ends_with(" bytes"));
+    }
 }

@@ -73,9 +73,8 @@ async fn follow(proxy: &Arc<Proxy>, caller: &Arc<Caller>, decided: Decided, clie
             () = &mut withdrawn => return,
             _ = beat.tick() => {
                 beats += 1;
-                if client.send(waits(token.as_ref(), beats)).await.is_err() {
-                    return;
-                }
+                // Never waited for: a client that does not read must not put off what becomes of its call.
+                let _ = client.try_send(waits(token.as_ref(), beats));
             }
         }
     };
