@@ -26,6 +26,7 @@ use crate::headers;
 use crate::lease::Lease;
 use crate::mcp::answer::{Way, way};
 use crate::mcp::read::note_session;
+use crate::mcp::wait::is_events;
 use crate::present::{self, Masked};
 use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
@@ -298,7 +299,8 @@ impl Exchange {
         self.warn(response.headers_mut());
 
         let filter = self.filter(&mut response);
-        let events = matches!(self.shape, Shape::Call(_)) && is_events(content_type.as_deref());
+        let events = matches!(self.shape, Shape::Call(_))
+            && content_type.as_deref().is_some_and(|of| is_events(of.as_bytes()));
         let long_running = events || self.info.is_long_running(&self.path);
         let ending = if long_running { self.ending(&response) } else { Ending::Silent };
         if long_running && let Some(kind) = self.stream_kind() {
@@ -398,7 +400,7 @@ impl Exchange {
         let headers = response.headers();
         let content_type = text_of(headers.get(header::CONTENT_TYPE)).unwrap_or_default();
         if let Shape::Call(call) = &self.shape {
-            let events = is_events(Some(&content_type));
+            let events = is_events(content_type.as_bytes());
             return if events { Ending::Message(call.id().cloned()) } else { Ending::Silent };
         }
         if headers.contains_key(header::CONTENT_ENCODING) {
@@ -476,10 +478,6 @@ fn is_bodiless(method: &Method, body: &Body) -> bool {
             Body::Streaming(body) => http_body::Body::is_end_stream(body),
             Body::Whole { bytes, .. } => bytes.is_empty(),
         }
-}
-
-fn is_events(content_type: Option<&str>) -> bool {
-    content_type.is_some_and(|of| of.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
 }
 
 fn is_protobuf(content_type: &str) -> bool {

@@ -210,10 +210,7 @@ pub(crate) struct Changed {
 impl Call {
     /// The request's id, if it wants an answer.
     pub(crate) fn id(&self) -> Option<&Id> {
-        match self.message.as_ref()?.kind() {
-            Kind::Request(id) => Some(id),
-            Kind::Notification | Kind::Response(_) => None,
-        }
+        wants_answer(self.message.as_ref()?)
     }
 
     /// What an agreement is about, beside the operation: the message, and the definition that the tool has now.
@@ -221,6 +218,14 @@ impl Call {
         let message = self.message.as_ref().map(Message::fingerprint);
         let definition = self.changed.as_ref().map(|changed| changed.now.digest());
         message.into_iter().chain(definition).flatten().collect()
+    }
+}
+
+/// The id of a message that wants an answer.
+fn wants_answer(message: &Message) -> Option<&Id> {
+    match message.kind() {
+        Kind::Request(id) => Some(id),
+        Kind::Notification | Kind::Response(_) => None,
     }
 }
 

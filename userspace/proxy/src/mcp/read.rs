@@ -15,7 +15,7 @@ use portcullis_kube::RequestInfo;
 use portcullis_mcp::{Era, Fault, Kind, Message, check_headers, origin_allowed, placeholders};
 use portcullis_tls::Name;
 
-use super::{Asked, Call, Changed, McpFault, McpServer, item, owner};
+use super::{Asked, Call, Changed, McpFault, McpServer, item, owner, wants_answer};
 use crate::Proxy;
 use crate::caller::Person;
 use crate::classify::{Body, Classified, Shape, target_of};
@@ -70,7 +70,7 @@ pub(crate) async fn read(
             let (bytes, place) = whole(proxy, &person, body).await?;
             let message = Message::read(&bytes).map_err(misread)?;
             let worded = |fault: McpFault| Refused {
-                wording: Some(Wording::Rpc(id_of(&message))),
+                wording: Some(Wording::Rpc(wants_answer(&message).cloned())),
                 ..Refused::from(Refusal::from(fault))
             };
             let call = call(proxy, &person, &server, &mut head.headers, &message).map_err(worded)?;
@@ -311,13 +311,6 @@ fn listening(
 
 fn of_method(method: &str) -> Operation {
     Operation::Mcp { method: method.to_owned(), item: McpItem::None, name: String::new() }
-}
-
-fn id_of(message: &Message) -> Option<portcullis_mcp::Id> {
-    match message.kind() {
-        Kind::Request(id) => Some(id.clone()),
-        Kind::Notification | Kind::Response(_) => None,
-    }
 }
 
 #[cfg(test)]

@@ -153,7 +153,8 @@ fn reads_events(headers: &HeaderMap) -> bool {
     accepted.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(is_events)
 }
 
-fn is_events(media_type: &[u8]) -> bool {
+/// Whether a media type is that of server-sent events, with parameters or without.
+pub(crate) fn is_events(media_type: &[u8]) -> bool {
     let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
     essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
