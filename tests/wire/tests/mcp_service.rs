@@ -68,6 +68,26 @@ async fn a_call_through_the_api_server_is_decided_and_masked_as_one() -> Result<
 }
 
 #[tokio::test]
+async fn streams_of_sessions_are_of_the_era_that_has_sessions() -> Result<()> {
+    let upstream = Upstream::listen().await?;
+    let gate = Gate::before_service(&upstream).await?;
+    for (versions, status, why) in [
+        (&["2026-07-28"][..], 405, "is no way to speak"),
+        (&["2025-11-25", "2025-06-18"], 400, "is there more than once"),
+        (&["2031-01-01"], 400, "is not known"),
+    ] {
+        let fields: String =
+            versions.iter().map(|version| format!("MCP-Protocol-Version: {version}\r\n")).collect();
+        let mut client = gate.http1().await?;
+        client.write(format!("GET {SERVICE}/mcp HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await?;
+        let head = client.head().await?;
+        let said = String::from_utf8(client.body(&head).await?)?;
+        ensure!(head.status() == status && said.contains(why), "{versions:?}: {} {said}", head.status());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_service_is_reached_in_one_spelling() -> Result<()> {
     let upstream = Upstream::listen().await?;
     let gate = Gate::before_service(&upstream).await?;

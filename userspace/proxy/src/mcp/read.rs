@@ -82,7 +82,9 @@ pub(crate) async fn read(
             let shape = Shape::Call(Box::new(Call { message: Some(message), ..call }));
             (operation, shape, Body::Whole { bytes, restored: None, _place: place })
         }
-        Method::GET | Method::DELETE => {
+        Method::GET | Method::DELETE
+            if Era::declared(&head.headers).map_err(McpFault::from)? == Era::Legacy =>
+        {
             let session = in_session(proxy, &person, &server, &head.headers)?;
             let ends = head.method == Method::DELETE;
             let method = if ends { END } else { STREAM };
