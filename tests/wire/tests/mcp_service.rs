@@ -8,28 +8,23 @@ use wire::{Gate, Upstream};
 const SERVICE: &str = "/api/v1/namespaces/tools/services/http:mcp:8080/proxy";
 const SECRET: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
 
-/// A request of the era that has no sessions.
-fn post(path: &str, tool: &str) -> String {
-    let body = json!({
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "tools/call",
-        "params": {
-            "name": tool,
-            "arguments": {},
-            "_meta": {
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientCapabilities": {},
-            },
-        },
-    })
-    .to_string();
+/// A request of the era that has no sessions, with these parameters and headers.
+fn post(path: &str, method: &str, mut params: Value, headers: &str) -> String {
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
     format!(
         "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAccept: application/json, \
-         text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: \
-         {tool}\r\nContent-Length: {}\r\n\r\n{body}",
+         text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: \
+         {method}\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
+}
+
+fn call(path: &str, tool: &str) -> String {
+    post(path, "tools/call", json!({"name": tool, "arguments": {}}), &format!("Mcp-Name: {tool}\r\n"))
 }
 
 #[tokio::test]
@@ -38,11 +33,11 @@ async fn a_call_through_the_api_server_is_decided_and_masked_as_one() -> Result<
     let gate = Gate::before_service(&upstream).await?;
     let mut arrivals = upstream.arrivals();
     let mut client = gate.http1().await?;
-    client.write(post(&format!("{SERVICE}/mcp"), "read")).await?;
-    let mut call = arrivals.http1().await?;
-    ensure!(call.head.line.starts_with(&format!("POST {SERVICE}/mcp ")), "{}", call.head.line);
+    client.write(call(&format!("{SERVICE}/mcp"), "read")).await?;
+    let mut arrived = arrivals.http1().await?;
+    ensure!(arrived.head.line.starts_with(&format!("POST {SERVICE}/mcp ")), "{}", arrived.head.line);
     ensure!(
-        call.head.field("authorization") == Some("Bearer the-gates-own-token"),
+        arrived.head.field("authorization") == Some("Bearer the-gates-own-token"),
         "the cluster's credential"
     );
     let text = format!("token {SECRET}");
@@ -53,17 +48,37 @@ async fn a_call_through_the_api_server_is_decided_and_masked_as_one() -> Result<
     let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{answer}"
     );
-    call.stream.write(answer).await?;
+    arrived.stream.write(answer).await?;
     let head = client.head().await?;
     let said = String::from_utf8(client.body(&head).await?)?;
     ensure!(said.contains("token portcullis-masked:") && !said.contains(SECRET), "{said}");
 
-    client.write(post(&format!("{SERVICE}/mcp"), "drop")).await?;
+    client.write(call(&format!("{SERVICE}/mcp"), "drop")).await?;
     let head = client.head().await?;
     let refused: Value = serde_json::from_slice(&client.body(&head).await?)?;
     let message = refused["error"]["message"].as_str().unwrap_or_default();
     ensure!(message.contains("may not call tool \"drop\" of target tools"), "{refused}");
     ensure!(refused["id"] == 1, "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn news_of_a_resource_are_a_subscription_to_it() -> Result<()> {
+    let upstream = Upstream::listen().await?;
+    let gate = Gate::before_service(&upstream).await?;
+    let mut arrivals = upstream.arrivals();
+    let listen = |wanted| {
+        post(&format!("{SERVICE}/mcp"), "subscriptions/listen", json!({"notifications": wanted}), "")
+    };
+    let mut client = gate.http1().await?;
+    client.write(listen(json!({"resourceSubscriptions": ["file:///etc/motd"]}))).await?;
+    let head = client.head().await?;
+    let refused = String::from_utf8(client.body(&head).await?)?;
+    ensure!(refused.contains(r#"may not subscribe to resource \"file:///etc/motd\""#), "{refused}");
+    // Of lists, which show no more than may be used, everybody may hear.
+    client.write(listen(json!({"toolsListChanged": true}))).await?;
+    let arrived = arrivals.http1().await?;
+    ensure!(arrived.head.field("mcp-method") == Some("subscriptions/listen"), "{:?}", arrived.head);
     Ok(())
 }
 
@@ -98,13 +113,13 @@ async fn the_service_is_reached_in_one_spelling() -> Result<()> {
         "/api/v1/namespaces/tools/services/mcp:http/proxy/health",
     ] {
         let mut client = gate.http1().await?;
-        client.write(post(path, "read")).await?;
+        client.write(call(path, "read")).await?;
         let head = client.head().await?;
         let said = String::from_utf8(client.body(&head).await?)?;
         ensure!(head.status() == 400 && said.contains("is reached as"), "{path}: {} {said}", head.status());
     }
     let mut client = gate.http1().await?;
-    client.write(post(&format!("{SERVICE}/MCP"), "read")).await?;
+    client.write(call(&format!("{SERVICE}/MCP"), "read")).await?;
     ensure!(client.head().await?.status() == 400, "a path that is the endpoint to some readers only");
     Ok(())
 }

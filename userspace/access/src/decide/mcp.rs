@@ -55,6 +55,7 @@ const OPEN: &[&str] = &[
     "notifications/progress",
     "notifications/roots/list_changed",
     "logging/setLevel",
+    "subscriptions/listen",
     "session/stream",
     "session/end",
     "response",
