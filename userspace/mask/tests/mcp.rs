@@ -219,6 +219,9 @@ fn what_goes_back_as_it_came_stays() {
             json!({"structuredContent": {"usage": {"totalTokens": 9, "max_tokens": 10, "token_count": 3}}}),
         ),
         result(
+            json!({"structuredContent": {"NextToken": "AAMA-EFRSURBSGhtN3k", "next_page_token": "CAUQAA", "items": []}}),
+        ),
+        result(
             json!({"contents": [{"uri": "db://a/secrets/password", "mimeType": "text/plain", "text": "{\"a\" : [1, \"\\u00e9\\/\"]} \n"}]}),
         ),
     ] {

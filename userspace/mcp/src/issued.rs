@@ -45,13 +45,6 @@ impl Issued {
         }
     }
 
-    /// Whom it was issued to last.
-    #[must_use]
-    pub fn owner(&self, what: &str, now: Instant) -> Option<[u8; 32]> {
-        let live = self.known().owners(digest(what)).into_iter().filter(|(_, time)| self.is_live(*time, now));
-        live.max_by_key(|(_, time)| *time).map(|(owner, _)| owner)
-    }
-
     /// Whether it was issued to `owner`. Servers may issue the same to several: a request state that says `step 2`.
     #[must_use]
     pub fn is_owner(&self, what: &str, owner: [u8; 32], now: Instant) -> bool {
@@ -63,7 +56,7 @@ impl Issued {
     pub fn forget(&self, what: &str) {
         let what = digest(what);
         let mut known = self.known();
-        for (owner, _) in known.owners(what) {
+        for owner in known.owners(what) {
             known.remove(what, owner);
         }
     }
@@ -79,9 +72,9 @@ impl Issued {
 }
 
 impl Known {
-    fn owners(&self, what: Digest) -> Vec<(Digest, Instant)> {
+    fn owners(&self, what: Digest) -> Vec<Digest> {
         let all = (what, [0; 32])..=(what, [u8::MAX; 32]);
-        self.by_what.range(all).map(|((_, owner), time)| (*owner, *time)).collect()
+        self.by_what.range(all).map(|((_, owner), _)| *owner).collect()
     }
 
     fn remove(&mut self, what: Digest, owner: Digest) {
@@ -107,28 +100,25 @@ mod tests {
     fn what_was_issued_to_one_is_not_anothers() {
         let (issued, now) = (Issued::new(10, HOUR), Instant::now());
         issued.remember("session", ANN, now);
-        assert_eq!(issued.owner("session", now), Some(ANN));
         assert!(issued.is_owner("session", ANN, now) && !issued.is_owner("session", BOB, now));
-        assert_eq!(issued.owner("session ", now), None);
+        assert!(!issued.is_owner("session ", ANN, now));
 
         issued.remember("step 2", ANN, now);
         issued.remember("step 2", BOB, now + HOUR / 4);
         assert!(issued.is_owner("step 2", ANN, now + HOUR / 2));
         assert!(issued.is_owner("step 2", BOB, now + HOUR / 2));
-        assert_eq!(issued.owner("step 2", now + HOUR / 2), Some(BOB));
 
         issued.forget("step 2");
-        assert_eq!(issued.owner("step 2", now), None);
-        assert!(!issued.is_owner("step 2", ANN, now));
-        assert_eq!(issued.owner("session", now), Some(ANN));
+        assert!(!issued.is_owner("step 2", ANN, now) && !issued.is_owner("step 2", BOB, now));
+        assert!(issued.is_owner("session", ANN, now));
     }
 
     #[test]
     fn age_is_limited_and_begins_anew_with_each_use() {
         let (issued, start) = (Issued::new(10, HOUR), Instant::now());
         issued.remember("session", ANN, start);
-        assert_eq!(issued.owner("session", start + HOUR), Some(ANN));
-        assert_eq!(issued.owner("session", start + HOUR + Duration::from_secs(1)), None);
+        assert!(issued.is_owner("session", ANN, start + HOUR));
+        assert!(!issued.is_owner("session", ANN, start + HOUR + Duration::from_secs(1)));
         issued.remember("session", ANN, start + HOUR);
         assert!(issued.is_owner("session", ANN, start + 2 * HOUR));
         assert!(!issued.is_owner("session", ANN, start + 3 * HOUR));
@@ -144,7 +134,7 @@ mod tests {
         issued.remember("b", ANN, at(1));
         issued.remember("a", ANN, at(2));
         issued.remember("c", ANN, at(3));
-        let kept = ["a", "b", "c"].map(|what| issued.owner(what, at(4)).is_some());
+        let kept = ["a", "b", "c"].map(|what| issued.is_owner(what, ANN, at(4)));
         assert_eq!(kept, [true, false, true]);
         assert_eq!(issued.known().by_time.len(), 2);
     }

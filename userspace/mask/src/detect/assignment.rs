@@ -56,6 +56,9 @@ const KEYS: &[&str] = &[
     "root",
 ];
 
+/// What a token is of that is a place in a list: clients send it back for the next page (AWS, Google, Kubernetes, Azure).
+const CURSORS: &[&str] = &["next", "nextpage", "next_page", "next-page", "continue", "continuation"];
+
 pub(crate) const KEYWORDS: &[Keyword] = &[
     Keyword { word: "password", gram: 2, kind: Kind::Password, after: &[] },
     Keyword { word: "passwd", gram: 2, kind: Kind::Password, after: &[] },
@@ -103,9 +106,6 @@ impl Keyword {
     }
 
     fn may_follow(&self, before: &[u8]) -> bool {
-        if self.after.is_empty() {
-            return true;
-        }
         let apart = match before {
             [start @ .., b'_' | b'-' | b' ' | b'.'] => start,
             all => all,
@@ -114,7 +114,11 @@ impl Keyword {
             let at = before.len().checked_sub(word.len());
             at.is_some_and(|at| before[at..].eq_ignore_ascii_case(word.as_bytes()))
         };
-        self.after.iter().any(|word| ends_in(apart, word) || ends_in(before, word))
+        let any_of = |words: &[&str]| words.iter().any(|word| ends_in(apart, word) || ends_in(before, word));
+        match self.word {
+            "token" => !any_of(CURSORS),
+            _ => self.after.is_empty() || any_of(self.after),
+        }
     }
 
     fn value(&self, view: View<'_>, assigned: Assigned) -> Verdict {

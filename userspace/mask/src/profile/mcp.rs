@@ -51,8 +51,9 @@ const SCHEMAS: [&[&str]; 5] = [
 /// What a schema tells of a value that is called a secret.
 const EXAMPLES: [&str; 2] = ["default", "examples"];
 
-/// Names with a token in them that count them, or are about them.
-const COUNTS: [&str; 14] = [
+/// Names with a token in them that count them, or are about them; and those of cursors in the pages of APIs (AWS, Google,
+/// Kubernetes, Azure), which a client sends back.
+const NO_SECRETS: [&str; 24] = [
     "max*tokens",
     "min*tokens",
     "total*tokens",
@@ -67,11 +68,21 @@ const COUNTS: [&str; 14] = [
     "*tokens_used",
     "*tokensused",
     "*tokenizer*",
+    "nexttoken",
+    "next_token",
+    "next-token",
+    "nextpagetoken",
+    "next_page_token",
+    "next-page-token",
+    "continuetoken",
+    "continue_token",
+    "continuationtoken",
+    "continuation_token",
 ];
 
 /// The marks for any message of a server.
 pub(super) fn message(defaults: &Defaults) -> Vec<Mark> {
-    let names = names(defaults, &[], &COUNTS);
+    let names = names(defaults, &[], &NO_SECRETS);
     let secret = What::MaskInside(how(defaults));
     let mark = |steps: Vec<Step>, what| Mark { path: path(steps), what };
     let kept = KEPT.iter().map(|names| fields(names)).chain(
@@ -108,7 +119,7 @@ pub(super) fn message(defaults: &Defaults) -> Vec<Mark> {
 
 /// The marks for JSON of any shape.
 pub(super) fn data(defaults: &Defaults) -> Vec<Mark> {
-    marks_of_data(&names(defaults, &[], &COUNTS), What::MaskInside(how(defaults))).into()
+    marks_of_data(&names(defaults, &[], &NO_SECRETS), What::MaskInside(how(defaults))).into()
 }
 
 fn marks_of_data(names: &Arc<Names>, secret: What) -> [Mark; 3] {
