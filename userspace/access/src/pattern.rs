@@ -19,6 +19,11 @@ impl Pattern {
         }
     }
 
+    /// Whether it matches `text`, or something of what `text` means with `*` at its end.
+    pub(crate) fn meets(&self, text: &str) -> bool {
+        self.matches(text) || text.strip_suffix('*').is_some_and(|prefix| self.as_str().starts_with(prefix))
+    }
+
     /// The name, or the prefix of names.
     pub(crate) fn as_str(&self) -> &str {
         match self {

@@ -206,7 +206,9 @@ impl Rule {
             return false;
         }
         match (&self.scope, operation) {
-            (Scope::Paths(patterns), Operation::NonResource { path, .. }) => matches(patterns, path),
+            (Scope::Paths(patterns), Operation::NonResource { path, .. }) => {
+                patterns.iter().any(|pattern| pattern.meets(path))
+            }
             (
                 Scope::Resources(scope),
                 Operation::Resource { api_group, resource, subresource, namespace, name, .. },

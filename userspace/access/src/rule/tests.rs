@@ -112,6 +112,12 @@ fn a_deny_reaches_what_a_collection_may_include() {
             true,
         ),
         ("nonResourceURLs: ['/openapi*'], verbs: ['*']", "get /openapi/v3", true),
+        // `kubectl auth can-i get '/*'`
+        ("nonResourceURLs: [/metrics], verbs: ['*']", "get /*", true),
+        ("nonResourceURLs: ['/debug/pprof*'], verbs: ['*']", "get /debug/*", true),
+        ("nonResourceURLs: ['/debug*'], verbs: ['*']", "get /debug/*", true),
+        ("nonResourceURLs: [/metrics], verbs: ['*']", "get /debug/*", false),
+        ("nonResourceURLs: [/metrics], verbs: ['*']", "get /metrics/*", false),
     ];
     for (rule, operation, expected) in table {
         assert_eq!(touches(rule, operation), expected, "{rule} / {operation}");
