@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::{build, step, workspace};
 use decide::Decisions;
 use fastmcp::FastMcp;
-use lane::{LANES, Load, Size};
+use lane::{Load, Size, lanes};
 use masking::Masking;
 use mcp::{Calls, Streams, Way};
 use measure::{ByLane, Connects, Exec, Held, Sample};
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Fewer and shorter rounds
     #[arg(long)]
     quick: bool,
-    /// How many watches to hold open
+    /// How many watches to hold open, over HTTP/1.1 and over h2
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     watches: usize,
     /// How many streams of MCP sessions to hold open
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("cannot watch for Ctrl-C")?;
     }
     nginx::ensure_installed()?;
-    let bench = Bench::set(&build_programs()?, interrupted)?;
+    let mut bench = Bench::set(&build_programs()?, interrupted)?;
     if args.keep {
         return bench.keep();
     }
@@ -142,10 +142,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report.print(began.elapsed())
 }
 
-/// As many of the streams as the daemon may have files open for: each takes three of them.
+/// Files that the daemon has open beside the streams that it holds: a few dozen.
+const OTHER_FILES: u64 = 200;
+
+/// As many of the streams as the daemon may have files open for: each takes two of them, the client's connection and its
+/// own.
 fn affordable(streams: usize) -> Result<usize> {
     let (_, files) = getrlimit(Resource::RLIMIT_NOFILE).context("RLIMIT_NOFILE")?;
-    let most = usize::try_from(files.saturating_sub(1000) / 3).unwrap_or(usize::MAX);
+    let most = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX);
     if most < streams {
         step::note(&format!("Not {streams} streams but {most}: {files} files may be open here (ulimit -Hn)"));
     }
@@ -226,10 +230,13 @@ impl Bench {
         })
     }
 
-    fn measure_kubernetes(&self, args: &Args, report: &mut Report) -> Result<()> {
+    fn measure_kubernetes(&mut self, args: &Args, report: &mut Report) -> Result<()> {
         let watches = affordable(args.watches)?;
         step::note(&format!("Hold {watches} watches open"));
-        report.watches = Some(Held::watches(self, watches)?);
+        report.watches = Some(Held::watches(self, watches, false)?);
+        self.restart_daemon()?;
+        step::note(&format!("Hold {} watches open over h2", args.watches));
+        report.h2_watches = Some(Held::watches(self, args.watches, true)?);
         step::note("Decide, with 1,000 roles and 100,000 grants");
         report.decisions = Some(Decisions::measure()?);
         step::note("Mask on one core");
@@ -237,10 +244,15 @@ impl Bench {
         step::note("Count what the kernel programs take for a connect");
         report.connects = Some(Connects::measure(self)?);
         let (rounds, counted) = args.rounds();
-        for (size, all) in [(Size::Small, &[1, 16][..]), (Size::Large, &[1, 16]), (Size::Many, &[1])] {
+        for (size, h2, all) in [
+            (Size::Small, false, &[1, 16][..]),
+            (Size::Small, true, &[1, 16]),
+            (Size::Large, false, &[1, 16]),
+            (Size::Many, false, &[1]),
+        ] {
             for &connections in all {
-                step::note(&format!("{size} lists on {connections} connections, {rounds} rounds"));
-                let load = Load { size, connections, counted };
+                let load = Load { size, h2, connections, counted };
+                step::note(&format!("{load}, {rounds} rounds"));
                 report.loads.push((load, self.alternate(load, rounds)?));
             }
         }
@@ -250,11 +262,12 @@ impl Bench {
         Ok(())
     }
 
-    fn measure_mcp(&self, args: &Args, report: &mut Report) -> Result<()> {
+    fn measure_mcp(&mut self, args: &Args, report: &mut Report) -> Result<()> {
         let (rounds, counted) = args.rounds();
         step::note(&format!("Calls of tools on 1 and 16 connections, {rounds} rounds"));
         report.calls = Some(Calls::measure(self, rounds, counted)?);
         let streams = affordable(args.streams)?;
+        self.restart_daemon()?;
         step::note(&format!("Hold {streams} streams of MCP sessions open"));
         report.streams = Some(Streams::measure(self, streams)?);
         Ok(())
@@ -262,7 +275,7 @@ impl Bench {
 
     /// One sample of each lane a round; by lane.
     fn alternate(&self, load: Load, rounds: usize) -> Result<ByLane> {
-        let mut samples: ByLane = LANES.into_iter().map(|lane| (lane, Vec::new())).collect();
+        let mut samples: ByLane = lanes(load.h2).iter().map(|&lane| (lane, Vec::new())).collect();
         for _ in 0..rounds {
             for (lane, samples) in &mut samples {
                 self.check_interrupt()?;
@@ -273,6 +286,12 @@ impl Bench {
         Ok(samples)
     }
 
+    /// Memory is measured of a daemon that has not held anything before: what it was given once, it keeps.
+    fn restart_daemon(&mut self) -> Result<()> {
+        self.stage.daemon().stop()?;
+        self.stage.start_daemon()
+    }
+
     /// Recordings of full rounds are gigabytes: what has ended long enough ago to be on the disk goes.
     fn stage_recordings_pruned(&self) -> Result<()> {
         measure::prune(&self.stage.recordings(), Duration::from_secs(10))
@@ -280,9 +299,15 @@ impl Bench {
 
     fn keep(&self) -> Result<()> {
         step::note(&format!("The daemon is process {}. To put it under load:", self.daemon_pid()?));
-        let lanes = LANES.into_iter().map(|lane| {
-            let what = vec!["--path".to_owned(), lane.path(Size::Small)];
-            (lane.to_string(), lane.through_gate(), self.address(lane), what)
+        let lanes = [false, true].into_iter().flat_map(|h2| lanes(h2).iter().map(move |&lane| (lane, h2)));
+        let lanes = lanes.map(|(lane, h2)| {
+            let mut what = vec!["--path".to_owned(), lane.path(Size::Small)];
+            let mut name = lane.to_string();
+            if h2 {
+                what.push("--h2".to_owned());
+                name += " over h2";
+            }
+            (name, lane.through_gate(), self.address(lane), what)
         });
         let mut ways = Vec::new();
         for way in Way::all(self) {

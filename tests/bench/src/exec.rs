@@ -39,7 +39,7 @@ const CLOSE: u8 = 0x88;
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let config = tls::client_config(&args.ca)?;
+    let config = tls::client_config(&args.ca, tls::HTTP1)?;
     let mut wire = Wire::new(tls::connect(args.address, &config)?);
     let upgrade = format!(
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\

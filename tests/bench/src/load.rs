@@ -6,11 +6,20 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustls::ClientConfig;
 use serde::Serialize;
 
 use crate::http::Wire;
 use crate::mcp::Calls;
-use crate::tls::{self, Client};
+use crate::{http2, tls};
+
+/// What kubectl says in every request.
+pub(crate) const HEADERS: [(&str, &str); 4] = [
+    ("User-Agent", "kubectl/v1.33.0 (linux/amd64)"),
+    ("Accept", "application/json"),
+    ("Kubectl-Command", "kubectl get"),
+    ("Kubectl-Session", "0f7e2f3a-8f3f-4f40-9d2c-5d3d0a0c1b11"),
+];
 
 /// Ask for one thing over and over, on kept-alive connections.
 #[derive(Debug, clap::Args)]
@@ -39,6 +48,9 @@ struct What {
     /// A path, by GET
     #[arg(long, required_unless_present = "call")]
     path: Option<String>,
+    /// Ask over h2
+    #[arg(long, conflicts_with = "call")]
+    h2: bool,
     /// A tool of an MCP server, by calling it
     #[arg(long, conflicts_with = "path")]
     call: Option<String>,
@@ -63,16 +75,16 @@ struct Seen {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let config = tls::client_config(&args.ca)?;
+    let protocol = if args.what.h2 { tls::H2 } else { tls::HTTP1 };
+    let config = tls::client_config(&args.ca, protocol)?;
     let start = Arc::new(Barrier::new(args.connections));
     let connections = (0..args.connections)
         .map(|_| {
-            let mut client = Wire::new(tls::connect(args.address, &config)?);
-            let asking = Asking::begin(&mut client, args.address, &args.what)?;
+            let exchange = exchanges(args.address, &config, &args.what)?;
             let (warm_up, counted) =
                 (Duration::from_millis(args.warm_up), Duration::from_millis(args.milliseconds));
             let start = Arc::clone(&start);
-            Ok(std::thread::spawn(move || ask(client, asking, &start, warm_up, counted)))
+            Ok(std::thread::spawn(move || ask(exchange, &start, warm_up, counted)))
         })
         .collect::<Result<Vec<_>>>()?;
     let mut total = Tally::default();
@@ -98,27 +110,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     })
 }
 
-/// What one connection asks for, over and over.
-enum Asking {
-    Path(Vec<u8>),
-    Tool(Calls),
+/// One request and its answer, of which it returns the size.
+type Exchange = Box<dyn FnMut() -> Result<u64> + Send>;
+
+/// A connection on which `what` is asked for, over and over.
+fn exchanges(address: SocketAddr, config: &Arc<ClientConfig>, what: &What) -> Result<Exchange> {
+    if what.h2 {
+        let mut client = http2::Client::connect(address, config, what.path()?)?;
+        return Ok(Box::new(move || client.get()));
+    }
+    let mut client = Wire::new(tls::connect(address, config)?);
+    if let Some(tool) = &what.call {
+        let mut calls = Calls::begin(&mut client, address, tool, what.modern)?;
+        return Ok(Box::new(move || client.send(calls.next()).and_then(|()| client.response())));
+    }
+    let request = request(what.path()?, address);
+    Ok(Box::new(move || client.send(&request).and_then(|()| client.response())))
 }
 
-impl Asking {
-    fn begin(client: &mut Wire<Client>, host: SocketAddr, what: &What) -> Result<Self> {
-        match what {
-            What { call: Some(tool), modern, .. } => {
-                Calls::begin(client, host, tool, *modern).map(Self::Tool)
-            }
-            What { path, .. } => Ok(Self::Path(request(path.as_deref().context("no path")?, host))),
-        }
-    }
-
-    fn next(&mut self) -> &[u8] {
-        match self {
-            Self::Path(request) => request,
-            Self::Tool(calls) => calls.next(),
-        }
+impl What {
+    fn path(&self) -> Result<&str> {
+        self.path.as_deref().context("no path")
     }
 }
 
@@ -129,12 +141,8 @@ pub(crate) fn request(path: &str, host: SocketAddr) -> Vec<u8> {
 
 /// The same with more `headers`, each with its end of line.
 pub(crate) fn request_with(path: &str, host: SocketAddr, headers: &str) -> Vec<u8> {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: kubectl/v1.33.0 (linux/amd64)\r\n\
-         Accept: application/json\r\nKubectl-Command: kubectl get\r\n\
-         Kubectl-Session: 0f7e2f3a-8f3f-4f40-9d2c-5d3d0a0c1b11\r\n{headers}\r\n"
-    )
-    .into_bytes()
+    let always: String = HEADERS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{always}{headers}\r\n").into_bytes()
 }
 
 #[derive(Default)]
@@ -145,22 +153,14 @@ struct Tally {
     all: u64,
 }
 
-fn ask(
-    mut client: Wire<Client>,
-    mut asking: Asking,
-    start: &Barrier,
-    warm_up: Duration,
-    counted: Duration,
-) -> Result<Tally> {
+fn ask(mut exchange: Exchange, start: &Barrier, warm_up: Duration, counted: Duration) -> Result<Tally> {
     let mut tally = Tally::default();
     start.wait();
     let begin = Instant::now() + warm_up;
     let end = begin + counted;
     loop {
-        let request = asking.next();
         let asked = Instant::now();
-        client.send(request)?;
-        let bytes = client.response()?;
+        let bytes = exchange()?;
         let answered = Instant::now();
         tally.all += 1;
         // A request counts where it ends, so that slow ones weigh as much as they took.

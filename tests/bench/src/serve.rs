@@ -1,19 +1,35 @@
-//! The upstreams, an API server and an MCP server: a thread a connection, and every answer ready to be sent.
+//! The upstreams, an API server and an MCP server: a thread a connection, and every answer ready to be sent. The API
+//! server speaks HTTP/1.1 and h2.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use ::http::{Response, StatusCode};
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use rustls::ServerConfig;
 use serde_json::json;
 
 use crate::bodies::{self, Kind, LARGE, MANY, SMALL};
-use crate::exec;
 use crate::http::{Request, Wire};
 use crate::mcp::Tools;
-use crate::tls::{self, Server};
+use crate::tls::{self, Arrived, Server};
+use crate::{exec, http2};
+
+/// The headers that an API server sends, but for the length.
+const HEADERS: [(&str, &str); 6] = [
+    ("Audit-Id", "3f7e2f3a-8f3f-4f40-9d2c-5d3d0a0c1b11"),
+    ("Cache-Control", "no-cache, private"),
+    ("Content-Type", "application/json"),
+    ("X-Kubernetes-Pf-Flowschema-Uid", "7f0e7f3a-1f3f-4f40-9d2c-5d3d0a0c1b12"),
+    ("X-Kubernetes-Pf-Prioritylevel-Uid", "9f1e2d3a-2f3f-4f40-9d2c-5d3d0a0c1b13"),
+    ("Date", "Mon, 02 Nov 2026 08:15:30 GMT"),
+];
+
+/// Of each connection's thread, bytes.
+const STACK: usize = 256 * 1024;
 
 /// Answer lists of pods and secrets, and calls of tools, over TLS, until killed.
 #[derive(Debug, clap::Args)]
@@ -29,32 +45,54 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let listen = || TcpListener::bind("127.0.0.1:0").context("cannot listen");
     let (api, mcp) = (listen()?, listen()?);
     crate::report(&json!({ "address": api.local_addr()?, "mcp": mcp.local_addr()? }))?;
-    let (answers, tools) = (Answers::make(), Tools::make()?);
+    let (answers, tools) = (Answers::make()?, Tools::make()?);
     let mcp_config = Arc::clone(&config);
-    std::thread::spawn(move || accept(&mcp, &mcp_config, move |wire| tools.serve(wire)));
-    accept(&api, &config, move |wire| serve(wire, &answers))
+    std::thread::spawn(move || {
+        accept(&mcp, move |tcp| match tls::accept(tcp, &mcp_config)? {
+            Arrived::Http1(server) => parked(server, |wire| tools.serve(wire)),
+            Arrived::H2(..) => bail!("the MCP server speaks HTTP/1.1"),
+        })
+    });
+    accept(&api, move |tcp| serve_api(tcp, &config, &answers))
 }
 
-/// Accepts for ever. Connections that `serve` says are to be kept open stay so; those that it is done with do not.
-fn accept(
-    listener: &TcpListener,
+pub(crate) fn serve_api(
+    tcp: TcpStream,
     config: &Arc<ServerConfig>,
-    serve: impl Fn(&mut Wire<Server>) -> Result<After> + Send + Sync + 'static,
+    answers: &Answers,
+) -> Result<Option<Server>> {
+    match tls::accept(tcp, config)? {
+        Arrived::Http1(server) => parked(server, |wire| serve(wire, answers)),
+        Arrived::H2(accepted, tcp) => http2::serve(accepted, tcp, config, answers).map(|()| None),
+    }
+}
+
+/// Accepts for ever. Connections that `serve` returns stay open.
+pub(crate) fn accept(
+    listener: &TcpListener,
+    serve: impl Fn(TcpStream) -> Result<Option<Server>> + Send + Sync + 'static,
 ) -> Result<()> {
-    let parked = Arc::new(Mutex::new(Vec::new()));
+    let open = Arc::new(Mutex::new(Vec::new()));
     let serve = Arc::new(serve);
     loop {
         let (tcp, _) = listener.accept().context("accept")?;
-        let (config, serve, parked) = (Arc::clone(config), Arc::clone(&serve), Arc::clone(&parked));
-        std::thread::Builder::new().stack_size(128 * 1024).spawn(move || {
-            let Ok(accepted) = tls::accept(tcp, &config) else { return };
-            let mut wire = Wire::new(accepted);
+        let (serve, open) = (Arc::clone(&serve), Arc::clone(&open));
+        std::thread::Builder::new().stack_size(STACK).spawn(move || {
             // How a client leaves is its own affair; what it measured says how it was served.
-            if let Ok(After::Park) = serve(&mut wire) {
-                parked.lock().unwrap_or_else(PoisonError::into_inner).push(wire.parked());
+            if let Ok(Some(server)) = serve(tcp) {
+                open.lock().unwrap_or_else(PoisonError::into_inner).push(server);
             }
         })?;
     }
+}
+
+/// The connection, when it is to stay open after `serve`.
+fn parked(server: Server, serve: impl FnOnce(&mut Wire<Server>) -> Result<After>) -> Result<Option<Server>> {
+    let mut wire = Wire::new(server);
+    Ok(match serve(&mut wire)? {
+        After::Park => Some(wire.parked()),
+        After::Close => None,
+    })
 }
 
 /// What becomes of a connection when all is said.
@@ -73,24 +111,29 @@ fn serve(wire: &mut Wire<Server>, answers: &Answers) -> Result<After> {
             exec::serve(wire, bytes.parse().context("bytes")?)?;
             return Ok(After::Close);
         }
-        let watch = target.contains("watch=true");
-        wire.send(answers.to(&target, watch))?;
-        if watch {
+        wire.send(&answers.to(&target).http1)?;
+        if is_watch(&target) {
             return Ok(After::Park);
         }
     }
     Ok(After::Close)
 }
 
-struct Answers {
+/// Whether the answer to this never ends.
+pub(crate) fn is_watch(target: &str) -> bool {
+    target.contains("watch=true")
+}
+
+/// Everything that is ever answered.
+pub(crate) struct Answers {
     /// By resource and `limit`.
-    lists: HashMap<(&'static str, &'static str), Vec<u8>>,
-    watch: Vec<u8>,
-    not_found: Vec<u8>,
+    lists: HashMap<(&'static str, &'static str), Answer>,
+    watch: Answer,
+    not_found: Answer,
 }
 
 impl Answers {
-    fn make() -> Self {
+    pub(crate) fn make() -> Result<Self> {
         let mut lists = HashMap::new();
         for (resource, kind) in [("pods", Kind::Pods), ("secrets", Kind::Secrets)] {
             for (limit, body) in [
@@ -98,38 +141,58 @@ impl Answers {
                 ("", bodies::list(kind, LARGE)),
                 ("5000", bodies::list_of(kind, MANY)),
             ] {
-                let mut answer = head("200 OK", &format!("Content-Length: {}", body.len()));
-                answer.extend(body);
-                lists.insert((resource, limit), answer);
+                lists.insert((resource, limit), Answer::whole(StatusCode::OK, body)?);
             }
         }
-        let event = bodies::watch_event();
-        let mut watch = head("200 OK", "Transfer-Encoding: chunked");
-        watch.extend(format!("{:x}\r\n", event.len()).into_bytes());
-        watch.extend(event);
-        watch.extend(b"\r\n");
-        Self { lists, watch, not_found: head("404 Not Found", "Content-Length: 0") }
+        let watch = Answer::endless(bodies::watch_event())?;
+        Ok(Self { lists, watch, not_found: Answer::whole(StatusCode::NOT_FOUND, Vec::new())? })
     }
 
     /// `?limit=4` asks for the small list, `?limit=5000` for the one of many objects.
-    fn to(&self, target: &str, watch: bool) -> &[u8] {
-        if watch {
+    pub(crate) fn to(&self, target: &str) -> &Answer {
+        if is_watch(target) {
             return &self.watch;
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let resource = if path.ends_with("/secrets") { "secrets" } else { "pods" };
+        let resource = ["pods", "secrets"].into_iter().find(|resource| path.ends_with(resource));
         let limit = ["4", "5000"].into_iter().find(|limit| query.strip_prefix("limit=") == Some(limit));
-        self.lists.get(&(resource, limit.unwrap_or_default())).unwrap_or(&self.not_found)
+        let asked = (resource.unwrap_or_default(), limit.unwrap_or_default());
+        self.lists.get(&asked).unwrap_or(&self.not_found)
     }
 }
 
-/// The headers that an API server sends.
-fn head(status: &str, framing: &str) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 {status}\r\nAudit-Id: 3f7e2f3a-8f3f-4f40-9d2c-5d3d0a0c1b11\r\nCache-Control: no-cache, private\r\n\
-         Content-Type: application/json\r\nX-Kubernetes-Pf-Flowschema-Uid: 7f0e7f3a-1f3f-4f40-9d2c-5d3d0a0c1b12\r\n\
-         X-Kubernetes-Pf-Prioritylevel-Uid: 9f1e2d3a-2f3f-4f40-9d2c-5d3d0a0c1b13\r\n\
-         Date: Mon, 02 Nov 2026 08:15:30 GMT\r\n{framing}\r\n\r\n"
-    )
-    .into_bytes()
+/// An answer, ready to be sent in either protocol.
+pub(crate) struct Answer {
+    http1: Vec<u8>,
+    pub(crate) head: Response<()>,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    fn whole(status: StatusCode, body: Vec<u8>) -> Result<Self> {
+        let length = body.len().to_string();
+        let head = response(status).header("Content-Length", &length).body(())?;
+        let http1 = [head_of_http1(status, &format!("Content-Length: {length}")), body.clone()].concat();
+        Ok(Self { http1, head, body: body.into() })
+    }
+
+    /// One that goes on for ever after `beginning`.
+    fn endless(beginning: Vec<u8>) -> Result<Self> {
+        let status = StatusCode::OK;
+        let mut http1 = head_of_http1(status, "Transfer-Encoding: chunked");
+        http1.extend(format!("{:x}\r\n", beginning.len()).into_bytes());
+        http1.extend_from_slice(&beginning);
+        http1.extend(b"\r\n");
+        Ok(Self { http1, head: response(status).body(())?, body: beginning.into() })
+    }
+}
+
+fn response(status: StatusCode) -> ::http::response::Builder {
+    let response = Response::builder().status(status);
+    HEADERS.iter().fold(response, |response, (name, value)| response.header(*name, *value))
+}
+
+fn head_of_http1(status: StatusCode, framing: &str) -> Vec<u8> {
+    let headers: String = HEADERS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("HTTP/1.1 {status}\r\n{headers}{framing}\r\n\r\n").into_bytes()
 }

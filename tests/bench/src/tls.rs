@@ -6,20 +6,33 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::{Accepted, Acceptor};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 /// nginx verifies by name only.
 const NAMES: [&str; 2] = ["127.0.0.1", "bench.test"];
+/// Protocols as ALPN names them (RFC 7301; RFC 9113 §3.1).
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
+pub(crate) const H2: &[u8] = b"h2";
+/// What one read from a socket may bring: rustls alone asks for 4 KiB at a time.
+pub(crate) const READ: usize = 64 * 1024;
 
 /// A client's end.
 pub(crate) type Client = StreamOwned<ClientConnection, Socket>;
 /// A server's end.
 pub(crate) type Server = StreamOwned<ServerConnection, Socket>;
+
+/// A client that has said what it speaks.
+pub(crate) enum Arrived {
+    Http1(Server),
+    /// The handshake is still to be finished.
+    H2(Accepted, TcpStream),
+}
 
 /// Makes a CA and a certificate for 127.0.0.1; leaves `ca.crt`, `server.crt` and `server.key` in `dir`.
 pub(crate) fn server_config(dir: &Path) -> Result<Arc<ServerConfig>> {
@@ -41,12 +54,12 @@ pub(crate) fn server_config(dir: &Path) -> Result<Arc<ServerConfig>> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
     Ok(Arc::new(config))
 }
 
-/// Trusts the CA in `file` and nothing else.
-pub(crate) fn client_config(file: &Path) -> Result<Arc<ClientConfig>> {
+/// Trusts the CA in `file` and nothing else; speaks `protocol`.
+pub(crate) fn client_config(file: &Path, protocol: &[u8]) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     for certificate in
         CertificateDer::pem_file_iter(file).with_context(|| format!("cannot read {}", file.display()))?
@@ -57,7 +70,7 @@ pub(crate) fn client_config(file: &Path) -> Result<Arc<ClientConfig>> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -70,18 +83,29 @@ pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Result
     Ok(client)
 }
 
-/// The server's end of an accepted connection.
-pub(crate) fn accept(tcp: TcpStream, config: &Arc<ServerConfig>) -> Result<Server> {
-    Ok(StreamOwned::new(ServerConnection::new(Arc::clone(config))?, Socket::new(tcp)?))
+/// Reads what a client offers: h2 is for whoever can speak it.
+pub(crate) fn accept(mut tcp: TcpStream, config: &Arc<ServerConfig>) -> Result<Arrived> {
+    let mut acceptor = Acceptor::default();
+    let accepted = loop {
+        ensure!(acceptor.read_tls(&mut tcp)? > 0, "the connection was closed before the handshake");
+        if let Some(accepted) = acceptor.accept().map_err(|(error, _)| error)? {
+            break accepted;
+        }
+    };
+    if accepted.client_hello().alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == H2)) {
+        return Ok(Arrived::H2(accepted, tcp));
+    }
+    let connection = accepted.into_connection(Arc::clone(config)).map_err(|(error, _)| error)?;
+    Ok(Arrived::Http1(StreamOwned::new(connection, Socket::new(tcp)?)))
 }
 
-/// A socket that reads in large pieces: rustls alone asks for 4 KiB at a time.
+/// A socket that reads in large pieces.
 pub(crate) struct Socket(BufReader<TcpStream>);
 
 impl Socket {
     fn new(tcp: TcpStream) -> Result<Self> {
         tcp.set_nodelay(true)?;
-        Ok(Self(BufReader::with_capacity(64 * 1024, tcp)))
+        Ok(Self(BufReader::with_capacity(READ, tcp)))
     }
 }
 

@@ -21,8 +21,16 @@ pub(crate) enum Lane {
 }
 
 /// In the order in which a round takes them.
-pub(crate) const LANES: [Lane; 6] =
+const LANES: [Lane; 6] =
     [Lane::Direct, Lane::Nginx, Lane::Recorded, Lane::Metadata, Lane::MaskedPods, Lane::MaskedSecrets];
+
+/// The same over h2.
+const H2_LANES: [Lane; 4] = [Lane::Direct, Lane::Nginx, Lane::Recorded, Lane::MaskedPods];
+
+/// What is compared over h2, or over HTTP/1.1.
+pub(crate) fn lanes(h2: bool) -> &'static [Lane] {
+    if h2 { &H2_LANES } else { &LANES }
+}
 
 impl Lane {
     pub(crate) fn through_gate(self) -> bool {
@@ -89,7 +97,16 @@ impl fmt::Display for Size {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) size: Size,
+    /// Over h2, one request at a time on each connection; else over HTTP/1.1.
+    pub(crate) h2: bool,
     pub(crate) connections: usize,
     /// The time that counts, of each sample.
     pub(crate) counted: Duration,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size, h2, connections, .. } = self;
+        write!(f, "{size} lists on {connections} connections{}", if *h2 { " over h2" } else { "" })
+    }
 }

@@ -28,6 +28,9 @@ pub(crate) struct Sample {
 impl Sample {
     pub(crate) fn take(bench: &Bench, lane: Lane, load: Load) -> Result<Self> {
         let mut command = bench.generator(lane, "load", &lane.path(load.size));
+        if load.h2 {
+            command.arg("--h2");
+        }
         let proxy = match lane {
             Lane::Direct => Vec::new(),
             Lane::Nginx => bench.nginx.workers()?,
@@ -130,6 +133,9 @@ impl Connects {
     }
 }
 
+/// Watches on one h2 connection: as many as the gate and API servers allow.
+pub(crate) const STREAMS: usize = 100;
+
 /// What idle streams cost the process that they go through.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -141,17 +147,20 @@ pub(crate) struct Held {
 
 impl Held {
     /// Idle watches, and the daemon.
-    pub(crate) fn watches(bench: &Bench, count: usize) -> Result<Self> {
-        let load = Load { size: Size::Small, connections: 4, counted: Duration::from_millis(200) };
+    pub(crate) fn watches(bench: &Bench, count: usize, h2: bool) -> Result<Self> {
+        let load = Load { size: Size::Small, h2, connections: 4, counted: Duration::from_millis(200) };
         Sample::take(bench, Lane::Recorded, load)?; // so that what every daemon has is there
-        let command = bench.generator(Lane::Metadata, "hold", "/api/v1/namespaces/quiet/pods?watch=true");
+        let mut command = bench.generator(Lane::Metadata, "hold", "/api/v1/namespaces/quiet/pods?watch=true");
+        if h2 {
+            command.arg("--h2-connections").arg(count.div_ceil(STREAMS).to_string());
+        }
         Self::measure(bench.daemon_pid()?, command, count)
     }
 
     /// What `command`, the bench's client, holds open through the process `pid`.
     pub(crate) fn measure(pid: u32, mut command: Command, count: usize) -> Result<Self> {
         let before = memory(pid)?;
-        command.arg("--connections").arg(count.to_string()).stdin(Stdio::piped());
+        command.arg("--streams").arg(count.to_string()).stdin(Stdio::piped());
         let mut holding = Running::start(&mut command)?;
         holding.wait_for_stdout("\n", 2 * LIMIT).with_context(|| holding.stderr())?;
         let with = memory(pid)?;

@@ -1,5 +1,5 @@
 //! Debian's nginx between two TLS connections, set up as one would who wants it fast: no log, connections kept on both
-//! sides, buffers that hold a list, no temporary files.
+//! sides, buffers that hold a list, no temporary files. Clients may speak h2 to it; upstream it knows HTTP/1.1 alone.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -105,7 +105,7 @@ http {{
         keepalive_requests 1000000000;
     }}
     server {{
-        listen {address} ssl;
+        listen {address} ssl http2;
         ssl_certificate {dir}/server.crt;
         ssl_certificate_key {dir}/server.key;
         ssl_protocols TLSv1.3;

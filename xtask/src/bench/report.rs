@@ -12,16 +12,19 @@ use super::fastmcp::FastMcp;
 use super::lane::{Lane, Load, Size};
 use super::masking::Masking;
 use super::mcp::{Calls, Streams};
-use super::measure::{ByLane, Connects, Exec, Held, Sample};
+use super::measure::{ByLane, Connects, Exec, Held, STREAMS, Sample};
 use super::table::table;
 use super::{Bench, nginx};
 
 /// All that was measured.
+#[derive(Default)]
 pub(crate) struct Report {
     machine: String,
     pub(crate) loads: Vec<(Load, ByLane)>,
     pub(crate) connects: Option<Connects>,
+    /// Over HTTP/1.1, and over h2.
     pub(crate) watches: Option<Held>,
+    pub(crate) h2_watches: Option<Held>,
     pub(crate) calls: Option<Calls>,
     pub(crate) streams: Option<Streams>,
     pub(crate) decisions: Option<Decisions>,
@@ -36,24 +39,14 @@ impl Report {
         let version = Command::new(bench.program.with_file_name("portcullis")).arg("--version").output()?;
         let fastmcp = bench.fastmcp.as_ref().map_or("no FastMCP", FastMcp::version);
         let machine = format!(
-            "{} × {}, Linux {}; {}, {}, {fastmcp}, TLS 1.3 on both sides, HTTP/1.1",
+            "{} × {}, Linux {}; {}, {}, {fastmcp}, TLS 1.3 on both sides, HTTP/1.1 where h2 is not named",
             std::thread::available_parallelism()?,
             cpu.trim_start_matches(['\t', ' ', ':']).trim(),
             fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
             String::from_utf8_lossy(&version.stdout).trim(),
             nginx::version()?,
         );
-        Ok(Self {
-            machine,
-            loads: Vec::new(),
-            connects: None,
-            watches: None,
-            calls: None,
-            streams: None,
-            decisions: None,
-            masking: None,
-            execs: Vec::new(),
-        })
+        Ok(Self { machine, ..Self::default() })
     }
 
     pub(crate) fn print(&self, took: Duration) -> Result<()> {
@@ -62,9 +55,9 @@ impl Report {
         let mut text =
             format!("\n{}\n{:.0} s; load average at the end {busy}\n", self.machine, took.as_secs_f64());
         if !self.loads.is_empty() {
-            for size in [Size::Small, Size::Large] {
-                let compared = self.compared(size)?;
-                text += &format!("\nGET of a {size} list, kept-alive connections\n{compared}\n");
+            for (size, h2) in [(Size::Small, false), (Size::Small, true), (Size::Large, false)] {
+                let (compared, over) = (self.compared(size, h2)?, if h2 { " over h2" } else { "" });
+                text += &format!("\nGET of a {size} list{over}, kept-alive connections\n{compared}\n");
             }
             text +=
                 &format!("\nGET of a {} list, one kept-alive connection\n{}\n", Size::Many, self.whole()?);
@@ -90,8 +83,8 @@ impl Report {
         std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to standard output")
     }
 
-    fn compared(&self, size: Size) -> Result<String> {
-        let (one, many) = (self.load(size, 1)?, self.load(size, 16)?);
+    fn compared(&self, size: Size, h2: bool) -> Result<String> {
+        let (one, many) = (self.load(size, h2, 1)?, self.load(size, h2, 16)?);
         let lane = |lanes: &ByLane, lane: Lane| Medians::find(lanes, lane);
         let (direct1, direct16) = (lane(one, Lane::Direct)?, lane(many, Lane::Direct)?);
         let nginx16 = lane(many, Lane::Nginx)?;
@@ -100,7 +93,10 @@ impl Report {
             .map(|(name, _)| {
                 let (one, many) = (lane(one, *name)?, lane(many, *name)?);
                 Ok(vec![
-                    name.to_string(),
+                    match name {
+                        Lane::Nginx if h2 => "nginx, HTTP/1.1 upstream".to_owned(),
+                        name => name.to_string(),
+                    },
                     format!("{:.0} µs", one.p50),
                     format!("{:+.0} µs", one.p50 - direct1.p50),
                     format!("{:.0} µs", one.p99),
@@ -130,7 +126,7 @@ impl Report {
 
     /// A list of many objects: there is no point in asking for it on many connections.
     fn whole(&self) -> Result<String> {
-        let lanes = self.load(Size::Many, 1)?;
+        let lanes = self.load(Size::Many, false, 1)?;
         let (direct, nginx) = (Medians::find(lanes, Lane::Direct)?, Medians::find(lanes, Lane::Nginx)?);
         let row = |(name, _): &(Lane, Vec<Sample>)| {
             let this = Medians::find(lanes, *name)?;
@@ -149,8 +145,8 @@ impl Report {
 
     /// What is to be reached in forwarding lists.
     fn forwarding(&self) -> Result<Vec<Vec<String>>> {
-        let one = self.load(Size::Small, 1)?;
-        let many = self.load(Size::Small, 16)?;
+        let one = self.load(Size::Small, false, 1)?;
+        let many = self.load(Size::Small, false, 16)?;
         let p50 = |lane| Medians::find(one, lane).map(|medians| medians.p50);
         let rate = |lane| Medians::find(many, lane).map(|medians| medians.rate);
         let direct = p50(Lane::Direct)?;
@@ -196,8 +192,10 @@ impl Report {
             rows.push(floor("masking JSON beside serde_json's Value, the least", least, "×", 5.0));
             rows.push(mark("memory of a masker", masking.peak_bytes / 1e6, "MB", 4.0, ""));
         }
-        if let Some(watches) = &self.watches {
-            let what = format!("each of {} idle watches", watches.count);
+        let over_h2 = format!("h2, {STREAMS} a connection");
+        for (watches, over) in [(&self.watches, "HTTP/1.1"), (&self.h2_watches, &over_h2)] {
+            let Some(watches) = watches else { continue };
+            let what = format!("each of {} idle watches over {over}", watches.count);
             let note = format!("daemon {:.1} MB without them", watches.before / 1e3);
             rows.push(mark(&what, watches.kilobytes_each(), "KB", 64.0, &note));
         }
@@ -208,8 +206,9 @@ impl Report {
         Ok(table(&["", "measured", "to reach", "", ""], &rows))
     }
 
-    fn load(&self, size: Size, connections: usize) -> Result<&ByLane> {
-        let found = self.loads.iter().find(|(load, _)| load.size == size && load.connections == connections);
+    fn load(&self, size: Size, h2: bool, connections: usize) -> Result<&ByLane> {
+        let asked = (size, h2, connections);
+        let found = self.loads.iter().find(|(load, _)| (load.size, load.h2, load.connections) == asked);
         Ok(&found.with_context(|| format!("{size} was not measured on {connections} connections"))?.1)
     }
 }
@@ -326,4 +325,68 @@ pub(crate) fn mark(what: &str, measured: f64, unit: &str, reach: f64, note: &str
         verdict.to_owned(),
         note.to_owned(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lane::lanes;
+    use super::*;
+
+    /// Loads of the small list on which each lane takes 10 µs more than the one before.
+    fn loads(h2: bool, direct: f64) -> impl Iterator<Item = (Load, ByLane)> {
+        [1, 16].into_iter().map(move |connections| {
+            let load = Load { size: Size::Small, h2, connections, counted: Duration::from_secs(1) };
+            let sample = |number: usize| Sample {
+                p50: direct + 10.0 * number as f64,
+                p99: 200.0,
+                requests_per_second: 1000.0,
+                bytes_per_second: 5e6,
+                cpu: 20.0,
+            };
+            let samples = lanes(h2).iter().enumerate().map(|(number, &lane)| (lane, vec![sample(number)]));
+            (load, samples.collect())
+        })
+    }
+
+    #[test]
+    fn h2_is_compared_with_h2() {
+        let report =
+            Report { loads: loads(false, 50.0).chain(loads(true, 70.0)).collect(), ..Report::default() };
+        let table = report.compared(Size::Small, true).unwrap();
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .skip(1)
+            .map(|row| row.split("  ").filter(|cell| !cell.is_empty()).collect())
+            .collect();
+        let told: Vec<_> = rows.iter().map(|row| (row[0], row[1].trim(), row[2].trim())).collect();
+        assert_eq!(
+            told,
+            [
+                ("direct", "70 µs", "+0 µs"),
+                ("nginx, HTTP/1.1 upstream", "80 µs", "+10 µs"),
+                ("portcullis", "90 µs", "+20 µs"),
+                ("masked pods", "100 µs", "+30 µs"),
+            ]
+        );
+    }
+
+    #[test]
+    fn each_row_of_watches_says_how_they_are_held() {
+        let held = |count, with| Some(Held { count, before: 10_000.0, with });
+        let report = Report {
+            watches: held(9_900, 505_000.0),
+            h2_watches: held(10_000, 730_000.0),
+            ..Report::default()
+        };
+        let marks = report.marks().unwrap();
+        let rows: Vec<String> =
+            marks.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(
+            rows,
+            [
+                "each of 9900 idle watches over HTTP/1.1 50 KB 64 KB reached daemon 10.0 MB without them",
+                "each of 10000 idle watches over h2, 100 a connection 72 KB 64 KB missed daemon 10.0 MB without them",
+            ]
+        );
+    }
 }
