@@ -8,9 +8,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
-use portcullis_access::{Access, AccessConfig, NewRequest, RoleSet, SystemClock, parse_roles};
+use portcullis_access::{
+    Access, AccessConfig, DiscoveryPolicy, GrantFilter, NewRequest, Pattern, RoleSet, SystemClock,
+    parse_roles,
+};
 use portcullis_credential::{TargetPlace, UpstreamConfig, UpstreamTls};
 use portcullis_identity::{
     Accepted, AttestError, Attestation, Attestor, CgroupId, Gid, Identities, LoginuidTrust, MappedUser,
@@ -19,7 +22,8 @@ use portcullis_identity::{
 use portcullis_mask::{MaskKey, Profile};
 use portcullis_mcp::BlobPolicy;
 use portcullis_proxy::{
-    Counts, Denials, Holds, Limits, McpMemory, McpServer, McpService, Proxy, Routing, Scheme, Target, Workers,
+    Counts, Denials, Holds, Limits, McpMemory, McpPods, McpServer, McpService, Proxy, Routing, Scheme,
+    Target, Workers,
 };
 use portcullis_record::{RecordConfig, Recorder};
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Name, TargetNames};
@@ -42,6 +46,7 @@ const TARGET: &str = "demo";
 /// An MCP server that is a service behind the API server.
 const SERVICE: &str = "tools";
 const ALICE: u32 = 61001;
+const BOB: u32 = 61002;
 /// What the gate presents upstream.
 const TOKEN: &str = "the-gates-own-token";
 /// What is allowed, and masked.
@@ -61,7 +66,7 @@ spec:
   - {nonResourceURLs: ['*'], verbs: ['*']}
 ";
 
-/// What is allowed of the service: one tool.
+/// What is allowed of the service: one tool, one that is held, and one page.
 const TOOLS: &str = "
 ---
 apiVersion: portcullis.dev/v1alpha1
@@ -74,6 +79,8 @@ spec:
   maxDuration: 8h
   rules:
   - mcp: {methods: [tools/call], tools: [read]}
+  - {action: review, mcp: {methods: [tools/call], tools: [restart]}, review: {groups: [leads], wait: 1m}}
+  - {nonResourceURLs: [/health], verbs: [get]}
 ";
 
 /// The proxy before one upstream.
@@ -82,7 +89,9 @@ pub struct Gate {
     roots: Arc<RootCertStore>,
     drain: CancellationToken,
     turns: mpsc::UnboundedSender<Turn>,
-    _access: Arc<Access>,
+    access: Arc<Access>,
+    alice: Subject,
+    bob: Subject,
     _dir: TempDir,
 }
 
@@ -104,7 +113,8 @@ impl Gate {
         Self::start(upstream, ROLE).await
     }
 
-    /// The same before an API server behind which the service `http:mcp:8080` in namespace `tools` is an MCP server.
+    /// The same before an API server behind which the service `http:mcp:8080` in namespace `tools` is an MCP server, as is
+    /// port 8080 of its pods `mcp-*`.
     ///
     /// # Errors
     /// As [`Gate::before`].
@@ -120,7 +130,9 @@ impl Gate {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca.certificate_pem().as_bytes())?)?;
         let unix = unix()?;
-        let access = access(dir.path(), role, &unix.subject_of_uid(Uid(ALICE))?)?;
+        let [alice, bob] = [ALICE, BOB].map(|uid| unix.subject_of_uid(Uid(uid)));
+        let (alice, bob) = (alice?, bob?);
+        let access = access(dir.path(), role, &alice)?;
         let (turns, turning) = mpsc::unbounded_channel();
         let attestor = Everybody { bound_for: upstream.address(), turning: Mutex::new(Some(turning)) };
         let proxy = Proxy {
@@ -150,7 +162,7 @@ impl Gate {
         let until = drain.clone();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         std::thread::spawn(move || runtime.block_on(serve(proxy, listener, until)));
-        Ok(Self { address, roots: Arc::new(roots), drain, turns, _access: access, _dir: dir })
+        Ok(Self { address, roots: Arc::new(roots), drain, turns, access, alice, bob, _dir: dir })
     }
 
     /// Lets this much time pass at once for the connections of the gate, of which there must have been one.
@@ -161,6 +173,33 @@ impl Gate {
         let (done, turned) = oneshot::channel();
         self.turns.send(Turn { by, done })?;
         Ok(soon("the clock to turn", turned).await??)
+    }
+
+    /// Ends Alice's grant of a role.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn revoke(&self, role: &str) -> Result<()> {
+        let live = self.access.grants(&GrantFilter { live: true, subject: None })?;
+        let grant = live.iter().find(|grant| grant.role.as_str() == role).context("no grant of this role")?;
+        self.access.revoke(&self.alice, &grant.id, "a test")?;
+        Ok(())
+    }
+
+    /// Has Bob agree to the one request that is held, once there is one.
+    ///
+    /// # Errors
+    /// When he may not.
+    pub async fn agree(&self) -> Result<()> {
+        let mut snapshots = self.access.subscribe();
+        let hold = loop {
+            if let Some(hold) = self.access.holds(false)?.pop() {
+                break hold;
+            }
+            soon("a request to be held", snapshots.changed()).await??;
+        };
+        self.access.approve_hold(&self.bob, &hold.id, "a test")?;
+        Ok(())
     }
 
     /// A TLS connection to the upstream's address that comes out here, offering these protocols.
@@ -209,8 +248,13 @@ impl Drop for Gate {
 }
 
 fn unix() -> Result<UnixSource> {
-    let alice = MappedUser { uid: Uid(ALICE), name: "alice".to_owned(), groups: vec!["dev".to_owned()] };
-    let config = UnixConfig { users: vec![alice], nss: false, loginuid: LoginuidTrust::Never };
+    let user = |uid, name: &str, group: &str| MappedUser {
+        uid: Uid(uid),
+        name: name.to_owned(),
+        groups: vec![group.to_owned()],
+    };
+    let users = vec![user(ALICE, "alice", "dev"), user(BOB, "bob", "leads")];
+    let config = UnixConfig { users, nss: false, loginuid: LoginuidTrust::Never };
     Ok(UnixSource::new(config, Arc::new(Nss))?)
 }
 
@@ -218,6 +262,7 @@ fn unix() -> Result<UnixSource> {
 fn access(dir: &Path, role: &str, alice: &Subject) -> Result<Arc<Access>> {
     let config = AccessConfig {
         max_snapshot_age: Duration::from_secs(3600),
+        discovery: DiscoveryPolicy { mcp_targets: [SERVICE.to_owned()].into(), ..DiscoveryPolicy::default() },
         ..AccessConfig::new(dir.join("access.db"), [TARGET.to_owned(), SERVICE.to_owned()].into())
     };
     let roles = RoleSet::new(parse_roles("roles.yaml", role)?)?;
@@ -259,19 +304,23 @@ fn target(dir: &Path, upstream: &Upstream, names: TargetNames) -> Result<Target>
         impersonate: false,
         accepted: Accepted::default(),
         mcp: None,
-        mcp_services: vec![service()],
+        mcp_services: vec![service()?],
     })
 }
 
-fn service() -> McpService {
+fn service() -> Result<McpService> {
     let (resource, authorization_servers, origins) = Default::default();
     let (name, path, blobs) = (SERVICE.to_owned(), "/mcp".to_owned(), BlobPolicy::default());
     let server = McpServer { name, path, resource, authorization_servers, origins, blobs };
-    McpService {
+    Ok(McpService {
         namespace: "tools".to_owned(),
         service: "http:mcp:8080".to_owned(),
+        port_forward: Some(McpPods {
+            pods: vec![Pattern::try_from("mcp-*".to_owned()).map_err(anyhow::Error::msg)?],
+            ports: [8080].into(),
+        }),
         server: Arc::new(server),
-    }
+    })
 }
 
 /// Where every connection leads.

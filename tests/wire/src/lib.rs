@@ -6,6 +6,7 @@
 //! real clients and a real API server said to each other.
 
 mod capture;
+mod forward;
 mod gate;
 pub mod h2raw;
 mod stream;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use h2::RecvStream;
 
 pub use capture::{Body, Capture, Connection, Exchange, Side, captures};
+pub use forward::{Forwarding, Framing, Heard, Peer, forward};
 pub use gate::Gate;
 pub use stream::{Head, Stream};
 pub use upstream::{Arrival, Arrivals, Http1Arrival, Http2Arrival, ServerStream, Upstream};

@@ -101,6 +101,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
         }
     }
 
+    /// The next bytes, as many as there are; none at the end of the connection.
+    ///
+    /// # Errors
+    /// When the connection breaks off.
+    pub async fn some(&mut self) -> Result<Vec<u8>> {
+        if self.rest.is_empty() {
+            self.more().await?;
+        }
+        Ok(std::mem::take(&mut self.rest))
+    }
+
     /// Everything up to the end of the connection, and whether that was a clean one (with TLS's `close_notify`).
     pub async fn take_rest(&mut self) -> (Vec<u8>, bool) {
         loop {

@@ -65,6 +65,7 @@ pub use id::{Decidable, DenialId, GrantId, HoldId, RequestId, RoleName};
 pub use load::{load_roles, parse_roles, read_yaml};
 pub use mcp::McpItem;
 pub use operation::{Caller, Facts, Operation, Query};
+pub use pattern::Pattern;
 pub use permissions::{PathPermission, Permission, Permissions};
 pub use person::Person;
 pub use policy_test::{PolicyTest, parse_policy_tests};

@@ -1,4 +1,4 @@
-//! The few patterns that roles know: a name, `prefix*`, `*`.
+//! The few patterns that roles and the configuration know: a name, `prefix*`, `*`.
 
 use serde::Deserialize;
 use smol_str::SmolStr;
@@ -6,13 +6,17 @@ use smol_str::SmolStr;
 /// A name or a prefix of names. `*` is the empty prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) enum Pattern {
+pub enum Pattern {
+    /// This name.
     Exact(SmolStr),
+    /// Names that begin so.
     Prefix(SmolStr),
 }
 
 impl Pattern {
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    /// Whether `text` is one of the names.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
         match self {
             Pattern::Exact(name) => name == text,
             Pattern::Prefix(prefix) => text.starts_with(prefix.as_str()),
@@ -22,6 +26,17 @@ impl Pattern {
     /// Whether it matches `text`, or something of what `text` means with `*` at its end.
     pub(crate) fn meets(&self, text: &str) -> bool {
         self.matches(text) || text.strip_suffix('*').is_some_and(|prefix| self.as_str().starts_with(prefix))
+    }
+
+    /// Whether some name is one of both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Pattern::Exact(name), other) | (other, Pattern::Exact(name)) => other.matches(name),
+            (Pattern::Prefix(one), Pattern::Prefix(two)) => {
+                one.starts_with(two.as_str()) || two.starts_with(one.as_str())
+            }
+        }
     }
 
     /// The name, or the prefix of names.
@@ -73,6 +88,28 @@ impl std::fmt::Display for Pattern {
         match self {
             Pattern::Exact(name) => f.write_str(name),
             Pattern::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_overlap_where_a_name_is_one_of_both() {
+        let pattern = |text: &str| Pattern::try_from(text.to_owned()).unwrap();
+        for (one, two, overlap) in [
+            ("mcp-0", "mcp-0", true),
+            ("mcp-0", "mcp-1", false),
+            ("mcp-0", "mcp-*", true),
+            ("web", "mcp-*", false),
+            ("mcp-*", "mcp-a-*", true),
+            ("mcp-a-*", "mcp-b-*", false),
+            ("*", "mcp-b-*", true),
+        ] {
+            assert_eq!(pattern(one).overlaps(&pattern(two)), overlap, "{one} {two}");
+            assert_eq!(pattern(two).overlaps(&pattern(one)), overlap, "{two} {one}");
         }
     }
 }

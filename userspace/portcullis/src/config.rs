@@ -311,6 +311,43 @@ record: {dir: /recordings}
     }
 
     #[test]
+    fn pods_and_ports_of_an_mcp_server_are_named() {
+        let with = |entries: &str| {
+            read(&GOOD.replace("- name: demo", &format!("- name: demo\n  mcpServices: [{entries}]")))
+        };
+        let entry = |name: &str, port_forward: &str| {
+            format!("{{name: {name}, namespace: tools, service: \"mcp:80\", portForward: {port_forward}}}")
+        };
+        let config = with(&entry("a", "{pods: [\"mcp-*\", web], ports: [8080, 9090]}")).unwrap();
+        let read = config.targets["demo"].mcp_services[0].port_forward.as_ref().unwrap();
+        assert!(read.pods[0].matches("mcp-0") && !read.pods[0].matches("web"));
+        assert_eq!(read.ports, [8080, 9090].into());
+        for (port_forward, expected) in [
+            ("{pods: [], ports: [80]}", "mcpServices[0]: portForward: pods: at least one is needed"),
+            ("{pods: [a], ports: []}", "mcpServices[0]: portForward: ports: at least one is needed"),
+            ("{pods: [a], ports: [0]}", "mcpServices[0]: portForward: ports: a port must be 1 to 65535"),
+            ("{pods: [a], ports: [65536]}", "mcpServices[0].portForward.ports[0]: "),
+            (
+                "{pods: [\"*-a\"], ports: [80]}",
+                "mcpServices[0].portForward.pods[0]: \"*-a\": `*` may stand only",
+            ),
+            ("{pods: [a], ports: [80], path: /x}", "unknown field `path`"),
+            ("{pods: [a]}", "missing field `ports`"),
+        ] {
+            let error = with(&entry("a", port_forward)).unwrap_err();
+            assert!(error.contains(expected), "{port_forward}: {error}");
+        }
+        let two = |one: &str, other: &str| with(&format!("{}, {}", entry("a", one), entry("b", other)));
+        let error = two("{pods: [\"mcp-*\"], ports: [80, 81]}", "{pods: [mcp-0], ports: [81]}").unwrap_err();
+        assert!(
+            error.contains("mcpServices[1]: portForward: port 81 of pods mcp-0 is already claimed by \"a\""),
+            "{error}"
+        );
+        two("{pods: [\"mcp-*\"], ports: [80]}", "{pods: [mcp-0], ports: [81]}").unwrap();
+        two("{pods: [\"mcp-*\"], ports: [80]}", "{pods: [web], ports: [80]}").unwrap();
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place() {
         for (from, to, expected) in [
             ("roles: /roles", "rolez: /roles", "p.yaml:9: rolez: unknown field `rolez`"),

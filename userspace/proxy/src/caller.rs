@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::denials::RetryKey;
+use crate::forwarded::Forwarded;
 use crate::limits::Place;
 use crate::mcp::McpServer;
 use crate::refusal::{Refusal, Refused};
@@ -34,12 +35,16 @@ pub(crate) struct Caller {
     known: Mutex<Option<Known>>,
     /// The record of what was refused before anybody was known.
     stranger: Mutex<Option<Line>>,
+    /// Who opened the port-forward that carries the connection; nobody presents anything to the gate in there.
+    opened_by: Option<Arc<Person>>,
 }
 
 /// What all requests of a connection share.
 pub(crate) struct Connection {
     pub(crate) attestation: Arc<Attestation>,
     pub(crate) route: Route,
+    /// Of one that a port-forward carries.
+    pub(crate) forwarded: Option<Arc<Forwarded>>,
     pub(crate) worker: WorkerId,
     /// The process, as conditions of roles may know it.
     pub(crate) process: Arc<Process>,
@@ -100,18 +105,45 @@ impl Caller {
             process: Arc::new(process(&attestation)),
             attestation,
             route,
+            forwarded: None,
             worker,
             proxy: Arc::clone(proxy),
             h2,
             hang_up: CancellationToken::new(),
             place,
         };
-        (io, Self { connection: Arc::new(connection), known: Mutex::default(), stranger: Mutex::default() })
+        let (known, stranger) = Default::default();
+        (io, Self { connection: Arc::new(connection), known, stranger, opened_by: None })
+    }
+
+    /// The other end of a connection that a port-forward of `person` carries.
+    pub(crate) fn forwarded(person: &Person, forwarded: Forwarded, place: Place) -> Self {
+        let outer = &*person.connection;
+        let connection = Arc::new(Connection {
+            process: Arc::clone(&outer.process),
+            attestation: Arc::clone(&outer.attestation),
+            route: outer.route.clone(),
+            forwarded: Some(Arc::new(forwarded)),
+            worker: outer.worker,
+            proxy: Arc::clone(&outer.proxy),
+            h2: false,
+            hang_up: CancellationToken::new(),
+            place,
+        });
+        let opened_by = Person {
+            subject: Arc::clone(&person.subject),
+            logged_out: person.logged_out.clone(),
+            connection: Arc::clone(&connection),
+            line: Mutex::default(),
+            pools: Mutex::default(),
+        };
+        let (known, stranger) = Default::default();
+        Self { connection, known, stranger, opened_by: Some(Arc::new(opened_by)) }
     }
 
     /// The MCP server that the connection is for, if it is for one.
     pub(crate) fn mcp(&self) -> Option<&McpServer> {
-        self.connection.route.target.mcp.as_deref()
+        self.connection.mcp().map(Arc::as_ref)
     }
 
     pub(crate) fn attestation(&self) -> &Attestation {
@@ -124,6 +156,9 @@ impl Caller {
         let Connection { proxy, route, attestation, place, .. } = &*self.connection;
         if let Some(limit) = place.over {
             return Err(Refusal::Stranger(Stranger::OverLimit { uid: attestation.uid, limit }));
+        }
+        if let Some(person) = &self.opened_by {
+            return Ok(Arc::clone(person));
         }
         let accepted = &route.target.accepted;
         let token = if accepted.looks_at_tokens() { headers::bearer(request)? } else { None };
@@ -179,12 +214,12 @@ impl Caller {
 
     /// Leaves a refusal in the log and the recording; once, when kubectl retries the same stream over SPDY.
     pub(crate) fn refused(&self, person: Option<&Person>, refused: &Refused, retry: Option<RetryKey>) {
-        let Connection { proxy, attestation, route, .. } = &*self.connection;
+        let Connection { proxy, attestation, .. } = &*self.connection;
         let reason = refused.refusal.to_string();
         if retry.is_some_and(|key| !proxy.denials.first(key, &reason, proxy.clock.now())) {
             return;
         }
-        let (uid, pid, target) = (attestation.uid, attestation.pid, &route.target.name);
+        let (uid, pid, target) = (attestation.uid, attestation.pid, self.connection.target_name());
         if let Some(person) = person {
             tracing::warn!(%uid, subject = %person.subject, target, reason, "refused");
         } else {
@@ -213,6 +248,28 @@ impl Caller {
 }
 
 impl Connection {
+    /// The MCP server that it leads to, if it leads to one.
+    pub(crate) fn mcp(&self) -> Option<&Arc<McpServer>> {
+        let forwarded = self.forwarded.as_ref().map(|forwarded| &forwarded.server);
+        forwarded.or(self.route.target.mcp.as_ref())
+    }
+
+    /// What it leads to, in the terms of roles.
+    pub(crate) fn target_name(&self) -> &str {
+        self.mcp().map_or(&self.route.target.name, |server| &server.name)
+    }
+
+    /// # Errors
+    /// Where it leads nowhere any more: a port-forward carries it, and the server at its end has hung up.
+    pub(crate) fn still_leads_there(&self) -> Result<(), Refusal> {
+        match &self.forwarded {
+            Some(forwarded) if forwarded.is_over() => {
+                Err(Refusal::HungUp { target: self.target_name().to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// This connection's place in the session of the client's process and `subject`.
     fn open_line(&self, subject: &Subject) -> Result<Line, RecordError> {
         let start = SessionStart { subject, attestation: &self.attestation, target: &self.route.target.name };

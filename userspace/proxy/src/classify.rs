@@ -79,8 +79,8 @@ impl Classified {
     ) -> Result<Self, Refused> {
         refuse_doubtful(&request)?;
         let (method, target) = (request.method().as_str(), target_of(&request));
-        let at = &person.connection.route.target;
-        let read = if at.mcp.is_some() { RequestInfo::of_path_alone } else { portcullis_kube::classify };
+        let at = &person.connection;
+        let read = if at.mcp().is_some() { RequestInfo::of_path_alone } else { portcullis_kube::classify };
         let info = read(method, &target).map_err(Refusal::from)?;
         match mcp::asked_for(at, &info).map_err(Refusal::from)? {
             Some(asked) => {
@@ -113,7 +113,7 @@ impl Classified {
     pub(crate) fn target_name(&self) -> &str {
         match &self.shape {
             Shape::Call(call) => &call.server.name,
-            Shape::Kube | Shape::Web => &self.person.connection.route.target.name,
+            Shape::Kube | Shape::Web => self.person.connection.target_name(),
         }
     }
 

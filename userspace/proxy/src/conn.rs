@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_identity::{AttestError, Attested, Uid};
 use portcullis_kube::SelfReview;
 use portcullis_tls::TlsError;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -114,38 +115,48 @@ async fn speak(
         }
         connection.await
     } else {
-        let io = Heads::new(io);
-        let seen = io.seen();
-        let service = service_fn(|mut request: Request<Incoming>| {
-            // Looked at here, and not when the answer is awaited: by then the next head may have been read.
-            if let Some(fault) = seen.fault() {
-                request.extensions_mut().insert(fault);
-            }
-            let (proxy, caller, last) = (Arc::clone(&proxy), Arc::clone(&caller), seen.last());
-            // hyper keeps room for this beside the connection, busy or not, and moves it in there.
-            Box::pin(async move {
-                let mut response = answer(&proxy, &caller, request).await;
-                if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, Infallible>(response)
-            })
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .preserve_header_case(true)
-            .auto_date_header(false)
-            .max_headers(MAX_FIELDS)
-            .serve_connection(TokioIo::new(io), service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => return ended,
-            () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        connection.await
+        http1(proxy, io, caller, drain).await
     }
+}
+
+/// Serves HTTP/1.1 to its end.
+pub(crate) async fn http1(
+    proxy: Arc<Proxy>,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    caller: Arc<Caller>,
+    drain: CancellationToken,
+) -> hyper::Result<()> {
+    let io = Heads::new(io);
+    let seen = io.seen();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        // Looked at here, and not when the answer is awaited: by then the next head may have been read.
+        if let Some(fault) = seen.fault() {
+            request.extensions_mut().insert(fault);
+        }
+        let (proxy, caller, last) = (Arc::clone(&proxy), Arc::clone(&caller), seen.last());
+        // hyper keeps room for this beside the connection, busy or not, and moves it in there.
+        Box::pin(async move {
+            let mut response = answer(&proxy, &caller, request).await;
+            if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        })
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .preserve_header_case(true)
+        .auto_date_header(false)
+        .max_headers(MAX_FIELDS)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }
 
 /// Answers one request: what the pipeline gives, or its refusal in the form that the client can show.

@@ -9,7 +9,6 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::client::legacy::Error as ClientError;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_access::{Allowed, Hold, MaskLevel};
 use portcullis_kube::{RequestInfo, Status, query_values};
@@ -30,8 +29,8 @@ use crate::mcp::wait::is_events;
 use crate::present::{self, Masked};
 use crate::record::RequestRecord;
 use crate::refusal::{Refusal, Refused};
-use crate::upgrade::{self, Masking, Stream};
-use crate::upstream::Pools;
+use crate::upgrade::{self, Masking, Served, Stream};
+use crate::upstream::{SendError, Up};
 use crate::whole::{self, Answer, Unread};
 
 /// In the last five minutes of a grant, answers carry a warning that kubectl prints.
@@ -43,7 +42,7 @@ const WORDS: usize = 256 * 1024;
 /// A recorded request, dressed with the gate's own credential.
 pub(crate) struct Credentialed {
     request: Request<RequestBody>,
-    pools: Arc<Pools>,
+    up: Up,
     record: RequestRecord,
     exchange: Exchange,
     /// The client's side of an upgrade, when one was asked for.
@@ -76,7 +75,7 @@ impl Credentialed {
         let Recorded { decided, hold, mut record, audit_id } = recorded;
         let dressed = Self::dress(proxy, decided, hold, &record, &audit_id).await;
         match dressed {
-            Ok((request, pools, exchange, client)) => Ok(Self { request, pools, record, exchange, client }),
+            Ok((request, up, exchange, client)) => Ok(Self { request, up, record, exchange, client }),
             Err(refusal) => {
                 record.end(Some(refusal.to_string()))?;
                 Err(refusal.of(record.number()))
@@ -90,7 +89,7 @@ impl Credentialed {
         hold: Option<Hold>,
         record: &RequestRecord,
         audit_id: &str,
-    ) -> Result<(Request<RequestBody>, Arc<Pools>, Exchange, Option<OnUpgrade>), Refusal> {
+    ) -> Result<(Request<RequestBody>, Up, Exchange, Option<OnUpgrade>), Refusal> {
         let Decided { classified, allowed, rules, lease, .. } = decided;
         let Classified { person, head, body, info, target: path, shape, upgrade, .. } = classified;
         let repeatable = matches!(info.verb.as_str(), "get" | "list") && is_bodiless(&head.method, &body);
@@ -102,7 +101,7 @@ impl Credentialed {
         };
         let outgoing = body.outgoing();
         let dressing = present::dress(&person, &allowed, head, masked, &outgoing);
-        let (mut head, pools) = lease.within(dressing).await.map_err(Refusal::Ended)??;
+        let (mut head, up) = lease.within(dressing).await.map_err(Refusal::Ended)??;
         headers::set_audit_id(&mut head.headers, audit_id)?;
         let json = accept::json_instead(&head.headers).filter(|_| masked == Masked::Repeatable);
         let again = json.map(|json| {
@@ -125,7 +124,7 @@ impl Credentialed {
             }
         };
         let exchange = Exchange {
-            target: person.connection.route.target.name.clone(),
+            target: person.connection.target_name().to_owned(),
             person: Arc::clone(&person),
             info,
             shape,
@@ -139,15 +138,15 @@ impl Credentialed {
             proxy: Arc::clone(proxy),
             now: proxy.clock.now(),
         };
-        Ok((Request::from_parts(head, body), pools, exchange, client))
+        Ok((Request::from_parts(head, body), up, exchange, client))
     }
 }
 
 /// Forwards, and returns the answer as the client may see it.
 pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<ResponseBody>, Refused> {
-    let Credentialed { request, pools, mut record, mut exchange, client } = credentialed;
+    let Credentialed { request, up, mut record, mut exchange, client } = credentialed;
     let lease = exchange.lease.clone();
-    let answered = lease.within(exchange.ask(&pools, request)).await.map_err(Refusal::Ended);
+    let answered = lease.within(exchange.ask(&up, request)).await.map_err(Refusal::Ended);
     match answered.flatten() {
         Ok(response) => {
             let number = record.number();
@@ -163,12 +162,8 @@ pub(crate) async fn send(credentialed: Credentialed) -> Result<Response<Response
 impl Exchange {
     /// The answer. What can be masked only as a whole has been then; what cannot be is asked for again, in JSON, which can be
     /// masked in passing.
-    async fn ask(
-        &mut self,
-        pools: &Pools,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Answer>, Refusal> {
-        let mut response = self.checked(pools.send(request).await)?;
+    async fn ask(&mut self, up: &Up, request: Request<RequestBody>) -> Result<Response<Answer>, Refusal> {
+        let mut response = self.checked(up.send(request).await)?;
         if !matches!(self.shape, Shape::Kube) {
             let through = self.of_mcp_server(&mut response)?;
             return Ok(response.map(|body| Answer::Streaming(body, through)));
@@ -190,7 +185,7 @@ impl Exchange {
             Err(Unread::Format(refusal)) => refusal,
         };
         let again = self.again.take().ok_or(refusal)?;
-        let mut response = self.checked(pools.send(again).await)?;
+        let mut response = self.checked(up.send(again).await)?;
         let masker = self.masker(&mut response)?;
         Ok(response.map(|body| Answer::Streaming(body, masker.map(Through::Mask))))
     }
@@ -204,12 +199,15 @@ impl Exchange {
         if let Some(call) = call.filter(|_| response.status().is_success()) {
             note_session(&self.proxy, &self.person, call, response.headers());
         }
-        // Its challenge would send clients for a token that stays here.
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let cause = "it does not accept the gate's own credential (401)".to_owned();
-            return Err(Refusal::Upstream { target: self.target.clone(), cause });
+        // What is forwarded is between a client and its server.
+        if self.person.connection.forwarded.is_none() {
+            // Its challenge would send clients for a token that stays here.
+            if response.status() == StatusCode::UNAUTHORIZED {
+                let cause = "it does not accept the gate's own credential (401)".to_owned();
+                return Err(Refusal::Upstream { target: self.target.clone(), cause });
+            }
+            response.headers_mut().remove(header::SET_COOKIE);
         }
-        response.headers_mut().remove(header::SET_COOKIE);
         if !has_body(response) {
             return Ok(None);
         }
@@ -252,12 +250,12 @@ impl Exchange {
 
     fn checked(
         &self,
-        answered: Result<Response<Incoming>, ClientError>,
+        answered: Result<Response<Incoming>, SendError>,
     ) -> Result<Response<Incoming>, Refusal> {
         match answered {
             Ok(response) => self.check(response),
-            Err(error) if is_the_clients(&error) => Err(Refusal::BodyUnreadable(root_cause(&error))),
-            Err(error) => Err(Refusal::Upstream { target: self.target.clone(), cause: root_cause(&error) }),
+            Err(error) if is_the_clients(&*error) => Err(Refusal::BodyUnreadable(root_cause(&*error))),
+            Err(error) => Err(Refusal::Upstream { target: self.target.clone(), cause: root_cause(&*error) }),
         }
     }
 
@@ -457,7 +455,8 @@ impl Exchange {
             key: self.proxy.mask_key.clone(),
             rules: self.rules.clone(),
         });
-        let stream = Stream::new(&self.info, &self.path, response.headers(), masking)
+        let served = Served::of(&self.person, &self.info);
+        let stream = Stream::new(&self.info, &self.path, response.headers(), masking, served)
             .map_err(|error| Refusal::Upgrade { protocol: error.to_string() })?;
         record.event(&stream.opened(record.number()))?;
         let server = hyper::upgrade::on(&mut response);

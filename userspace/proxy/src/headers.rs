@@ -113,6 +113,16 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
     strip_bearer_subprotocols(headers);
 }
 
+/// As [`strip_request`], but for what the client presents: in a connection that is forwarded it is for the server itself.
+pub(crate) fn strip_forwarded(headers: &mut HeaderMap) {
+    let presents =
+        |(name, _): &(&HeaderName, &HeaderValue)| [header::AUTHORIZATION, header::COOKIE].contains(name);
+    let presented: Vec<_> =
+        headers.iter().filter(presents).map(|(name, value)| (name.clone(), value.clone())).collect();
+    strip_request(headers);
+    headers.extend(presented);
+}
+
 fn never_passes(name: &HeaderName) -> bool {
     let name = name.as_str();
     NEVER.contains(&name) || NEVER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))

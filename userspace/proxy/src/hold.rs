@@ -70,6 +70,7 @@ impl Cleared {
             let mut decided = decided.anew(proxy, &hold.terms)?;
             // From what is live now.
             writeback::restore(proxy, &mut decided).await?;
+            decided.classified.person.connection.still_leads_there()?;
             let hold = proxy.holds.spend(hold.id).await?;
             accept_definition(proxy, &decided.classified)?;
             Ok((decided, hold))

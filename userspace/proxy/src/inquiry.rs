@@ -58,10 +58,10 @@ pub(crate) async fn put(
 ) -> Result<Answer, Refusal> {
     let failed =
         |cause: String| Refusal::Upstream { target: person.connection.route.target.name.clone(), cause };
-    let (mut head, pools) = present::dress(person, allowed, head, Masked::Once, &body).await?;
+    let (mut head, up) = present::dress(person, allowed, head, Masked::Once, &body).await?;
     headers::set_audit_id(&mut head.headers, audit_id)?;
     let request = Request::from_parts(head, RequestBody::whole(body, Arc::default()));
-    let response = pools.send(request).await.map_err(|error| failed(error.to_string()))?;
+    let response = up.send(request).await.map_err(|error| failed(error.to_string()))?;
     let (head, body) = response.into_parts();
     let coding = head.headers.get(header::CONTENT_ENCODING).map_or(&[][..], HeaderValue::as_bytes);
     let coding = String::from_utf8_lossy(coding).into_owned();

@@ -9,20 +9,20 @@ pub(crate) mod oauth;
 pub(crate) mod read;
 pub(crate) mod wait;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
 use jiff::Timestamp;
-use portcullis_access::{Allowed, McpItem, Snapshot};
+use portcullis_access::{Allowed, McpItem, Pattern, Snapshot};
 use portcullis_kube::RequestInfo;
 use portcullis_mcp::{About, BlobPolicy, Definition, Era, Fault, Id, Issued, Kind, Message, PinError, Pins};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::caller::Person;
+use crate::caller::{Connection, Person};
 use crate::classify::{Classified, Shape};
 use crate::target::Target;
 
@@ -48,15 +48,26 @@ pub struct McpServer {
     pub blobs: BlobPolicy,
 }
 
-/// A service that is an MCP server and is reached through an API server's proxy.
+/// A service that is an MCP server and is reached through an API server: by its proxy, or by a port-forward to its pods.
 #[derive(Debug, Clone)]
 pub struct McpService {
     /// Its namespace.
     pub namespace: String,
     /// The service as the proxy's path has it: `name:port` or `scheme:name:port`.
     pub service: String,
+    /// The pods behind it, where port-forwards to them are read too.
+    pub port_forward: Option<McpPods>,
     /// What it is.
     pub server: Arc<McpServer>,
+}
+
+/// Pods that are an MCP server.
+#[derive(Debug, Clone)]
+pub struct McpPods {
+    /// Their names.
+    pub pods: Vec<Pattern>,
+    /// The ports on which it is spoken to.
+    pub ports: BTreeSet<u16>,
 }
 
 impl McpService {
@@ -68,7 +79,7 @@ impl McpService {
 
     /// The path of its endpoint at the API server.
     pub(crate) fn path(&self) -> String {
-        let Self { namespace, service, server } = self;
+        let Self { namespace, service, server, .. } = self;
         format!("/api/v1/namespaces/{namespace}/services/{service}/proxy{}", server.path)
     }
 }
@@ -83,16 +94,27 @@ fn service_name(text: &str) -> &str {
     }
 }
 
-/// The MCP server whose endpoint a request to `target` is for, with the path at which it is; or every path of a target that
-/// is one.
+/// The MCP servers on ports of the pod to which `info` forwards ports.
+pub(crate) fn forwarded_to(target: &Target, info: &RequestInfo) -> BTreeMap<u16, Arc<McpServer>> {
+    let services = target.mcp_services.iter().filter(|service| service.namespace == info.namespace);
+    let ports = services.flat_map(|service| {
+        let here = service.port_forward.iter().filter(|at| at.pods.iter().any(|pod| pod.matches(&info.name)));
+        here.flat_map(|at| &at.ports).map(|port| (*port, Arc::clone(&service.server)))
+    });
+    ports.collect()
+}
+
+/// The MCP server whose endpoint a request on `connection` is for, with the path at which it is; or every path of a target
+/// that is one.
 ///
 /// # Errors
 /// [`McpFault::Spelling`] for a service that is one in another spelling: nothing in it would be read.
-pub(crate) fn asked_for(target: &Target, info: &RequestInfo) -> Result<Option<Asked>, McpFault> {
-    if let Some(server) = &target.mcp {
+pub(crate) fn asked_for(connection: &Connection, info: &RequestInfo) -> Result<Option<Asked>, McpFault> {
+    if let Some(server) = connection.mcp() {
         return Ok(Some(Asked { server: Arc::clone(server), path: server.path.clone(), behind: false }));
     }
-    let Some(service) = target.mcp_services.iter().find(|service| service.is_meant(info)) else {
+    let Some(service) = connection.route.target.mcp_services.iter().find(|service| service.is_meant(info))
+    else {
         return Ok(None);
     };
     let path = service.path();

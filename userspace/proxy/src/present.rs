@@ -12,7 +12,7 @@ use portcullis_credential::OnBehalf;
 use crate::caller::Person;
 use crate::refusal::Refusal;
 use crate::target::Scheme;
-use crate::upstream::Pools;
+use crate::upstream::Up;
 use crate::{accept, headers};
 
 /// Whether the answer to a request is masked, and whether the request can be made once more without doing anything twice.
@@ -25,7 +25,7 @@ pub(crate) enum Masked {
     Repeatable,
 }
 
-/// The head as it goes up before `body`, as far as that is known, and the connections that may carry both. Of masked objects
+/// The head as it goes up before `body`, as far as that is known, and what carries both. Of masked objects
 /// only such forms are asked for as the masker reads.
 pub(crate) async fn dress(
     person: &Person,
@@ -33,10 +33,13 @@ pub(crate) async fn dress(
     mut head: Parts,
     masked: Masked,
     body: &[u8],
-) -> Result<(Parts, Arc<Pools>), Refusal> {
+) -> Result<(Parts, Up), Refusal> {
     let connection = &*person.connection;
     let target = &connection.route.target;
-    headers::strip_request(&mut head.headers);
+    match connection.forwarded {
+        None => headers::strip_request(&mut head.headers),
+        Some(_) => headers::strip_forwarded(&mut head.headers),
+    }
     match masked {
         Masked::No => {}
         Masked::InPassing => accept::refuse_coding(&mut head.headers),
@@ -53,6 +56,11 @@ pub(crate) async fn dress(
     let session = session.id().as_str();
     let grant = allowed.grant.as_ref().map(GrantId::as_str);
     headers::set_on_behalf(&mut head.headers, &person.subject.name, grant)?;
+    if let Some(forwarded) = &connection.forwarded {
+        // The server is its client's to present itself to, by the name that the client has for it.
+        head.version = Version::HTTP_11;
+        return Ok((head, Up::Forwarded(Arc::clone(forwarded))));
+    }
     if target.impersonate || allowed.present_as == PresentAs::Impersonate {
         headers::set_impersonation(&mut head.headers, &person.subject, grant, session)?;
     }
@@ -96,7 +104,7 @@ pub(crate) async fn dress(
         .credential
         .sign(&head.method, &path, &host, &mut head.headers, body)
         .map_err(|source| Refusal::Credential { target: target.name.clone(), source: Box::new(source) })?;
-    Ok((head, person.pools(&presenting)))
+    Ok((head, Up::Pooled(person.pools(&presenting))))
 }
 
 /// The same path at the address that the client dialled.

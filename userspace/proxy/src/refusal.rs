@@ -125,6 +125,10 @@ pub(crate) enum Refusal {
     Credential { target: String, source: Box<CredentialError> },
     #[error("portcullis: target {target} did not answer: {cause}")]
     Upstream { target: String, cause: String },
+    #[error(
+        "portcullis: target {target} hung up while the request waited to be agreed to, which it is now: make it again at once"
+    )]
+    HungUp { target: String },
     #[error("portcullis: withheld: the answer could not be masked: {0}")]
     Unmaskable(Box<MaskError>),
     #[error("portcullis: withheld: {0}")]
@@ -246,6 +250,7 @@ impl Refusal {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unrecorded(_) | Self::Credential { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { .. }
+            | Self::HungUp { .. }
             | Self::Unmaskable(_)
             | Self::UnmaskableType { .. }
             | Self::Answer(_)

@@ -2,6 +2,7 @@
 //! ended with a reason when access ends.
 
 mod masking;
+mod served;
 mod stream;
 mod typed;
 
@@ -14,10 +15,12 @@ use hyper_util::rt::TokioIo;
 use portcullis_kube::stream::{Side, StreamError};
 use portcullis_record::{Event, RecordError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::masking::Masking;
+pub(crate) use self::served::Served;
+use self::served::{Put, Taken};
 pub(crate) use self::stream::Stream;
 use crate::lease::Lease;
 use crate::record::RequestRecord;
@@ -95,9 +98,10 @@ async fn until_the_end(
 ) -> Result<(), TunnelError> {
     let (server_read, server_write) = tokio::io::split(server);
     let (cut, cut_seen) = watch::channel(None::<String>);
+    let [puts_up, puts_down] = shared.lock().0.puts();
 
-    let up = upward(client_read, server_write, shared);
-    let down = downward(server_read, client_write, shared, cut_seen);
+    let up = upward(client_read, server_write, shared, puts_up);
+    let down = downward(server_read, client_write, shared, puts_down, cut_seen);
     tokio::pin!(down);
     let both = async {
         tokio::select! {
@@ -132,18 +136,35 @@ async fn upward(
     from: &mut (impl AsyncRead + Unpin),
     mut to: impl AsyncWrite + Unpin,
     shared: &Shared,
+    mut puts: mpsc::Receiver<Put>,
 ) -> Result<(), TunnelError> {
-    let (mut buffer, mut out) = (vec![0; READ_SIZE], Vec::new());
+    let (mut buffer, mut out, mut taken) = (vec![0; READ_SIZE], Vec::new(), Taken::default());
     loop {
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            to.shutdown().await?;
-            return Ok(());
-        }
         out.clear();
-        shared.pass(Side::Client, &buffer[..read], &mut out)?;
+        tokio::select! {
+            () = taken.deliver(), if !taken.is_empty() => continue,
+            Some(put) = puts.recv() => shared.put(&put, &mut out)?,
+            read = from.read(&mut buffer), if taken.is_empty() => match read? {
+                0 => {
+                    shared.lock().0.ended(Side::Client);
+                    to.shutdown().await?;
+                    return Ok(());
+                }
+                read => {
+                    shared.pass(Side::Client, &buffer[..read], &mut out)?;
+                    taken = shared.lock().0.taken(Side::Client);
+                }
+            },
+        }
         to.write_all(&out).await?;
     }
+}
+
+/// What the server's end is to say next to the client.
+enum Next {
+    Read(usize),
+    Put(Put),
+    Due,
 }
 
 /// Server to client, with last words once there is a reason in `cut`.
@@ -151,23 +172,36 @@ async fn downward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     shared: &Shared,
+    mut puts: mpsc::Receiver<Put>,
     mut cut: watch::Receiver<Option<String>>,
 ) -> Result<(), TunnelError> {
-    let (mut buffer, mut out) = (vec![0; READ_SIZE], Vec::new());
+    let (mut buffer, mut out, mut taken) = (vec![0; READ_SIZE], Vec::new(), Taken::default());
     let reason = loop {
         // Until when what is held back may be.
         let due = shared.due();
-        let read = tokio::select! {
+        let next = tokio::select! {
             biased;
             reason = cut.wait_for(Option::is_some) => break reason.ok().and_then(|reason| reason.clone()),
-            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
-            read = from.read(&mut buffer) => Some(read?),
+            () = taken.deliver(), if !taken.is_empty() => continue,
+            Some(put) = puts.recv() => Next::Put(put),
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Next::Due,
+            read = from.read(&mut buffer), if taken.is_empty() => Next::Read(read?),
         };
         out.clear();
-        let passed = match read {
-            None => shared.give(&mut out, Stream::flush),
-            Some(0) => shared.give(&mut out, Stream::finish),
-            Some(read) => shared.pass(Side::Server, &buffer[..read], &mut out),
+        let passed = match &next {
+            Next::Due => shared.give(&mut out, Stream::flush),
+            Next::Put(put) => {
+                shared.give(&mut out, |stream, record, out| stream.put(Side::Server, put, record, out))
+            }
+            Next::Read(0) => {
+                last_puts(&mut to, shared, &mut taken, &mut puts).await?;
+                shared.give(&mut out, Stream::finish)
+            }
+            Next::Read(read) => {
+                let passed = shared.pass(Side::Server, &buffer[..*read], &mut out);
+                taken = shared.lock().0.taken(Side::Server);
+                passed
+            }
         };
         match passed {
             Ok(()) => to.write_all(&out).await?,
@@ -179,9 +213,15 @@ async fn downward(
             }
             Err(error) => return Err(error),
         }
-        if read == Some(0) {
+        if matches!(next, Next::Read(0)) {
             to.shutdown().await?;
             return Ok(());
+        }
+        if shared.lock().0.is_closing() {
+            last_puts(&mut to, shared, &mut taken, &mut puts).await?;
+            out.clear();
+            shared.give(&mut out, Stream::finish)?;
+            to.write_all(&out).await?;
         }
     };
     let Some(reason) = reason else { return Ok(()) };
@@ -197,6 +237,27 @@ async fn downward(
         to.write_all(&out).await?;
     }
     last_words(&mut to, shared, &reason).await
+}
+
+/// Gives the client what is still under way of connections that are served here, now that the server has ended its side.
+async fn last_puts(
+    to: &mut (impl AsyncWrite + Unpin),
+    shared: &Shared,
+    taken: &mut Taken,
+    puts: &mut mpsc::Receiver<Put>,
+) -> Result<(), TunnelError> {
+    shared.lock().0.ended(Side::Server);
+    let mut out = Vec::new();
+    loop {
+        let put = tokio::select! {
+            () = taken.deliver(), if !taken.is_empty() => continue,
+            put = tokio::time::timeout(LAST_FRAME, puts.recv()) => put,
+        };
+        let Ok(Some(put)) = put else { return Ok(()) };
+        out.clear();
+        shared.give(&mut out, |stream, record, out| stream.put(Side::Server, &put, record, out))?;
+        to.write_all(&out).await?;
+    }
 }
 
 /// Tells the client why the stream ends, if that fits in, and closes its side.
@@ -226,6 +287,12 @@ impl Shared {
             record.passed(out.len());
         }
         outcome
+    }
+
+    /// Gives the server what is to be put in.
+    fn put(&self, put: &Put, out: &mut Vec<u8>) -> Result<(), TunnelError> {
+        let (stream, record) = &mut *self.lock();
+        stream.put(Side::Client, put, record, out)
     }
 
     /// Gives the client what `act` has for it.

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -27,6 +27,7 @@ use portcullis_credential::{Credential, CredentialError, CredentialId, OnBehalf,
 
 use crate::body::RequestBody;
 use crate::conn::MAX_FIELDS;
+use crate::forwarded::Forwarded;
 use crate::transport::Transport;
 use crate::wide::Wide;
 use crate::worker::WorkerId;
@@ -105,6 +106,26 @@ pub(crate) struct Presenting {
     pub(crate) pools: Arc<Pools>,
 }
 
+/// What carries a request up.
+pub(crate) enum Up {
+    /// A connection of the gate's own.
+    Pooled(Arc<Pools>),
+    /// The port-forward that its client's connection is in.
+    Forwarded(Arc<Forwarded>),
+}
+
+/// Why a request was not answered.
+pub(crate) type SendError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Up {
+    pub(crate) async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+        match self {
+            Self::Pooled(pools) => pools.send(request).await,
+            Self::Forwarded(forwarded) => Box::pin(forwarded.send(request)).await,
+        }
+    }
+}
+
 type Pool = Client<Connector, RequestBody>;
 
 /// The connections of one credential, by protocol.
@@ -148,14 +169,11 @@ impl Pools {
     }
 
     /// Sends `request` over the protocol that its version names.
-    pub(crate) async fn send(
-        &self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, ClientError> {
-        match request.version() {
-            http::Version::HTTP_2 => self.h2.request(request).await,
-            _ => self.http1.request(request).await,
-        }
+    async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+        Ok(match request.version() {
+            http::Version::HTTP_2 => self.h2.request(request).await?,
+            _ => self.http1.request(request).await?,
+        })
     }
 }
 

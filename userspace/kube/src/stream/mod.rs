@@ -34,14 +34,14 @@ mod spdy;
 use portcullis_codec::spdy::StreamId;
 
 pub use command_rewriter::RemoteCommandRewriter;
-pub use forwarded::MakeMasker;
+pub use forwarded::{MakeMasker, begins_http};
 pub use masker::Masker;
 pub use message_stream::{MessageProtocol, MessageStream};
 pub use port_forward::{PortEvent, PortForwardTap};
-pub use port_rewriter::{PortForwardRewriter, PortMasking};
+pub use port_rewriter::{PortForwardRewriter, PortRewriting};
 pub use protocol::{PortForwardProtocol, Protocol, Version};
 pub use remote_command::{RemoteCommandTap, StreamEvent};
-pub use session::{Said, Session, Tell};
+pub use session::{PortPiece, Said, Session, Tell};
 
 /// Who sent the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

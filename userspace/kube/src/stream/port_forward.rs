@@ -37,6 +37,19 @@ pub enum PortEvent<'a> {
         /// The bytes.
         bytes: &'a [u8],
     },
+    /// Bytes of a connection that is taken out of the session: they go to neither side.
+    Taken {
+        /// The pod's port.
+        port: u16,
+        /// The connection.
+        request: u32,
+        /// Who sent them.
+        from: Side,
+        /// The bytes.
+        bytes: &'a [u8],
+        /// Whether their sender will send no more.
+        last: bool,
+    },
     /// The server could not forward the connection, and says why; the text may come in several slices.
     Error {
         /// The pod's port.

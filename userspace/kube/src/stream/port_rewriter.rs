@@ -1,6 +1,6 @@
 //! port-forward, rewritten: text that forwarded HTTP servers answer goes through maskers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Instant;
 
@@ -11,30 +11,38 @@ use super::forwarded::{Forwarded, MakeMasker};
 use super::frames::{ChannelFrames, ChannelMessage, Message, SpdyFrames, WebSocketFrames, data, on_channel};
 use super::port_forward::{Emit, Lane, LaneKind, Port, SpdyPorts, Wire};
 use super::spdy::Streams;
-use super::{PortEvent, PortForwardProtocol, PortForwardTap, Said, Session, Side, StreamError, Tell};
+use super::{
+    PortEvent, PortForwardProtocol, PortForwardTap, PortPiece, Said, Session, Side, StreamError, Tell,
+};
 use crate::Status;
 
-/// Decodes one port-forward and, with maskers, rewrites it. Connections that speak HTTP/1 have the text in their answers
-/// masked, and ask for it uncompressed; what other connections carry passes as it is.
+/// Decodes one port-forward and, if it is to be, rewrites it. With maskers, connections that speak HTTP/1 have the text in
+/// their answers masked, and ask for it uncompressed; what other connections carry passes as it is. Connections to some
+/// ports are taken out: what either side says there is told as [`PortEvent::Taken`], and what the other side gets is put in
+/// by [`put`](Session::put).
 pub struct PortForwardRewriter {
     tap: PortForwardTap,
     /// None: everything passes as it is.
-    masking: Option<Masking>,
+    rewriting: Option<Rewriting>,
     failed: [bool; 2],
 }
 
 /// What a rewriter needs from outside.
-pub struct PortMasking {
-    /// Makes the masker of each body, which must give as many bytes as it takes.
-    pub make: Box<MakeMasker>,
+pub struct PortRewriting {
+    /// Makes the masker of each body, which must give as many bytes as it takes. Without it bodies pass as they are.
+    pub make: Option<Box<MakeMasker>>,
     /// Makes the keys of WebSocket messages from the client (RFC 6455, section 5.3).
     pub key: fn() -> [u8; 4],
+    /// The ports whose connections are taken out.
+    pub taken: BTreeSet<u16>,
 }
 
-struct Masking {
+struct Rewriting {
     frames: [Frames; 2],
     forwards: Forwards,
     key: fn() -> [u8; 4],
+    /// The server's close frame, while something is still to be put in before it.
+    closing: Vec<u8>,
 }
 
 /// One direction.
@@ -56,26 +64,28 @@ enum Frames {
 /// The connections that are open, by port and request.
 struct Forwards {
     open: BTreeMap<(u16, u32), Forwarded>,
-    make: Box<MakeMasker>,
+    make: Option<Box<MakeMasker>>,
+    taken: BTreeSet<u16>,
     rewritten: Vec<u8>,
 }
 
 impl PortForwardRewriter {
-    /// A rewriter for a session that starts now. Without `masking` everything passes byte for byte.
+    /// A rewriter for a session that starts now. Without `rewriting` everything passes byte for byte.
     #[must_use]
-    pub fn new(protocol: PortForwardProtocol, masking: Option<PortMasking>) -> Self {
-        let masking = masking.map(|PortMasking { make, key }| Masking {
+    pub fn new(protocol: PortForwardProtocol, rewriting: Option<PortRewriting>) -> Self {
+        let rewriting = rewriting.map(|PortRewriting { make, key, taken }| Rewriting {
             frames: [Side::Client, Side::Server].map(|side| Frames::new(&protocol, side)),
-            forwards: Forwards { open: BTreeMap::new(), make, rewritten: Vec::new() },
+            forwards: Forwards { open: BTreeMap::new(), make, taken, rewritten: Vec::new() },
             key,
+            closing: Vec::new(),
         });
-        Self { tap: PortForwardTap::new(protocol), masking, failed: [false; 2] }
+        Self { tap: PortForwardTap::new(protocol), rewriting, failed: [false; 2] }
     }
 
     /// Appends what each connection gives when asked by `how`.
     fn release(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>, how: Release) -> Result<(), StreamError> {
-        let Self { tap, masking: Some(masking), .. } = self else { return Ok(()) };
-        masking.release(tap, out, &mut |event| tell(Said::Port(event)), how)
+        let Self { tap, rewriting: Some(rewriting), .. } = self else { return Ok(()) };
+        rewriting.release(tap, out, &mut |event| tell(Said::Port(event)), how)
     }
 }
 
@@ -91,8 +101,8 @@ impl Session for PortForwardRewriter {
             return Err(portcullis_codec::Error::Poisoned.into());
         }
         let emit = &mut |event: PortEvent<'_>| tell(Said::Port(event));
-        let outcome = match &mut self.masking {
-            Some(masking) => masking.rewrite(&mut self.tap, side, bytes, out, emit),
+        let outcome = match &mut self.rewriting {
+            Some(rewriting) => rewriting.rewrite(&mut self.tap, side, bytes, out, emit),
             None => self.tap.feed(side, bytes, emit).map(|()| out.extend_from_slice(bytes)),
         };
         self.failed[side as usize] = outcome.is_err();
@@ -100,7 +110,7 @@ impl Session for PortForwardRewriter {
     }
 
     fn due(&self) -> Option<Instant> {
-        let open = self.masking.iter().flat_map(|masking| masking.forwards.open.values());
+        let open = self.rewriting.iter().flat_map(|rewriting| rewriting.forwards.open.values());
         open.filter_map(Forwarded::due).min()
     }
 
@@ -109,7 +119,27 @@ impl Session for PortForwardRewriter {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
-        self.release(out, tell, Forwarded::finish)
+        self.release(out, tell, Forwarded::finish)?;
+        if let Some(rewriting) = &mut self.rewriting {
+            out.append(&mut rewriting.closing);
+        }
+        Ok(())
+    }
+
+    fn put(
+        &mut self,
+        from: Side,
+        connection: (u16, u32),
+        piece: PortPiece<'_>,
+        out: &mut Vec<u8>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), StreamError> {
+        let Self { tap, rewriting: Some(rewriting), .. } = self else { return Ok(()) };
+        rewriting.put(tap, from, connection, piece, out, &mut |event| tell(Said::Port(event)))
+    }
+
+    fn is_closing(&self) -> bool {
+        self.rewriting.as_ref().is_some_and(|rewriting| !rewriting.closing.is_empty())
     }
 
     fn at_boundary(&self) -> bool {
@@ -121,7 +151,7 @@ impl Session for PortForwardRewriter {
     }
 
     fn ending(&mut self, status: &Status, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError> {
-        self.finish(out, tell)?;
+        self.release(out, tell, Forwarded::finish)?;
         out.extend_from_slice(&self.tap.ending(status)?);
         Ok(())
     }
@@ -143,7 +173,7 @@ impl Frames {
     }
 }
 
-impl Masking {
+impl Rewriting {
     fn rewrite(
         &mut self,
         tap: &mut PortForwardTap,
@@ -152,7 +182,7 @@ impl Masking {
         out: &mut Vec<u8>,
         emit: &mut Emit<'_>,
     ) -> Result<(), StreamError> {
-        let Self { frames, forwards, key } = self;
+        let Self { frames, forwards, key, closing } = self;
         let key = *key;
         let mask = || (side == Side::Client).then(key);
         match (&mut frames[side as usize], &mut tap.wire) {
@@ -176,7 +206,9 @@ impl Masking {
                                 false => Ok(()),
                             };
                             wrap(message, mask(), out);
-                            out.extend_from_slice(raw);
+                            forwards
+                                .keep_close(close && side == Side::Server, closing, out)
+                                .extend_from_slice(raw);
                             held
                         }
                         Err(error) => Err(error),
@@ -192,7 +224,8 @@ impl Masking {
                 let (base64, mut input) = (*base64, bytes);
                 while let Some(message) = frames.next(&mut input)? {
                     let told = out.len();
-                    let rewritten = forwards.message(&message, whole, tap, side, base64, &mask, out, emit);
+                    let rewritten =
+                        forwards.message(&message, whole, tap, side, base64, &mask, closing, out, emit);
                     if let Err(error) = rewritten.and_then(|()| tap.feed(side, &out[told..], emit)) {
                         out.truncate(told);
                         return Err(error);
@@ -201,6 +234,41 @@ impl Masking {
                 Ok(())
             }
             _ => Err(StreamError::InsideFrame),
+        }
+    }
+
+    /// Appends what `from` says on a connection that is taken out.
+    fn put(
+        &mut self,
+        tap: &mut PortForwardTap,
+        from: Side,
+        (port, request): (u16, u32),
+        piece: PortPiece<'_>,
+        out: &mut Vec<u8>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), StreamError> {
+        let mask = (from == Side::Client).then(self.key);
+        let of = |kind| Lane { kind, port, request };
+        match &mut tap.wire {
+            Wire::Spdy(streams) => put_spdy(streams, from, of, piece, out, emit),
+            Wire::SpdyInWebSocket { streams, .. } => {
+                let mut message = Vec::new();
+                put_spdy(streams, from, of, piece, &mut message, emit)?;
+                wrap(&mut message, mask, out);
+                Ok(())
+            }
+            Wire::Channels { base64, .. } => {
+                let told = out.len();
+                // There are no ends here: a channel is open for as long as its session.
+                match piece {
+                    PortPiece::Data(bytes) => on_channel(out, *base64, (2 * request) as u8, bytes, mask),
+                    PortPiece::Refused(why) => {
+                        on_channel(out, *base64, (2 * request + 1) as u8, why.as_bytes(), mask);
+                    }
+                    PortPiece::End => {}
+                }
+                tap.feed(from, &out[told..], emit)
+            }
         }
     }
 
@@ -231,6 +299,16 @@ impl Masking {
 }
 
 impl Forwards {
+    /// Where the server's close frame goes: behind what is still to be put in, if there may be any.
+    fn keep_close<'a>(
+        &self,
+        closes: bool,
+        closing: &'a mut Vec<u8>,
+        out: &'a mut Vec<u8>,
+    ) -> &'a mut Vec<u8> {
+        if closes && !self.taken.is_empty() { closing } else { out }
+    }
+
     /// Rewrites SPDY frames of one side, and feeds `streams` with what they have become.
     fn spdy(
         &mut self,
@@ -280,6 +358,16 @@ impl Forwards {
             Frame::Data { stream, payload, fin } => {
                 // On a stream that is over the receiver drops what still comes, and nobody would mask it.
                 let Some(lane) = streams.lane(stream)? else { return Ok(None) };
+                if self.taken.contains(&lane.port) {
+                    let Lane { kind, port, request } = lane;
+                    if kind == LaneKind::Data {
+                        emit(PortEvent::Taken { port, request, from: side, bytes: payload, last: fin });
+                    } else if streams.open(side).any(|(open, _)| open == stream) {
+                        // Else its last words were put in here.
+                        data(out, stream, payload, fin)?;
+                    }
+                    return Ok(None);
+                }
                 if lane.kind == LaneKind::Error {
                     // What is held is the server's, and goes where the server's words go.
                     if side == Side::Server {
@@ -336,6 +424,7 @@ impl Forwards {
         side: Side,
         base64: bool,
         mask: &dyn Fn() -> Option<[u8; 4]>,
+        closing: &mut Vec<u8>,
         out: &mut Vec<u8>,
         emit: &mut Emit<'_>,
     ) -> Result<(), StreamError> {
@@ -345,7 +434,7 @@ impl Forwards {
                 if close && side == Side::Server {
                     self.release_channels(ports, base64, out, Forwarded::finish)?;
                 }
-                out.extend_from_slice(raw);
+                self.keep_close(close && side == Side::Server, closing, out).extend_from_slice(raw);
             }
             ChannelMessage::Nothing(kind) => websocket::message(out, kind, mask(), &[]),
             ChannelMessage::Piece { channel, bytes, empty, last } => {
@@ -356,6 +445,11 @@ impl Forwards {
                         on_channel(out, base64, channel, whole, mask());
                         whole.clear();
                     }
+                    return Ok(());
+                }
+                if lane.kind == LaneKind::Data && self.taken.contains(&lane.port) {
+                    let Lane { port, request, .. } = lane;
+                    emit(PortEvent::Taken { port, request, from: side, bytes, last: false });
                     return Ok(());
                 }
                 if lane.kind == LaneKind::Data {
@@ -381,8 +475,12 @@ impl Forwards {
         fin: bool,
         emit: &mut Emit<'_>,
     ) -> Result<(), StreamError> {
-        let Self { open, make, rewritten } = self;
+        let Self { open, make, rewritten, .. } = self;
         rewritten.clear();
+        let Some(make) = make else {
+            rewritten.extend_from_slice(bytes);
+            return Ok(());
+        };
         let forwarded = open.entry(lane.key()).or_insert_with(Forwarded::new);
         let Lane { port, request, .. } = lane;
         match side {
@@ -469,6 +567,31 @@ impl Forwards {
             _ => Ok(()),
         }
     }
+}
+
+/// Appends what `from` says on a connection, whose two streams are `of` these lanes, and feeds `streams` with it.
+fn put_spdy(
+    streams: &mut Streams<Lane>,
+    from: Side,
+    of: impl Fn(LaneKind) -> Lane,
+    piece: PortPiece<'_>,
+    out: &mut Vec<u8>,
+    emit: &mut Emit<'_>,
+) -> Result<(), StreamError> {
+    let told = out.len();
+    let mut say = |kind, payload: &[u8], fin| match streams.open(from).find(|(_, lane)| *lane == of(kind)) {
+        Some((stream, _)) => data(out, stream, payload, fin),
+        None => Ok(()),
+    };
+    match piece {
+        PortPiece::Data(bytes) => say(LaneKind::Data, bytes, false)?,
+        PortPiece::End => say(LaneKind::Data, b"", true)?,
+        PortPiece::Refused(why) => {
+            say(LaneKind::Error, why.as_bytes(), true)?;
+            say(LaneKind::Data, b"", true)?;
+        }
+    }
+    streams.feed(from, &out[told..], &mut SpdyPorts(emit))
 }
 
 /// How a connection is asked for what is held of it.

@@ -20,6 +20,17 @@ pub enum Said<'a> {
 /// Is told what a session means.
 pub type Tell<'t> = dyn FnMut(Said<'_>) + 't;
 
+/// What is said on a forwarded connection that is taken out of its session, in the place of one of its sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortPiece<'a> {
+    /// These bytes.
+    Data(&'a [u8]),
+    /// Nothing more.
+    End,
+    /// Nothing more, for this reason. Only a server can say why.
+    Refused(&'a str),
+}
+
 /// A session between a client and a server, decoded and, with maskers, rewritten on its way.
 pub trait Session: Send {
     /// Takes what `side` sent, and appends what the other side gets to `out`.
@@ -48,6 +59,29 @@ pub trait Session: Send {
     /// # Errors
     /// As [`feed`](Self::feed).
     fn finish(&mut self, out: &mut Vec<u8>, tell: &mut Tell<'_>) -> Result<(), StreamError>;
+
+    /// Appends what `from` says on a connection that was taken out of the session, by port and number, to `out`. On one that
+    /// `from` has ended already nothing is said any more.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    fn put(
+        &mut self,
+        from: Side,
+        connection: (u16, u32),
+        piece: PortPiece<'_>,
+        out: &mut Vec<u8>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), StreamError> {
+        let _ = (from, connection, piece, out, tell);
+        Ok(())
+    }
+
+    /// Whether the server has closed the session, and its client is told by [`finish`](Self::finish): what is still to be
+    /// put goes first.
+    fn is_closing(&self) -> bool {
+        false
+    }
 
     /// Whether what the client gets stands between two frames; always, where something is masked.
     fn at_boundary(&self) -> bool;

@@ -9,16 +9,19 @@ mod messages;
 mod ports;
 #[path = "../support/mod.rs"]
 mod support;
+mod taken;
 
-use portcullis_kube::stream::{Masker, PortMasking};
+use std::collections::BTreeSet;
+
+use portcullis_kube::stream::{Masker, PortRewriting};
 use support::needle::Needle;
 
 fn maskers() -> Option<[Box<dyn Masker>; 2]> {
     Some([Needle::longer(), Needle::longer()])
 }
 
-fn masking() -> PortMasking {
-    PortMasking { make: Box::new(Needle::same), key: || [1, 2, 3, 4] }
+fn masking() -> PortRewriting {
+    PortRewriting { make: Some(Box::new(Needle::same)), key: || [1, 2, 3, 4], taken: BTreeSet::new() }
 }
 
 fn has(haystack: &[u8], needle: &[u8]) -> bool {

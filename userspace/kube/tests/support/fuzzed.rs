@@ -3,12 +3,12 @@
 //! The first byte chooses the protocol; then each byte gives a side (lowest bit) and how many of the following bytes it
 //! sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_kube::Status;
 use portcullis_kube::stream::{
-    PortEvent, PortForwardProtocol, PortForwardRewriter, PortMasking, Protocol, RemoteCommandRewriter, Said,
-    Session, Side, StreamEvent, Version,
+    PortEvent, PortForwardProtocol, PortForwardRewriter, PortRewriting, Protocol, RemoteCommandRewriter,
+    Said, Session, Side, StreamEvent, Version,
 };
 
 use super::needle::{NEEDLE, Needle};
@@ -45,7 +45,11 @@ pub fn ports(data: &[u8]) {
         n => PortForwardProtocol::Channels { base64: n == 3, ports: vec![8080, 443] },
     };
     let make = || {
-        let masking = PortMasking { make: Box::new(Needle::same), key: || [1, 2, 3, 4] };
+        let masking = PortRewriting {
+            make: Some(Box::new(Needle::same)),
+            key: || [1, 2, 3, 4],
+            taken: BTreeSet::new(),
+        };
         Box::new(PortForwardRewriter::new(protocol(), Some(masking)))
     };
     let of_client = |whole: Option<Told>| {

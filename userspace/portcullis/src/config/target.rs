@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use portcullis_access::Pattern;
 use portcullis_credential::UpstreamConfig;
 use portcullis_identity::{Acceptance, Accepted};
 use portcullis_intercept::{Place, TargetName};
 use portcullis_mcp::BlobPolicy;
-use portcullis_proxy::{McpServer, McpService, Scheme};
+use portcullis_proxy::{McpPods, McpServer, McpService, Scheme};
 use portcullis_tls::{Endpoint, Name, TargetNames};
 use serde::Deserialize;
 
@@ -76,10 +77,23 @@ struct RawMcpService {
     namespace: String,
     /// As the proxy's path has it: `name:port` or `scheme:name:port`.
     service: String,
+    /// The pods behind it, where port-forwards to them are read too.
+    #[serde(default)]
+    port_forward: Option<RawMcpPods>,
     #[serde(default)]
     path: Option<String>,
     #[serde(default)]
     blobs: BlobPolicy,
+}
+
+/// Pods that are an MCP server.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawMcpPods {
+    /// Their names; `*` may stand at the end.
+    pods: Vec<Pattern>,
+    /// The ports of the pods, and not of the service.
+    ports: Vec<u16>,
 }
 
 /// A checked target.
@@ -160,9 +174,10 @@ impl RawTarget {
             "mcpServices: only an API server has services"
         );
         let mcp_services = self.mcp_services.into_iter().enumerate();
-        let mcp_services = mcp_services
+        let mcp_services: Vec<McpService> = mcp_services
             .map(|(index, service)| service.check().with_context(|| format!("mcpServices[{index}]")))
             .collect::<Result<_>>()?;
+        no_port_twice(&mcp_services)?;
         credential_fits(&self.credential, mcp.is_some(), scheme).context("credential")?;
         let audience = mcp.as_ref().map(|mcp| mcp.resource.clone());
         let tls_server_name =
@@ -245,7 +260,7 @@ fn credential_fits(credential: &UpstreamConfig, mcp: bool, scheme: Scheme) -> Re
 
 impl RawMcpService {
     fn check(self) -> Result<McpService> {
-        let Self { name, namespace, service, path, blobs } = self;
+        let Self { name, namespace, service, port_forward, path, blobs } = self;
         let plain =
             |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
         TargetName::try_from(name.clone()).map_err(|error| anyhow!("name: {error}"))?;
@@ -255,12 +270,43 @@ impl RawMcpService {
             parts <= 3 && service.split(':').all(plain),
             "service: {service:?} is neither name:port nor scheme:name:port"
         );
+        let port_forward = port_forward.map(|pods| pods.check().context("portForward")).transpose()?;
         let path = mcp_path(path)?;
         // Tokens for it would be tokens for the API server.
         let (resource, authorization_servers, origins) = Default::default();
         let server = McpServer { name, path, resource, authorization_servers, origins, blobs };
-        Ok(McpService { namespace, service, server: Arc::new(server) })
+        Ok(McpService { namespace, service, port_forward, server: Arc::new(server) })
     }
+}
+
+impl RawMcpPods {
+    fn check(self) -> Result<McpPods> {
+        let Self { pods, ports } = self;
+        ensure!(!pods.is_empty(), "pods: at least one is needed");
+        ensure!(!ports.is_empty(), "ports: at least one is needed");
+        ensure!(!ports.contains(&0), "ports: a port must be 1 to 65535");
+        Ok(McpPods { pods, ports: ports.into_iter().collect() })
+    }
+}
+
+/// Of two MCP servers on one port of a pod nobody could tell which is meant.
+fn no_port_twice(services: &[McpService]) -> Result<()> {
+    for (index, service) in services.iter().enumerate() {
+        for other in &services[..index] {
+            let (Some(one), Some(two)) = (&service.port_forward, &other.port_forward) else { continue };
+            let port = one.ports.intersection(&two.ports).next();
+            let pod = one.pods.iter().find(|pod| two.pods.iter().any(|other| pod.overlaps(other)));
+            if let (Some(port), Some(pod)) = (port, pod)
+                && service.namespace == other.namespace
+            {
+                let name = &other.server.name;
+                bail!(
+                    "mcpServices[{index}]: portForward: port {port} of pods {pod} is already claimed by {name:?}"
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where an MCP server's messages are posted to.

@@ -28,6 +28,9 @@ const SMALL: usize = 64 * 1024;
 /// How long a client may take to send one.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where the pages are that may call a server at the end of a port-forward.
+const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 const SESSION: &str = "mcp-session-id";
 const LAST_EVENT: &str = "last-event-id";
 
@@ -116,7 +119,12 @@ pub(super) fn is_endpoint(path: &str, endpoint: &str) -> Result<bool, McpFault> 
 
 /// The head of a request that names this server and comes from nobody else's web page; the host is kept for the way up.
 fn for_this_server(person: &Person, server: &McpServer, head: &mut Parts) -> Result<(), Refusal> {
-    let target = &person.connection.route.target;
+    let connection = &person.connection;
+    if connection.forwarded.is_some() {
+        // What clients call their end of a port-forward is their own affair.
+        return of_own_page(&head.headers, server, &LOCAL.map(str::to_owned));
+    }
+    let target = &connection.route.target;
     let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
     let host = match (head.headers.get(header::HOST), authority) {
         (Some(host), _) => String::from_utf8_lossy(host.as_bytes()).into_owned(),
@@ -129,9 +137,13 @@ fn for_this_server(person: &Person, server: &McpServer, head: &mut Parts) -> Res
     }
     let value = HeaderValue::from_str(&host).map_err(|_| McpFault::Header("Host"))?;
     head.headers.insert(header::HOST, value);
-    let Some(origin) = one(&head.headers, "origin")? else { return Ok(()) };
-    let own: Vec<String> = target.names.iter().map(ToString::to_string).collect();
-    if origin_allowed(&origin, &own, &server.origins) {
+    of_own_page(&head.headers, server, &target.names.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+/// Refuses what a web page asks that is neither at one of these hosts nor one of those that the server lets in.
+fn of_own_page(headers: &HeaderMap, server: &McpServer, own: &[String]) -> Result<(), Refusal> {
+    let Some(origin) = one(headers, "origin")? else { return Ok(()) };
+    if origin_allowed(&origin, own, &server.origins) {
         return Ok(());
     }
     Err(McpFault::Origin(origin).into())

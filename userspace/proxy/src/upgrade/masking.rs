@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_kube::stream::{Masker, PortMasking, StreamError};
+use portcullis_kube::stream::{MakeMasker, Masker, StreamError};
 use portcullis_mask::{CoverMasker, Detectors, JsonMasker, MaskKey, Rules, TerminalMasker, TextMasker};
 use tokio::time::Instant;
 
@@ -34,8 +34,8 @@ impl Masking {
     }
 
     /// For the bodies of forwarded HTTP, whose length has been told before.
-    pub(super) fn ports(self) -> PortMasking {
-        PortMasking { make: Box::new(move || self.cover()), key: rand::random }
+    pub(super) fn ports(self) -> Box<MakeMasker> {
+        Box::new(move || self.cover())
     }
 
     /// For the events of a watch; none where no object is masked.

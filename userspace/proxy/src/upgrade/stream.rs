@@ -3,15 +3,17 @@
 use http::HeaderMap;
 use portcullis_identity::redact;
 use portcullis_kube::stream::{
-    MessageProtocol, MessageStream, PortEvent, PortForwardProtocol, PortForwardRewriter, Protocol,
-    RemoteCommandRewriter, Said, Session, Side, StreamError, StreamEvent, Tell,
+    MessageProtocol, MessageStream, PortEvent, PortForwardProtocol, PortForwardRewriter, PortRewriting,
+    Protocol, RemoteCommandRewriter, Said, Session, Side, StreamError, StreamEvent, Tell,
 };
 use portcullis_kube::{RequestInfo, Status, query_flag, query_values};
 use portcullis_record::{Channel, Event, RecordError, StreamKind};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::TunnelError;
 use super::masking::Masking;
+use super::served::{Put, Served, Taken};
 use super::typed::Typed;
 use crate::record::RequestRecord;
 
@@ -19,6 +21,8 @@ use crate::record::RequestRecord;
 pub(crate) struct Stream {
     session: Box<dyn Session>,
     typed: Typed,
+    /// The connections of a port-forward that are served here.
+    served: Option<Served>,
     opened: Opened,
 }
 
@@ -39,6 +43,7 @@ impl Stream {
         target: &str,
         headers: &HeaderMap,
         masking: Option<Masking>,
+        served: Option<Served>,
     ) -> Result<Self, StreamError> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let upgrade = text("upgrade").unwrap_or_default();
@@ -53,7 +58,12 @@ impl Stream {
         let (kind, session): (_, Box<dyn Session>) = match info.subresource.as_str() {
             "portforward" => {
                 let protocol = PortForwardProtocol::negotiated(upgrade, subprotocol, target)?;
-                let rewriter = PortForwardRewriter::new(protocol, masking.map(Masking::ports));
+                let rewriting = (masking.is_some() || served.is_some()).then(|| PortRewriting {
+                    make: masking.map(Masking::ports),
+                    key: rand::random,
+                    taken: served.iter().flat_map(Served::ports).collect(),
+                });
+                let rewriter = PortForwardRewriter::new(protocol, rewriting);
                 (StreamKind::PortForward, Box::new(rewriter))
             }
             "exec" | "attach" => {
@@ -81,7 +91,7 @@ impl Stream {
             container: query_values(target, "container").into_iter().next(),
             tty,
         };
-        Ok(Self { session, typed, opened })
+        Ok(Self { session, typed, served, opened })
     }
 
     /// The event with which the stream begins.
@@ -106,6 +116,40 @@ impl Stream {
         out: &mut Vec<u8>,
     ) -> Result<(), TunnelError> {
         self.recorded(record, |session, tell| session.feed(side, bytes, out, tell))
+    }
+
+    /// What is to be put in from now on, by who is to say it.
+    pub(super) fn puts(&mut self) -> [mpsc::Receiver<Put>; 2] {
+        let none = || mpsc::channel(1).1;
+        self.served.as_mut().map_or_else(|| [none(), none()], Served::puts)
+    }
+
+    /// Appends what `from` says on a connection that is served here to `out`.
+    pub(super) fn put(
+        &mut self,
+        from: Side,
+        put: &Put,
+        record: &RequestRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TunnelError> {
+        self.recorded(record, |session, tell| session.put(from, put.connection(), put.piece(), out, tell))
+    }
+
+    /// What was taken out of what `side` said.
+    pub(super) fn taken(&mut self, side: Side) -> Taken {
+        self.served.as_mut().map_or_else(Taken::default, |served| served.taken(side))
+    }
+
+    /// `side` says nothing any more: whoever serves a connection of its may only finish.
+    pub(super) fn ended(&mut self, side: Side) {
+        if let Some(served) = &mut self.served {
+            served.end(side);
+        }
+    }
+
+    /// Whether the server has closed the stream, and its client is not told yet.
+    pub(super) fn is_closing(&self) -> bool {
+        self.session.is_closing()
     }
 
     /// When the first of what is held back from the client is due.
@@ -150,10 +194,15 @@ impl Stream {
         record: &RequestRecord,
         act: impl FnOnce(&mut dyn Session, &mut Tell<'_>) -> Result<(), StreamError>,
     ) -> Result<(), TunnelError> {
-        let Self { session, typed, .. } = self;
+        let Self { session, typed, served, .. } = self;
         let mut recorded = Ok(());
         let outcome = act(&mut **session, &mut |said| {
-            if recorded.is_ok() {
+            // What is asked and answered in there is recorded as such.
+            let elsewhere = match (served.as_mut(), &said) {
+                (Some(served), Said::Port(event)) => served.hear(event),
+                _ => false,
+            };
+            if recorded.is_ok() && !elsewhere {
                 recorded = keep(record, typed, said);
             }
         });

@@ -48,7 +48,7 @@ impl Rig {
             rules: Some(profile.for_unknown()),
         });
         let info = portcullis_kube::classify("GET", target).unwrap();
-        let stream = Stream::new(&info, target, &headers, masking).unwrap();
+        let stream = Stream::new(&info, target, &headers, masking, None).unwrap();
         let access = AccessConfig::new(dir.path().join("db"), Default::default());
         let access = Access::open(access, RoleSet::default(), Arc::new(SystemClock)).unwrap();
         let logged_out = CancellationToken::new();

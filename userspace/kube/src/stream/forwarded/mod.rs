@@ -24,6 +24,20 @@ const MAX_PIPELINED: usize = 256;
 /// Makes the masker of a body.
 pub type MakeMasker = dyn Fn() -> Box<dyn Masker> + Send;
 
+/// Whether a connection whose client begins with `bytes` speaks HTTP/1; `None` before its first line can tell.
+#[must_use]
+pub fn begins_http(bytes: &[u8]) -> Option<bool> {
+    let (mut line, mut rest) = head::split_line(bytes);
+    while head::is_blank(line) {
+        (line, rest) = head::split_line(rest);
+    }
+    match line {
+        b"" | b"\r" => None,
+        line if !head::may_be_request(line) => Some(false),
+        line => line.ends_with(b"\n").then(|| head::method(line).is_ok()),
+    }
+}
+
 /// Where a connection stands.
 pub(super) enum Forwarded {
     /// The client has not finished its first line; what it has of it.
@@ -165,5 +179,28 @@ impl Http {
             requests.pass();
         }
         if fin { responses.finish(out) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http1_is_told_by_its_first_line() {
+        for (bytes, is) in [
+            ("", None),
+            ("\r\n\r", None),
+            ("POS", None),
+            ("\r\nGET / HTTP/1.1", None),
+            ("GET / HTTP/1.1\r\n", Some(true)),
+            ("M-SEARCH * HTTP/1.0\nrest", Some(true)),
+            ("PRI * HTTP/2.0\r\n", Some(false)),
+            ("get / HTTP/1.1", Some(false)),
+            ("GET /\r\n", Some(false)),
+            ("\u{16}\u{3}\u{1}", Some(false)),
+        ] {
+            assert_eq!(begins_http(bytes.as_bytes()), is, "{bytes:?}");
+        }
     }
 }
