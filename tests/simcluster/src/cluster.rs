@@ -1,5 +1,6 @@
 //! What all requests share, and what one request carries through the server.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(crate) struct Cluster {
     pub openapi: Documents,
     /// Where pods keep their files.
     pub pods_dir: PathBuf,
+    /// What listens on their ports, if it is real.
+    pub behind_ports: Option<SocketAddr>,
     /// Ends every stream when the server stops.
     pub shutdown: CancellationToken,
 }

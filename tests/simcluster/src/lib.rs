@@ -91,6 +91,8 @@ pub struct Config {
     pub bulk_secrets: usize,
     /// How many pods to make there.
     pub bulk_pods: usize,
+    /// What listens on the ports of pods; else something that says hello.
+    pub behind_ports: Option<SocketAddr>,
 }
 
 /// A running cluster; dropping it stops it.
@@ -148,6 +150,7 @@ impl Default for Config {
             token_lifetime: Duration::from_secs(86_400),
             bulk_secrets: 0,
             bulk_pods: 0,
+            behind_ports: None,
         }
     }
 }
@@ -192,6 +195,7 @@ impl SimCluster {
             journal,
             openapi: Documents::default(),
             pods_dir,
+            behind_ports: config.behind_ports,
             shutdown: shutdown.clone(),
         });
         for listener in listeners {

@@ -49,6 +49,9 @@ struct Arguments {
     /// Pods to make in the namespace "bulk".
     #[arg(long, default_value_t = 0)]
     bulk_pods: usize,
+    /// What listens on the ports of pods; else something that says hello.
+    #[arg(long, value_name = "ADDRESS")]
+    behind_ports: Option<SocketAddr>,
 }
 
 #[tokio::main]
@@ -72,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
         token_lifetime: Duration::from_secs(arguments.token_lifetime),
         bulk_secrets: arguments.bulk_secrets,
         bulk_pods: arguments.bulk_pods,
+        behind_ports: arguments.behind_ports,
     })
     .await?;
     announce(&cluster);

@@ -1,6 +1,8 @@
-//! port-forward: pairs of streams to a pod's ports, behind each of which a small HTTP server says hello.
+//! port-forward: pairs of streams to a pod's ports, behind each of which a small HTTP server says hello, or a real one
+//! listens.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +10,8 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderName, Method, Response, StatusCode};
 use portcullis_codec::spdy::StreamId;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, copy_bidirectional, duplex};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::cluster::{Call, Cluster};
@@ -26,12 +29,13 @@ const TUNNEL_PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
 /// Bytes in flight between a stream and the server behind it.
 const WINDOW: usize = 64 * 1024;
 
-/// The pod as seen from its streams: its name, its files and the ports something listens on.
+/// The pod as seen from its streams: its name, its files, the ports something listens on, and what that is.
 #[derive(Clone)]
 struct Target {
     pod: String,
     dir: PathBuf,
     ports: Vec<u16>,
+    behind: Option<SocketAddr>,
 }
 
 /// Answers `pods/portforward`.
@@ -40,8 +44,12 @@ struct Target {
 /// 400 for a request that asks for no upgrade, 404.
 pub(crate) fn serve(cluster: &Arc<Cluster>, call: Call) -> Result<Response<Body>, Status> {
     let pod = cluster.store.read(Resource::core("pods"), &call.info.namespace, &call.info.name)?;
-    let target =
-        Target { pod: object::name(&pod).to_owned(), dir: cluster.pod_dir(&pod), ports: ports(&pod) };
+    let target = Target {
+        pod: object::name(&pod).to_owned(),
+        dir: cluster.pod_dir(&pod),
+        ports: ports(&pod),
+        behind: cluster.behind_ports,
+    };
     match stream::wants_upgrade(&call.headers) {
         Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Ok(over_websocket(call, target)),
         Some(protocol) if protocol.eq_ignore_ascii_case("spdy/3.1") => {
@@ -224,8 +232,14 @@ impl Target {
                 self.pod
             ));
         }
-        let (near, far) = duplex(WINDOW);
-        tokio::spawn(hello(far, self.clone()));
+        let (near, mut far) = duplex(WINDOW);
+        match self.behind {
+            None => drop(tokio::spawn(hello(far, self.clone()))),
+            Some(address) => drop(tokio::spawn(async move {
+                let mut server = TcpStream::connect(address).await?;
+                copy_bidirectional(&mut far, &mut server).await
+            })),
+        }
         Ok(near)
     }
 }
