@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use portcullis_codec::spdy::{self, Encoder, Headers, StreamId};
 use portcullis_codec::websocket::{self, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -60,7 +60,7 @@ pub struct Heard {
     pub reset: bool,
 }
 
-/// Forwards ports to `pod` through the gate.
+/// Forwards ports to a pod, `namespace/name`, through the gate.
 ///
 /// # Errors
 /// When it is not agreed to.
@@ -78,7 +78,8 @@ pub async fn forward(
     };
     let fields = format!("Connection: Upgrade\r\n{upgrade}\r\n\r\n");
     let mut client = gate.http1().await?;
-    let path = format!("/api/v1/namespaces/tools/pods/{pod}/portforward?ports={port}");
+    let (namespace, name) = pod.split_once('/').context("a namespace")?;
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/portforward?ports={port}");
     client.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}")).await?;
     let mut server = arrivals.http1().await?;
     server.stream.write(format!("HTTP/1.1 101 Switching Protocols\r\n{fields}")).await?;

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use wire::{Arrivals, Forwarding, Framing, Gate, Peer, ServerStream, Upstream, forward};
 
-const POD: &str = "mcp-0";
+const POD: &str = "tools/mcp-0";
 const PORT: u16 = 8080;
 const SECRET: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
 
@@ -313,18 +313,22 @@ async fn an_approval_is_not_used_up_by_a_server_that_has_hung_up() -> Result<()>
 #[tokio::test]
 async fn other_ports_and_pods_pass_as_before() -> Result<()> {
     let mut stage = stage().await?;
+    let upstream = Upstream::listen().await?;
+    let gate = Gate::before(&upstream).await?;
+    let mut unmasked = Stage { gate, arrivals: upstream.arrivals() };
     for framing in Framing::ALL {
-        for (pod, port) in [(POD, 9090), ("web", PORT)] {
-            let (mut client, mut server) =
-                forward(&stage.gate, &mut stage.arrivals, pod, framing, port).await?;
-            client.open(0, port).await?;
-            client.say(0, "\x01no http\n").await?;
-            server.until(0, "\x01no http\n").await?;
-            server.say(0, "\x02nor this\n").await?;
-            client.until(0, "\x02nor this\n").await?;
+        for (pod, port) in [(POD, 9090), ("tools/web", PORT), ("demo/mcp-0", PORT)] {
+            for Stage { gate, arrivals } in [&mut stage, &mut unmasked] {
+                let (mut client, mut server) = forward(gate, arrivals, pod, framing, port).await?;
+                client.open(0, port).await?;
+                client.say(0, "\x01no http\n").await?;
+                server.until(0, "\x01no http\n").await?;
+                server.say(0, "\x02nor this\n").await?;
+                client.until(0, "\x02nor this\n").await?;
+            }
         }
         let (mut client, mut server) =
-            forward(&stage.gate, &mut stage.arrivals, "web", framing, PORT).await?;
+            forward(&stage.gate, &mut stage.arrivals, "tools/web", framing, PORT).await?;
         client.open(0, PORT).await?;
         client.say(0, call("drop", "")).await?;
         let (head, body) = server.http(0).await?;

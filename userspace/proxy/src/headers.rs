@@ -257,6 +257,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_presents_passes_where_its_connection_is_forwarded() {
+        let mut map = headers(&[
+            ("Authorization", "Bearer theirs"),
+            ("Cookie", "a=b"),
+            ("X-Remote-User", "root"),
+            ("Connection", "keep-alive"),
+        ]);
+        strip_forwarded(&mut map);
+        assert_eq!(map, headers(&[("Authorization", "Bearer theirs"), ("Cookie", "a=b")]));
+    }
+
+    #[test]
     fn the_user_agent_ends_with_the_person() {
         let on_behalf = |agent: Option<&str>, name, grant| {
             let mut map = headers(&agent.map(|agent| ("User-Agent", agent)).into_iter().collect::<Vec<_>>());

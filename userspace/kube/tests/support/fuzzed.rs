@@ -36,7 +36,8 @@ pub fn command(data: &[u8]) {
     }
 }
 
-/// A port-forward: what the client says does not depend on the slices. (Chunks of answers are cut by them.)
+/// A port-forward: what the client says does not depend on the slices. (Chunks of answers are cut by them.) What is said on
+/// a connection that is taken out is told as nothing else.
 pub fn ports(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else { return };
     let protocol = || match first % 4 {
@@ -44,13 +45,11 @@ pub fn ports(data: &[u8]) {
         1 => PortForwardProtocol::SpdyInWebSocket,
         n => PortForwardProtocol::Channels { base64: n == 3, ports: vec![8080, 443] },
     };
+    let taken: BTreeSet<u16> = (first & 4 != 0).then_some(8080).into_iter().collect();
     let make = || {
-        let masking = PortRewriting {
-            make: Some(Box::new(Needle::same)),
-            key: || [1, 2, 3, 4],
-            taken: BTreeSet::new(),
-        };
-        Box::new(PortForwardRewriter::new(protocol(), Some(masking)))
+        let rewriting =
+            PortRewriting { make: Some(Box::new(Needle::same)), key: || [1, 2, 3, 4], taken: taken.clone() };
+        Box::new(PortForwardRewriter::new(protocol(), Some(rewriting)))
     };
     let of_client = |whole: Option<Told>| {
         whole.map(|(others, mut said)| {
@@ -58,7 +57,12 @@ pub fn ports(data: &[u8]) {
             (others, said)
         })
     };
-    assert_eq!(of_client(run(make(), &sent(rest), usize::MAX)), of_client(run(make(), &sent(rest), 1)));
+    let whole = run(make(), &sent(rest), usize::MAX);
+    let passed = whole.iter().flat_map(|(_, said)| said.keys()).filter(|of| !of.starts_with("error"));
+    for of in passed {
+        assert_eq!(taken.iter().any(|port| of.ends_with(&port.to_string())), of.starts_with("taken"), "{of}");
+    }
+    assert_eq!(of_client(whole), of_client(run(make(), &sent(rest), 1)));
 }
 
 fn sent(mut rest: &[u8]) -> Vec<(Side, &[u8])> {
@@ -104,6 +108,12 @@ fn note(said: Said<'_>, others: &mut Vec<String>, data: &mut BTreeMap<String, Ve
         Said::Port(PortEvent::Data { port, request, from, bytes }) => {
             let side = if from == Side::Client { "client" } else { "server" };
             (format!("{side} {request} {port}"), bytes)
+        }
+        Said::Port(PortEvent::Taken { port, request, from, bytes, last }) => {
+            if last {
+                others.push(format!("{from:?} {request} {port} ends"));
+            }
+            (format!("taken from {from:?} {request} {port}"), bytes)
         }
         Said::Port(PortEvent::Error { port, request, text }) => (format!("error {request} {port}"), text),
         other => return others.push(format!("{other:?}")),
