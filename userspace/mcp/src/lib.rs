@@ -23,6 +23,7 @@ pub mod oauth;
 mod origin;
 mod outbound;
 mod pins;
+mod rounds;
 
 pub use answer::{AnswerBody, BodyKind};
 pub use blob::BlobPolicy;
@@ -37,3 +38,4 @@ pub use message::{About, Id, Kind, MAX_MESSAGE, Message};
 pub use origin::origin_allowed;
 pub use outbound::{MAX_ANSWER, Outbound, Passed, PassedKind};
 pub use pins::{Pinned, Pins};
+pub use rounds::{Action, UrlElicitation, bringing_back};

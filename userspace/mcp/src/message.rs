@@ -232,10 +232,9 @@ impl Message {
         self.params.get("requestState")?.as_str()
     }
 
-    /// Whether the client says in this request that it has `capability` (2026-07-28).
-    #[must_use]
-    pub fn declares(&self, capability: &str) -> bool {
-        self.meta(CAPABILITIES).and_then(|all| all.get(capability)).is_some_and(|value| !value.is_null())
+    /// What the client says in this request of one of its capabilities (2026-07-28).
+    pub(crate) fn capability(&self, capability: &str) -> Option<&Value> {
+        self.meta(CAPABILITIES)?.get(capability)
     }
 
     /// What an approval is for: SHA-256 over the canonical JSON of method and parameters. What may differ between the

@@ -65,19 +65,14 @@ fn the_parts_of_a_request_are_found() {
         "name": "add",
         "arguments": { "a": 1 },
         "requestState": "s",
-        "_meta": {
-            "progressToken": 5,
-            "io.modelcontextprotocol/clientCapabilities": { "elicitation": {}, "roots": null }
-        }
+        "_meta": { "progressToken": 5 }
     }));
     assert_eq!(message.arguments(), Some(&json!({ "a": 1 })));
     assert_eq!(message.progress_token(), Some(&json!(5)));
     assert_eq!(message.request_state(), Some("s"));
-    assert!(message.declares("elicitation") && !message.declares("roots") && !message.declares("sampling"));
 
     let bare = call(&json!({ "name": "add", "arguments": null }));
     assert_eq!((bare.arguments(), bare.progress_token(), bare.request_state()), (None, None, None));
-    assert!(!bare.declares("elicitation"));
 
     let listen = read(&json!({
         "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen",
