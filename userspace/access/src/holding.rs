@@ -83,7 +83,7 @@ impl Act<'_> {
         Ok(self.changed(hold, EventAction::HoldApproved, said))
     }
 
-    /// Says no to a hold that waits; its own requester withdraws it.
+    /// Says no to a hold; its own requester withdraws it.
     pub(crate) fn deny_hold(&self, mut hold: Hold, comment: &str) -> Outcome<Hold> {
         let action = if hold.subject.is(self.subject) {
             hold.state = HoldState::Cancelled;

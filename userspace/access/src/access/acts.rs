@@ -237,10 +237,11 @@ impl Access {
                     (change, Decided::Request(Box::new(request)))
                 }
                 Decidable::Hold(id) => {
-                    let hold = self.waiting(act.state, id, act.now)?;
                     let (change, hold) = match answer {
-                        Answer::Yes => act.approve_hold(hold, comment)?,
-                        Answer::No => act.deny_hold(hold, comment)?,
+                        Answer::Yes => act.approve_hold(self.waiting(act.state, id, act.now)?, comment)?,
+                        Answer::No => {
+                            act.deny_hold(self.stoppable(act.state, subject, id, act.now)?, comment)?
+                        }
                     };
                     (change, Decided::Hold(Box::new(hold)))
                 }

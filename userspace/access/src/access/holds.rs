@@ -50,12 +50,29 @@ impl Access {
         self.act(subject, |act| act.approve_hold(self.waiting(act.state, id, act.now)?, comment))
     }
 
-    /// Says no to a held request; its own requester withdraws it.
+    /// Says no to a held request; its own requester withdraws it, also once it was agreed to, for as long as it has not
+    /// gone on.
     ///
     /// # Errors
     /// [`AccessError::NoSuchHold`], [`AccessError::NotHeld`], [`AccessError::NotReviewer`], [`AccessError::Store`].
     pub fn deny_hold(&self, subject: &Subject, id: &HoldId, comment: &str) -> Result<Hold, AccessError> {
-        self.act(subject, |act| act.deny_hold(self.waiting(act.state, id, act.now)?, comment))
+        self.act(subject, |act| act.deny_hold(self.stoppable(act.state, subject, id, act.now)?, comment))
+    }
+
+    /// The hold, if `subject` can still keep it from going on, as far as its state goes.
+    pub(super) fn stoppable(
+        &self,
+        state: &State,
+        subject: &Subject,
+        id: &HoldId,
+        now: Timestamp,
+    ) -> Result<Hold, AccessError> {
+        let hold = holding::as_it_stands(&self.known_hold(state, id)?, now);
+        match hold.state {
+            HoldState::Pending => Ok(hold),
+            HoldState::Approved if hold.subject.is(subject) => Ok(hold),
+            state => Err(AccessError::NotHeld { id: id.clone(), state }),
+        }
     }
 
     /// The hold, if it waits.

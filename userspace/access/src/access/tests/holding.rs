@@ -10,6 +10,7 @@ on_both_stores! {
     a_retry_is_the_same_action
     who_may_agree
     an_approval_is_lost_unless_it_is_used
+    who_asked_withdraws_what_was_agreed_to
     nobody_decides
     a_client_goes_away
     a_hold_ends_with_its_grant
@@ -176,6 +177,22 @@ fn an_approval_is_lost_unless_it_is_used(scene: Scene) {
     assert_eq!((event.action, event.by), (EventAction::HoldExpired, None));
     assert_eq!(event.comment.as_deref(), Some("its approval was not used in time"));
     assert_ne!(held(&scene, &grant, "a").id, hold.id, "a lost approval is no answer");
+}
+
+fn who_asked_withdraws_what_was_agreed_to(scene: Scene) {
+    let grant = scene.granted();
+    let hold = held(&scene, &grant, "a");
+    scene.access.approve_hold(&bob(), &hold.id, "").unwrap();
+    assert!(said(scene.access.deny_hold(&bob(), &hold.id, "")).ends_with("it is approved"));
+    let withdrawn = scene.access.deny_hold(&alice(), &hold.id, "not now").unwrap();
+    assert_eq!(withdrawn.state, HoldState::Cancelled);
+    assert_eq!(withdrawn.refusal.unwrap().comment.as_deref(), Some("not now"));
+    assert!(said(scene.access.spend(&hold.id)).ends_with("it is cancelled"));
+
+    let hold = held(&scene, &grant, "b");
+    scene.access.approve_hold(&bob(), &hold.id, "").unwrap();
+    scene.access.spend(&hold.id).unwrap();
+    assert!(said(scene.access.deny_hold(&alice(), &hold.id, "")).ends_with("it is spent"));
 }
 
 fn nobody_decides(scene: Scene) {
