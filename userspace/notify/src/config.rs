@@ -20,13 +20,13 @@ const LONGEST_LINK: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NotifyConfig {
-    /// Where links, buttons and programs are answered; plain HTTP on loopback only.
+    /// Where links, buttons, programs and pages are answered; plain HTTP on loopback only.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
     /// The certificate shown there; needed off loopback.
     #[serde(default)]
     pub tls: Option<TlsFiles>,
-    /// What links begin with.
+    /// What links and the addresses of pages begin with.
     #[serde(default)]
     pub base_url: Option<String>,
     /// How long a link is good, from the event on.

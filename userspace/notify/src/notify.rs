@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use portcullis_access::Hold;
 use reqwest::Url;
 
 use crate::NotifyError;
@@ -18,6 +20,10 @@ use crate::token::TokenKey;
 
 /// The key of links and buttons, unless `linksKeyFile` names another.
 const LINKS_KEY: &str = "links.key";
+/// The path of the pages that show where held requests stand.
+pub(crate) const HOLD_PAGE: &str = "/hold/";
+/// How long such a page is there, from the beginning of the hold on: no hold waits for so long.
+const HOLD_PAGE_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Who is told what, and who may answer: all that [`Notifier`](crate::Notifier) and [`Server`](crate::Server) need.
 #[derive(Debug)]
@@ -81,6 +87,17 @@ impl Notify {
             inbound: inbound.transpose()?,
             listen: config.listen,
             tls: config.tls.clone(),
+        })
+    }
+
+    /// The URLs of the pages that show where held requests stand, unless there are none: they need `notify.listen` and
+    /// `notify.baseUrl`. Such a page shows what waits and its state to whoever has its URL, and decides nothing.
+    pub fn hold_pages(self: &Arc<Self>) -> Option<impl Fn(&Hold) -> String + Send + Sync + use<>> {
+        let base = self.base.as_ref().filter(|_| self.listen.is_some())?;
+        let (base, notify) = (base.as_str().trim_end_matches('/').to_owned(), Arc::clone(self));
+        Some(move |hold: &Hold| {
+            let until = hold.created_at.checked_add(HOLD_PAGE_FOR).unwrap_or(Timestamp::MAX);
+            format!("{base}{HOLD_PAGE}{}", notify.tokens.page(&hold.id, until))
         })
     }
 

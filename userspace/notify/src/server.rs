@@ -1,4 +1,5 @@
-//! Where approvers answer: links that they open, buttons that they press, programs that decide for them.
+//! Where approvers answer: links that they open, buttons that they press, programs that decide for them. And where whoever
+//! waits for them can look.
 //!
 //! The endpoint faces whoever can reach it, so everything is bounded: connections, the time of each, headers, bodies.
 //! A connection carries one request. What is not configured is not there.
@@ -31,7 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::NotifyError;
 use crate::matter::{Decider, Matter, Word};
-use crate::notify::Notify;
+use crate::notify::{HOLD_PAGE, Notify};
 use portcullis_access::Decidable;
 use reply::{Answer, no_page, text};
 use slack::Replies;
@@ -165,6 +166,12 @@ impl Desk {
                 _ => reply::not_allowed("GET, HEAD, POST"),
             };
         }
+        if let Some(token) = path.strip_prefix(HOLD_PAGE).filter(|_| self.notify.base.is_some()) {
+            return match *request.method() {
+                Method::GET | Method::HEAD => self.show_hold(token).await,
+                _ => reply::not_allowed("GET, HEAD"),
+            };
+        }
         let slack = self.notify.slack.as_ref().filter(|_| path == "/slack/interactive");
         let signed = self.notify.inbound.is_some() || self.notify.approvers.any_signs();
         let program = path == "/webhook/decide" && signed;
@@ -197,6 +204,15 @@ impl Desk {
             Err(why) => tracing::warn!(way, by, what, %verdict, why, "a decision was refused"),
         }
         result
+    }
+
+    /// Where a held request stands. Without a good token there is nothing here, and nothing says why.
+    async fn show_hold(&self, token: &str) -> Answer {
+        let Some(hold) = self.notify.tokens.held(token, self.clock.now()) else { return no_page() };
+        match self.describe(&Decidable::Hold(hold)).await {
+            Ok(matter) => page::status(&matter),
+            Err(why) => page::refused(StatusCode::CONFLICT, &why),
+        }
     }
 
     async fn describe(&self, what: &Decidable) -> Result<Matter, String> {

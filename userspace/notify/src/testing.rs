@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis_access::{Clock, Person};
+use portcullis_access::{Clock, Hold, Person};
 use portcullis_identity::Subject;
 
 use crate::matter::{Decider, EventKind, Happening, Matter, Outbox, Page, Verdict, Word};
@@ -38,6 +38,17 @@ pub(crate) fn matter(id: &str) -> Matter {
         over: None,
         approver_groups: BTreeSet::new(),
     }
+}
+
+/// A held request that waits from the beginning on.
+pub(crate) fn hold() -> Hold {
+    serde_json::from_value(serde_json::json!({
+        "id": "h-7f3a9c", "subject": person("alice"), "target": "demo", "role": "pod-admin", "rule": 0, "grant": "g-41d0e2",
+        "operation": {"kind": "nonResource", "verb": "get", "path": "/"}, "digest": "", "client": "", "command": [], "diff": null,
+        "terms": {"required": 1, "groups": ["leads"], "wait": "5m"}, "state": "pending", "createdAt": start(),
+        "expiresAt": start(), "approvals": [], "decidedAt": null, "refusal": null, "spendWithin": "30s", "abandoned": false,
+    }))
+    .unwrap()
 }
 
 pub(crate) fn happening(kind: EventKind, matter: Matter) -> Happening {
@@ -146,7 +157,8 @@ impl Decider for Judge {
 
     fn describe(&self, what: &Decidable) -> Result<Matter, String> {
         let over = self.over.lock().unwrap().clone();
-        Ok(Matter { diff: self.diff.clone(), over, ..matter(&what.to_string()) })
+        let approver_groups = ["leads".to_owned()].into();
+        Ok(Matter { diff: self.diff.clone(), over, approver_groups, ..matter(&what.to_string()) })
     }
 }
 

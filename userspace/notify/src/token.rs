@@ -1,4 +1,4 @@
-//! Signed tokens: what a link, or a button in a chat, carries.
+//! Signed tokens: what a link, or a button in a chat, carries; and the address of a page that only shows.
 //!
 //! A token is `base64url(payload).base64url(HMAC-SHA256)`. The payload says what is decided, how, until when, and, in
 //! a link, by whom: whoever holds a link is that person for that one decision. A button says nothing of persons; the
@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::matter::Verdict;
 use crate::secret::Secret;
 use crate::sign::hex;
-use portcullis_access::Decidable;
+use portcullis_access::{Decidable, HoldId};
 
 /// What is longer was not made here.
 const LONGEST: usize = 1024;
 /// Keeps these codes apart from any other use of the key.
 const SIGNED: &[u8] = b"portcullis token v1\0";
+const FOLLOWED: &[u8] = b"portcullis hold page v1\0";
 const DRAWN: &[u8] = b"portcullis token id v1\0";
 const NAMED: &[u8] = b"portcullis key id v1\0";
 
@@ -141,6 +142,22 @@ impl TokenKey {
         if token.approver.is_some() { Err(TokenError::OtherUse("a link")) } else { Ok(token) }
     }
 
+    /// The token of the page that shows where a held request stands, until a time. The same again for the same arguments.
+    pub(crate) fn page(&self, hold: &HoldId, until: Timestamp) -> String {
+        let shown = format!("{hold}.{}", until.as_second());
+        let code = self.key.mac(&[FOLLOWED, shown.as_bytes()]).finalize().into_bytes();
+        format!("{shown}.{}", URL_SAFE_NO_PAD.encode(code))
+    }
+
+    /// The held request of such a page, when it is one of ours and still good.
+    pub(crate) fn held(&self, text: &str, now: Timestamp) -> Option<HoldId> {
+        let (shown, code) = text.rsplit_once('.').filter(|_| text.len() <= LONGEST)?;
+        let code = URL_SAFE_NO_PAD.decode(code).ok()?;
+        self.key.mac(&[FOLLOWED, shown.as_bytes()]).verify_slice(&code).ok()?;
+        let (hold, until) = shown.split_once('.')?;
+        (now.as_second() < until.parse().ok()?).then(|| hold.parse().ok()).flatten()
+    }
+
     fn verify(&self, text: &str, now: Timestamp) -> Result<Token, TokenError> {
         let (payload, code) = text.split_once('.').ok_or(TokenError::Malformed)?;
         if text.len() > LONGEST {
@@ -239,6 +256,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_page_is_of_one_hold_until_its_time_is_over() {
+        let hold: HoldId = "h-7f3a9c".parse().unwrap();
+        let good = key(1).page(&hold, at(1000));
+        assert_eq!(good, key(1).page(&hold, at(1000)));
+        assert_eq!(key(1).held(&good, at(999)), Some(hold));
+        assert_eq!(key(1).held(&good, at(1000)), None, "its time is over");
+        assert_eq!(key(2).held(&good, at(0)), None, "another key");
+        for (from, to) in [("7f3a9c", "7f3a9d"), ("1000", "9999")] {
+            assert_eq!(key(1).held(&good.replace(from, to), at(0)), None, "{from}");
+        }
+        for at_byte in 0..good.len() {
+            assert_eq!(key(1).held(&good[..at_byte], at(0)), None, "{at_byte}");
+        }
+        let decides = link(&key(1), 7, Some("bob"));
+        assert_eq!(key(1).held(&decides, at(0)), None, "which is for something else");
+        assert!(key(1).link(&good, at(0)).is_err());
+    }
+
     proptest! {
         #[test]
         fn a_changed_byte_is_always_noticed(at_byte in 0usize..200, with in "[A-Za-z0-9_.-]") {
@@ -253,6 +289,7 @@ mod tests {
         #[test]
         fn nothing_else_is_a_token(text in "\\PC*") {
             prop_assert!(key(1).verify(&text, at(0)).is_err());
+            prop_assert!(key(1).held(&text, at(0)).is_none());
         }
     }
 }

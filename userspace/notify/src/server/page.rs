@@ -16,6 +16,9 @@ const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:50em;margin:2em aut
 dt{font-weight:bold}dd{margin:0 0 .5em}dd,pre{overflow-wrap:anywhere;white-space:pre-wrap}\
 pre{background:#eee;color:#000;padding:1em}button{font:inherit;padding:.5em 2em}input{font:inherit;width:100%}";
 
+/// After how many seconds the page of what waits looks again.
+const LOOK_AGAIN: u32 = 5;
+
 /// Nothing may be loaded, framed or run; the one style is named by its hash.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
@@ -32,11 +35,7 @@ pub(super) fn ask(matter: &Matter, verdict: Verdict, approver: &str, expires: Ti
         Verdict::Approve => format!("Approve {what}?"),
         Verdict::Deny => format!("Deny {what}?"),
     };
-    let facts: String = matter
-        .facts()
-        .into_iter()
-        .map(|(label, value)| format!("<dt>{label}</dt><dd>{}</dd>", html(&value, false)))
-        .collect();
+    let facts = list(matter.facts());
     let diff = matter
         .diff
         .as_deref()
@@ -47,13 +46,41 @@ pub(super) fn ask(matter: &Matter, verdict: Verdict, approver: &str, expires: Ti
         StatusCode::OK,
         &title,
         &format!(
-            "<dl>{facts}</dl>{}<form method=\"post\">\
+            "{facts}{}<form method=\"post\">\
              <p><label>Comment (optional)<br><input name=\"comment\" maxlength=\"500\" autocomplete=\"off\"></label></p>\
              <p><button>{button} as {approver}</button></p></form>\
              <p>This link is yours alone, and good once, until {expires:.0}.</p>",
             diff.unwrap_or_default(),
         ),
     )
+}
+
+/// Where a held request stands, for whoever waits for it. Neither whose it is nor what stands in it is shown: who opens the
+/// page is not known.
+pub(super) fn status(matter: &Matter) -> Answer {
+    let state = matter.over.as_deref().unwrap_or("pending");
+    let groups = matter.approver_groups.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let until = matter.deadline.map(|at| format!(" until {at:.0}")).unwrap_or_default();
+    let next = match state {
+        "pending" => format!(
+            "Somebody has to agree to it{until}. Go back to your client and continue: it waits there. This page looks again \
+             by itself."
+        ),
+        "approved" => format!("It may go on, once{until}. Go back to your client and continue."),
+        "spent" => "It went on. There is nothing more to do.".to_owned(),
+        _ => "It does not go on. Go back to your client and continue: it says why.".to_owned(),
+    };
+    let facts = [
+        ("Operation", matter.operation.clone().unwrap_or_default()),
+        ("Target", matter.target.clone()),
+        ("Who may agree", format!("members of {groups}")),
+    ];
+    let refresh = match state {
+        "pending" => format!("<meta http-equiv=\"refresh\" content=\"{LOOK_AGAIN}\">"),
+        _ => String::new(),
+    };
+    let title = format!("{} is {}", html(&matter.id, false), html(state, false));
+    page_with(StatusCode::OK, &refresh, &title, &format!("{}<p>{next}</p>", list(facts)))
 }
 
 /// What became of it.
@@ -66,10 +93,22 @@ pub(super) fn refused(status: StatusCode, words: &str) -> Answer {
     page(status, "Refused", &format!("<p>{}</p>", html(words, false)))
 }
 
+/// Pairs of a label and words.
+fn list<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let facts = facts.into_iter();
+    let shown = facts.map(|(label, value)| format!("<dt>{label}</dt><dd>{}</dd>", html(&value, false)));
+    format!("<dl>{}</dl>", shown.collect::<String>())
+}
+
 fn page(status: StatusCode, title: &str, content: &str) -> Answer {
+    page_with(status, "", title, content)
+}
+
+/// The same with more in its head.
+fn page_with(status: StatusCode, head: &str, title: &str, content: &str) -> Answer {
     let body = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>{title} – Portcullis</title>\
+         <meta name=\"viewport\" content=\"width=device-width\">{head}<title>{title} – Portcullis</title>\
          <style>{STYLE}</style></head><body><h1>{title}</h1>{content}</body></html>\n"
     );
     let mut answer = with(status, "text/html; charset=utf-8", body);

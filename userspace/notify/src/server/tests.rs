@@ -3,6 +3,7 @@
 
 mod bounds;
 mod links;
+mod pages;
 mod programs;
 mod slack;
 
