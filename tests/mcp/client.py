@@ -76,8 +76,13 @@ class Play:
             self._heard.setdefault(message.method, anyio.Event()).set()
 
     async def _elicited(self, _context, params):
-        content = {"name": "a tester"} if params.mode == "form" else None
-        return types.ElicitResult(action="accept", content=content)
+        if params.mode == "form":
+            return types.ElicitResult(action="accept", content={"name": "a tester"})
+        action = "accept"
+        if self._options.asked:
+            print(json.dumps({"url": params.url, "message": params.message}), file=sys.stderr, flush=True)
+            action = (await anyio.to_thread.run_sync(sys.stdin.readline)).strip()
+        return types.ElicitResult(action=action)
 
     async def _sampled(self, _context, _params):
         content = types.TextContent(text="an answer of the model")
@@ -227,6 +232,7 @@ def options():
     parser.add_argument("--values", default="", help="numbers of planted values, with commas")
     parser.add_argument("--tool", metavar="NAME")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--asked", action="store_true", help="has a person answer what asks to open a URL")
     parser.add_argument("--raw", metavar="FILE", help="where each byte that came is kept")
     parser.add_argument("--timeout", type=float, default=60)
     return parser.parse_args()

@@ -10,11 +10,11 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::mcp::{
-    Ask, ERAS, MODERN, SECRET, call, called, calling, everything_on_tools, open_stage, options, planted,
-    play, printed, stage, text,
+    Ask, ERAS, MODERN, SECRET, call, called, calling, conversations, everything_on_tools, open_stage,
+    options, planted, play, printed, stage, text,
 };
-use common::{LIMIT, held, id_of, parsed, programs, recorded, requests};
-use e2e::{ALICE, BOB, CAROL, McpServer, Person, Running, Seat, Stage, output, wait_for};
+use common::{LIMIT, held, id_of, programs, recorded, requests};
+use e2e::{ALICE, BOB, CAROL, McpServer, Running, Seat, Stage, output, wait_for};
 use serde_json::{Value, json};
 
 /// One tool allowed, one held, one denied by its arguments, and a bit of HTTP.
@@ -384,19 +384,6 @@ fn a_session_reads_as_a_conversation() -> Result<()> {
         assert!(!told.contains(SECRET), "{mode}: {told}");
     }
     Ok(())
-}
-
-/// `sessions show` of everything that `person` has done on `tools`.
-fn conversations(stage: &Stage, person: Person) -> Result<String> {
-    let sessions = parsed(&stage.operator(&["sessions", "list", "-o", "json"])?)?;
-    let mut told = String::new();
-    for session in sessions.as_array().context("a list")? {
-        if session.to_string().contains(person.name) {
-            let id = session["id"].as_str().context("id")?;
-            told.push_str(&stage.operator(&["sessions", "show", id])?.stdout);
-        }
-    }
-    Ok(told)
 }
 
 #[test]

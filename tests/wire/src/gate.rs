@@ -22,8 +22,8 @@ use portcullis_identity::{
 use portcullis_mask::{MaskKey, Profile};
 use portcullis_mcp::BlobPolicy;
 use portcullis_proxy::{
-    Counts, Denials, Holds, Limits, McpMemory, McpPods, McpServer, McpService, Proxy, Routing, Scheme,
-    Target, Workers,
+    Counts, Denials, HoldPage, Holds, Limits, McpMemory, McpPods, McpServer, McpService, Proxy, Routing,
+    Scheme, Target, Workers,
 };
 use portcullis_record::{RecordConfig, Recorder};
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Name, TargetNames};
@@ -79,7 +79,7 @@ spec:
   maxDuration: 8h
   rules:
   - mcp: {methods: [tools/call], tools: [read]}
-  - {action: review, mcp: {methods: [tools/call], tools: [restart]}, review: {groups: [leads], wait: 1m}}
+  - {action: review, mcp: {methods: [tools/call], tools: [restart]}, review: {groups: [leads], wait: 10m}}
   - {nonResourceURLs: [/health], verbs: [get]}
 ";
 
@@ -102,7 +102,7 @@ impl Gate {
     /// When a part of it cannot be made.
     pub async fn before(upstream: &Upstream) -> Result<Self> {
         let unmasked = ROLE.replacen("  rules:", "  obligations: {mask: none}\n  rules:", 1);
-        Self::start(upstream, &unmasked).await
+        Self::start(upstream, &unmasked, None).await
     }
 
     /// The same, where what is secret is masked.
@@ -110,7 +110,7 @@ impl Gate {
     /// # Errors
     /// As [`Gate::before`].
     pub async fn masking(upstream: &Upstream) -> Result<Self> {
-        Self::start(upstream, ROLE).await
+        Self::start(upstream, ROLE, None).await
     }
 
     /// The same before an API server behind which the service `http:mcp:8080` in namespace `tools` is an MCP server, as is
@@ -119,10 +119,19 @@ impl Gate {
     /// # Errors
     /// As [`Gate::before`].
     pub async fn before_service(upstream: &Upstream) -> Result<Self> {
-        Self::start(upstream, &format!("{ROLE}{TOOLS}")).await
+        Self::start(upstream, &format!("{ROLE}{TOOLS}"), None).await
     }
 
-    async fn start(upstream: &Upstream, role: &str) -> Result<Self> {
+    /// The same, with an address where people can look where a held call stands: `https://gate.test/`, and its id.
+    ///
+    /// # Errors
+    /// As [`Gate::before`].
+    pub async fn with_pages(upstream: &Upstream) -> Result<Self> {
+        let page: HoldPage = Arc::new(|hold| format!("https://gate.test/{}", hold.id));
+        Self::start(upstream, &format!("{ROLE}{TOOLS}"), Some(page)).await
+    }
+
+    async fn start(upstream: &Upstream, role: &str, hold_page: Option<HoldPage>) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let names: TargetNames = std::iter::once(Name::ip(upstream.address().ip())).collect();
         let (ca, _) =
@@ -142,6 +151,7 @@ impl Gate {
             leaves: LeafIssuer::new(ca, Arc::new(Timestamp::now))?,
             snapshots: access.subscribe(),
             holds: Holds::new(Arc::clone(&access), "here".to_owned()),
+            hold_page,
             clock: Arc::new(SystemClock),
             recorder: Recorder::open(&RecordConfig {
                 min_free_bytes: 0,
@@ -163,6 +173,12 @@ impl Gate {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         std::thread::spawn(move || runtime.block_on(serve(proxy, listener, until)));
         Ok(Self { address, roots: Arc::new(roots), drain, turns, access, alice, bob, _dir: dir })
+    }
+
+    /// The grants and holds behind it.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Lets this much time pass at once for the connections of the gate, of which there must have been one.

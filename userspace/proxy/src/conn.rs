@@ -26,7 +26,7 @@ use crate::caller::{Caller, Person};
 use crate::classify::Classified;
 use crate::decide::Decided;
 use crate::forward::Credentialed;
-use crate::hold::Cleared;
+use crate::hold::{Cleared, Waited};
 use crate::refusal::{Refusal, Refused, Wording};
 use crate::terminate::{HEADER_TIMEOUT, Secured};
 use crate::transport::Transport;
@@ -202,7 +202,7 @@ async fn pipeline(
     if let Some(review) = SelfReview::of(&decided.classified.info) {
         return reviews::answer(proxy, decided, review).await;
     }
-    if mcp::wait::tells(&decided) {
+    if mcp::wait::tells(proxy, &decided) {
         return Ok(mcp::wait::answer(proxy, caller, decided));
     }
     proceed(proxy, decided).await.map_err(worded)
@@ -210,8 +210,10 @@ async fn pipeline(
 
 /// From the decision to the answer.
 pub(crate) async fn proceed(proxy: &Arc<Proxy>, decided: Decided) -> Result<Response<ResponseBody>, Refused> {
-    let cleared = Cleared::wait(proxy, decided).await?;
-    let recorded = cleared.open_record()?;
+    let recorded = match Cleared::wait(proxy, decided).await? {
+        Waited::Continue(cleared) => cleared.open_record()?,
+        Waited::Break(answer) => return Ok(answer),
+    };
     let credentialed = Credentialed::new(proxy, recorded).await?;
     forward::send(credentialed).await
 }

@@ -3,43 +3,39 @@
 //! kubectl just takes longer. What is agreed to is a digest over verb, request target and body (of an MCP call: server,
 //! tool and arguments), so the body of a held
 //! write is read whole first. The approval is used up before anything is forwarded, in the store, so that of two
-//! requests that share it, on whichever bastion, one goes on.
+//! requests that share it, on whichever bastion, one goes on. A hold ends with its client, but for one that was told to
+//! come back ([`ask`]).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod desk;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, header};
-use portcullis_access::{
-    Access, AccessError, Hold, HoldId, HoldState, NewHold, Operation, ReviewTerms, Snapshot,
-};
-use portcullis_identity::Subject;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use portcullis_access::{Hold, HoldState, NewHold, Operation, ReviewTerms};
 use portcullis_record::{Event, redact_query};
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
 
 use crate::Proxy;
+use crate::body::ResponseBody;
 use crate::classify::{Body, Classified, Shape};
 use crate::decide::{Decided, Recorded};
-use crate::lease::Lease;
+use crate::mcp::ask::{self, Returned};
 use crate::mcp::{Changed, McpFault};
 use crate::refusal::{Refusal, Refused};
 use crate::{preview, record, writeback};
+pub use desk::Holds;
 
 /// How long an approval can be used after it was given: the request waits for it, so this is for a client that comes
-/// back.
+/// back. One that was asked to may be as long as people had to agree, if that is longer.
 const SPEND_WITHIN: Duration = Duration::from_secs(30);
-/// How long a hold outlives its client, which may be trying another way.
-const GRACE: Duration = Duration::from_secs(15);
 
-/// The desk at which requests wait.
-pub struct Holds {
-    access: Arc<Access>,
-    /// Tells this bastion's processes from another's.
-    host: String,
-    /// How many requests wait for each hold: retries of one action share it.
-    waiting: Arc<Mutex<HashMap<HoldId, usize>>>,
-}
+/// The URL of the page on which a person can look where a hold stands.
+pub type HoldPage = Arc<dyn Fn(&Hold) -> String + Send + Sync>;
+
+/// What waiting came to: the request goes on, or its client is to come back for it, and is answered this.
+pub(crate) type Waited = ControlFlow<Response<ResponseBody>, Cleared>;
 
 /// A decided request that nobody has to agree to any more.
 pub(crate) struct Cleared {
@@ -50,10 +46,16 @@ pub(crate) struct Cleared {
 
 impl Cleared {
     /// Waits where the decision says so.
-    pub(crate) async fn wait(proxy: &Arc<Proxy>, mut decided: Decided) -> Result<Self, Refused> {
+    pub(crate) async fn wait(proxy: &Arc<Proxy>, mut decided: Decided) -> Result<Waited, Refused> {
         read_whole(proxy, &mut decided).await?;
         writeback::restore(proxy, &mut decided).await?;
-        let Some((terms, by)) = decided.review.take() else { return Ok(Self { decided, held: None }) };
+        let Some((terms, by)) = decided.review.take() else {
+            let declined = returned(&decided.classified).filter(|returned| returned.declines());
+            let Some(declined) = declined else { return Ok(Waited::Continue(Self { decided, held: None })) };
+            let subject = Arc::clone(&decided.classified.person.subject);
+            let withdrawn = proxy.holds.withdraw(subject, declined.hold.clone()).await?;
+            return Err(Refusal::Held(Box::new(withdrawn)).into());
+        };
         let line = decided.classified.person.line()?;
         let number = line.session.next_request();
         line.session.event(&Event::HoldBegun {
@@ -65,58 +67,42 @@ impl Cleared {
             role: by.role.to_string(),
             rule: by.rule,
         })?;
-        let went_on = async {
+        // Few requests wait, and every connection keeps room for what may be under way on it.
+        let went_on = Box::pin(async {
             let hold = Self::agreed_to(proxy, &decided, terms, number).await?;
+            if hold.state == HoldState::Pending {
+                let answer = ask::answer(proxy, &decided.classified, &hold);
+                return answer.map(Waited::Break).ok_or(Refusal::HoldLost { id: hold.id });
+            }
             let mut decided = decided.anew(proxy, &hold.terms)?;
             // From what is live now.
             writeback::restore(proxy, &mut decided).await?;
             decided.classified.person.connection.still_leads_there()?;
             let hold = proxy.holds.spend(hold.id).await?;
             accept_definition(proxy, &decided.classified)?;
-            Ok((decided, hold))
-        };
-        let (decided, hold) = went_on.await.map_err(|refusal: Refusal| refusal.of(number))?;
-        Ok(Self { decided, held: Some((number, hold)) })
+            Ok(Waited::Continue(Self { decided, held: Some((number, hold)) }))
+        });
+        went_on.await.map_err(|refusal: Refusal| refusal.of(number))
     }
 
-    /// The hold of this request, once those who have to agree did.
+    /// The hold of this request, once those who have to agree did; or while it waits, where its client is to come back.
     async fn agreed_to(
         proxy: &Arc<Proxy>,
         decided: &Decided,
         terms: ReviewTerms,
         number: u32,
     ) -> Result<Hold, Refusal> {
-        let Decided { classified, allowed, lease, .. } = decided;
+        let Decided { classified, lease, .. } = decided;
         let person = &classified.person;
-        // Discovery is never held, and whatever else is allowed is allowed by a grant.
-        let grant = allowed.grant.clone().ok_or(Refusal::HoldWithoutGrant)?;
-        let diff = lease.within(preview::of(proxy, decided)).await.map_err(Refusal::Ended)?;
-        let attestation = &person.connection.attestation;
-        let new = NewHold {
-            target: classified.target_name().to_owned(),
-            operation: classified.operation.clone(),
-            role: allowed.role.clone(),
-            rule: allowed.rule,
-            grant,
-            terms,
-            digest: match &classified.shape {
-                // Ids and progress tokens are new with each try, and change nothing of what is done.
-                Shape::Call(call) => {
-                    digest(&classified.operation, &classified.target, &HeaderMap::new(), &call.fingerprint())
-                }
-                Shape::Kube | Shape::Web => digest(
-                    &classified.operation,
-                    &classified.target,
-                    &classified.head.headers,
-                    classified.body.bytes(),
-                ),
-            },
-            client: format!("{}/{}/{}", proxy.holds.host, attestation.pid, attestation.process.start_time),
-            command: attestation.process.argv.clone(),
-            diff,
-            spend_within: SPEND_WITHIN,
+        let asks = ask::asks(proxy, classified);
+        let returned = returned(classified);
+        let (hold, waiting) = match returned {
+            Some(returned) => (proxy.holds.of_returned(returned, &digest_of(classified)).await?, None),
+            None => {
+                let new = Self::new_hold(proxy, decided, terms, asks).await?;
+                proxy.holds.begin(Arc::clone(&person.subject), new, asks).await?
+            }
         };
-        let (hold, waiting) = proxy.holds.begin(Arc::clone(&person.subject), new).await?;
         let session = person.line()?.session;
         session.event(&Event::Held {
             request: number,
@@ -125,7 +111,15 @@ impl Cleared {
             diff: hold.diff.clone(),
         })?;
         tracing::info!(subject = %person.subject, hold = %hold.id, operation = %hold.operation, "held");
-        let hold = proxy.holds.decided(hold, waiting, lease, proxy.snapshots.clone()).await?;
+        let declines = returned.is_some_and(Returned::declines);
+        if asks && !declines && hold.state == HoldState::Pending {
+            session.event(&Event::InputRequired { request: number, hold: hold.id.to_string() })?;
+            return Ok(hold);
+        }
+        let hold = match declines {
+            true => proxy.holds.withdraw(Arc::clone(&person.subject), hold.id).await?,
+            false => proxy.holds.decided(hold, waiting, lease, proxy.snapshots.clone()).await?,
+        };
         session.event(&outcome(number, &hold))?;
         // What ended the hold may be what ended its grant.
         if let (HoldState::Cancelled, None, Some(ended)) = (hold.state, &hold.refusal, lease.over()) {
@@ -137,6 +131,33 @@ impl Cleared {
         }
     }
 
+    /// What people are to agree to; `absent` says that its client does not wait for them.
+    async fn new_hold(
+        proxy: &Arc<Proxy>,
+        decided: &Decided,
+        terms: ReviewTerms,
+        absent: bool,
+    ) -> Result<NewHold, Refusal> {
+        let Decided { classified, allowed, lease, .. } = decided;
+        // Discovery is never held, and whatever else is allowed is allowed by a grant.
+        let grant = allowed.grant.clone().ok_or(Refusal::HoldWithoutGrant)?;
+        let diff = lease.within(preview::of(proxy, decided)).await.map_err(Refusal::Ended)?;
+        let attestation = &classified.person.connection.attestation;
+        Ok(NewHold {
+            target: classified.target_name().to_owned(),
+            operation: classified.operation.clone(),
+            role: allowed.role.clone(),
+            rule: allowed.rule,
+            grant,
+            spend_within: if absent { terms.wait.max(SPEND_WITHIN) } else { SPEND_WITHIN },
+            terms,
+            digest: digest_of(classified),
+            client: format!("{}/{}/{}", proxy.holds.host, attestation.pid, attestation.process.start_time),
+            command: attestation.process.argv.clone(),
+            diff,
+        })
+    }
+
     /// Opens the record of this request: once this returns, what was decided is evidence.
     pub(crate) fn open_record(self) -> Result<Recorded, Refusal> {
         let (number, hold) = self.held.unzip();
@@ -144,99 +165,11 @@ impl Cleared {
     }
 }
 
-impl Holds {
-    /// A desk that keeps what waits in `access`; `host` names this bastion.
-    #[must_use]
-    pub fn new(access: Arc<Access>, host: String) -> Self {
-        Self { access, host, waiting: Arc::default() }
-    }
-
-    /// The hold, and its waiter: made together, so that a client who goes away in between leaves nothing behind.
-    async fn begin(&self, subject: Arc<Subject>, new: NewHold) -> Result<(Hold, Waiting), Refusal> {
-        let (access, waiting) = (Arc::clone(&self.access), Arc::clone(&self.waiting));
-        blocking(move || {
-            let hold = access.hold(&subject, &new)?;
-            let waiting = Waiting::begin(access, waiting, &hold.id);
-            Ok((hold, waiting))
-        })
-        .await
-    }
-
-    async fn spend(&self, id: HoldId) -> Result<Hold, Refusal> {
-        let access = Arc::clone(&self.access);
-        blocking(move || access.spend(&id)).await
-    }
-
-    /// The hold once it waits no longer.
-    async fn decided(
-        &self,
-        hold: Hold,
-        mut waiting: Waiting,
-        lease: &Lease,
-        mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    ) -> Result<Hold, Refusal> {
-        if hold.state != HoldState::Pending {
-            waiting.over = true;
-            return Ok(hold);
-        }
-        let decided = async {
-            loop {
-                let found = snapshots.borrow_and_update().hold(&hold.id).cloned();
-                match found {
-                    Some(found) if found.state == HoldState::Pending => {}
-                    Some(found) => return Ok(found),
-                    None => return Err(Refusal::HoldLost { id: hold.id.clone() }),
-                }
-                if snapshots.changed().await.is_err() {
-                    return Err(Refusal::HoldLost { id: hold.id.clone() });
-                }
-            }
-        };
-        let decided = lease.within(decided).await.map_err(Refusal::Ended)??;
-        waiting.over = true;
-        Ok(decided)
-    }
-}
-
-/// Somebody waits for a hold. Dropped when the client goes away or its access ends; the last one to go abandons it.
-struct Waiting {
-    access: Arc<Access>,
-    waiting: Arc<Mutex<HashMap<HoldId, usize>>>,
-    id: HoldId,
-    /// It was decided.
-    over: bool,
-}
-
-impl Waiting {
-    fn begin(access: Arc<Access>, waiting: Arc<Mutex<HashMap<HoldId, usize>>>, id: &HoldId) -> Self {
-        *waiting.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default() += 1;
-        Self { access, waiting, id: id.clone(), over: false }
-    }
-
-    /// Whether this was the last one.
-    fn leave(&self) -> bool {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = waiting.get(&self.id).map_or(0, |count| count.saturating_sub(1));
-        if others > 0 {
-            waiting.insert(self.id.clone(), others);
-        } else {
-            waiting.remove(&self.id);
-        }
-        others == 0
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if !self.leave() || self.over {
-            return;
-        }
-        let (access, id) = (Arc::clone(&self.access), self.id.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = access.abandon(&id, GRACE) {
-                tracing::warn!(%error, hold = %id, "a hold whose client went away could not be ended");
-            }
-        });
+/// What the client of a request comes back for.
+fn returned(classified: &Classified) -> Option<&Returned> {
+    match &classified.shape {
+        Shape::Call(call) => call.returned.as_ref(),
+        Shape::Kube | Shape::Web => None,
     }
 }
 
@@ -275,6 +208,16 @@ fn is_write(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
 }
 
+/// What is agreed to of a request.
+fn digest_of(classified: &Classified) -> String {
+    let Classified { operation, target, head, body, shape, .. } = classified;
+    match shape {
+        // Ids and progress tokens are new with each try, and change nothing of what is done.
+        Shape::Call(call) => digest(operation, target, &HeaderMap::new(), &call.fingerprint()),
+        Shape::Kube | Shape::Web => digest(operation, target, &head.headers, body.bytes()),
+    }
+}
+
 /// What is agreed to: also what kind of body it is, since the same bytes are one thing as a merge patch and another as
 /// a JSON patch. The verb and not the method: an exec is the same over WebSocket (GET) and SPDY (POST).
 fn digest(operation: &Operation, target: &str, headers: &HeaderMap, body: &[u8]) -> String {
@@ -305,20 +248,8 @@ fn outcome(request: u32, hold: &Hold) -> Event {
     }
 }
 
-/// The store blocks; connections must not.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, AccessError> + Send + 'static,
-) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| Refusal::NotHeld(Box::new(error))),
-        Err(_) => Err(Refusal::NotHeld(Box::new(AccessError::Contended))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use portcullis_access::{AccessConfig, RoleSet, SystemClock};
-
     use super::*;
 
     #[test]
@@ -351,21 +282,5 @@ mod tests {
             digest(&exec("patch"), "/", &typed("application/merge-patch+json"), b"{}"),
             digest(&exec("patch"), "/", &typed("application/json-patch+json"), b"{}"),
         );
-    }
-
-    #[test]
-    fn the_last_of_several_waiters_abandons_a_hold() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = AccessConfig::new(dir.path().join("db"), Default::default());
-        let access = Access::open(config, RoleSet::default(), Arc::new(SystemClock)).unwrap();
-        let holds = Holds::new(Arc::new(access), "host".to_owned());
-        let id: HoldId = "h-7f3a9c".parse().unwrap();
-        let begin = |_| Waiting::begin(Arc::clone(&holds.access), Arc::clone(&holds.waiting), &id);
-        let mut waiters: Vec<Waiting> = (0..3).map(begin).collect();
-        waiters.iter_mut().for_each(|waiter| waiter.over = true);
-        assert!(!waiters[0].leave());
-        assert!(!waiters[1].leave());
-        assert!(waiters[2].leave());
-        assert!(holds.waiting.lock().unwrap().is_empty());
     }
 }

@@ -46,7 +46,7 @@ use portcullis_record::Recorder;
 use portcullis_tls::LeafIssuer;
 use tokio::sync::watch;
 
-pub use hold::Holds;
+pub use hold::{HoldPage, Holds};
 pub use limits::Limits;
 pub use listen::{Counts, listen};
 pub use mcp::{McpMemory, McpPods, McpServer, McpService};
@@ -68,6 +68,8 @@ pub struct Proxy {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Where a request waits for a person's word.
     pub holds: Holds,
+    /// Where people can look where one stands, if anywhere.
+    pub hold_page: Option<HoldPage>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where evidence goes.

@@ -1,10 +1,11 @@
 //! MCP servers: what a client's message asks for ([`read`]), what becomes of the server's messages ([`answer`]), and
-//! calls that wait for a person while their client hears that they do ([`wait`]).
+//! calls that wait for a person while their client hears that they do ([`wait`]), or comes back for them ([`ask`]).
 //!
 //! Between these the path is that of any request: decided, held, recorded, given a credential, forwarded, cut when
 //! access ends.
 
 pub(crate) mod answer;
+pub(crate) mod ask;
 pub(crate) mod oauth;
 pub(crate) mod read;
 pub(crate) mod wait;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::caller::{Connection, Person};
 use crate::classify::{Classified, Shape};
 use crate::target::Target;
+use ask::Returned;
 
 /// Sessions and request states that are remembered at once, and for how long. Who comes back with one that is not known
 /// any more begins anew.
@@ -220,6 +222,8 @@ pub(crate) struct Call {
     pub(crate) ends: bool,
     /// The tool's definition where it is not the one that was pinned.
     pub(crate) changed: Option<Changed>,
+    /// It comes back for what was held.
+    pub(crate) returned: Option<Returned>,
 }
 
 /// A tool that is not any more what it was.

@@ -339,6 +339,9 @@ fn held(hold: &Hold) -> String {
     let comment = comment.map_or(String::new(), |comment| format!(": {comment}"));
     match (state, &hold.refusal) {
         (HoldState::Denied, Some(word)) => format!("{} did not agree to {what}{comment}", word.by),
+        (HoldState::Expired, _) if hold.approvals.len() >= hold.terms.required.max(1) as usize => {
+            format!("the agreement to {what} was not used in time. Run the command again to ask again")
+        }
         (HoldState::Expired, _) => format!(
             "nobody agreed to {what} within {}. Run the command again to ask again",
             format_duration(hold.terms.wait)

@@ -139,6 +139,14 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         diff: Option<String>,
     },
+    /// It waits on without its client, which was told where to look and comes back with a request of its own (MCP
+    /// 2026-07-28, `input_required`).
+    InputRequired {
+        /// The request's number.
+        request: u32,
+        /// The id under which it is decided.
+        hold: String,
+    },
     /// It waits no longer.
     HoldEnded {
         /// The request's number.

@@ -201,6 +201,9 @@ fn describe(event: &Event) -> String {
                 .unwrap_or_default();
             format!("#{request} waits as {}{diff}", Safe(hold))
         }
+        Event::InputRequired { request, hold } => {
+            format!("#{request} answered: the client is to come back for {}", Safe(hold))
+        }
         Event::HoldEnded { request, hold, outcome, by, comment } => {
             let by = if by.is_empty() { String::new() } else { format!(" by {}", Safe(&by.join(", "))) };
             format!("#{request} {} {}{by}{}", Safe(hold), Safe(outcome), because(comment.as_deref()))

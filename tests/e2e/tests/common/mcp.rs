@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use e2e::{ALICE, McpServer, McpTarget, Output, Person, Seat, Stage, StageOptions, output};
 use serde_json::{Map, Value, json};
 
-use super::{LIMIT, own, programs};
+use super::{LIMIT, own, parsed, programs};
 
 /// The revision of the modern era.
 pub const MODERN: &str = "2026-07-28";
@@ -322,4 +322,17 @@ pub fn assert_refused(stage: &Stage, server: &McpServer, asks: Vec<(&str, Ask, &
     let works = echo("after").send(stage, ALICE, server.url())?;
     assert!(text(&json!(works.result()?)).contains("after"), "{works:?}");
     Ok(())
+}
+
+/// `sessions show` of everything that `person` has done on `tools`.
+pub fn conversations(stage: &Stage, person: Person) -> Result<String> {
+    let sessions = parsed(&stage.operator(&["sessions", "list", "-o", "json"])?)?;
+    let mut told = String::new();
+    for session in sessions.as_array().context("a list")? {
+        if session.to_string().contains(person.name) {
+            let id = session["id"].as_str().context("id")?;
+            told.push_str(&stage.operator(&["sessions", "show", id])?.stdout);
+        }
+    }
+    Ok(told)
 }

@@ -13,7 +13,7 @@ use portcullis_identity::{Identities, Nss, UnixSource};
 use portcullis_intercept::Listeners;
 use portcullis_intercept::gate::{self, Gate};
 use portcullis_mask::{MaskKey, Profile};
-use portcullis_notify::{Decider, Notifier, Notify, NotifyConfig, Outbox, Server};
+use portcullis_notify::{Decider, Notifier, Notify, Outbox, Server};
 use portcullis_proxy::{Counts, Denials, Holds, Limits, McpMemory, Proxy, Target, Upstream};
 use portcullis_record::Recorder;
 use portcullis_tls::{Constraints, InterceptionCa, LeafIssuer, Origin, TargetNames};
@@ -69,6 +69,8 @@ impl Parts {
         let (profiles, profile) = watch::channel(Arc::new(config.mask_profile()?));
         let tools = state.join(TOOLS);
         private_dir(&tools).with_context(|| format!("cannot make {}", tools.display()))?;
+        let notify = config.notify.as_ref().map(|notify| Notify::load(notify, state).map(Arc::new));
+        let notify = notify.transpose().context("notify")?;
         let proxy = Proxy {
             attestor: Arc::new(attestor),
             identities: Arc::clone(&identities),
@@ -76,6 +78,7 @@ impl Parts {
             leaves: LeafIssuer::new(ca, Arc::new(Timestamp::now))?,
             snapshots: access.subscribe(),
             holds: Holds::new(Arc::clone(&access), hostname()?),
+            hold_page: notify.as_ref().and_then(Notify::hold_pages).map(|page| Arc::new(page) as _),
             clock: Arc::new(SystemClock),
             recorder,
             profile,
@@ -86,10 +89,8 @@ impl Parts {
             counts: Counts::default(),
             mcp: McpMemory::new(Some(tools)),
         };
-        let notifying = match &config.notify {
-            Some(notify) => {
-                Some(Notifying::prepare(notify, state, &access, &identities).await.context("notify")?)
-            }
+        let notifying = match &notify {
+            Some(notify) => Some(Notifying::prepare(notify, &access, &identities).await.context("notify")?),
             None => None,
         };
         Ok(Self {
@@ -106,17 +107,15 @@ impl Parts {
 
 impl Notifying {
     async fn prepare(
-        config: &NotifyConfig,
-        state: &Path,
+        notify: &Arc<Notify>,
         access: &Arc<Access>,
         identities: &Arc<Identities>,
     ) -> Result<Self> {
-        let notify = Arc::new(Notify::load(config, state)?);
         let telling = Arc::new(Telling::new(Arc::clone(access), Arc::clone(identities)));
         let (outbox, decider): (Arc<dyn Outbox>, Arc<dyn Decider>) = (telling.clone(), telling);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let notifier = Notifier::new(&notify, &outbox, &clock, &hostname()?)?;
-        Ok(Self { notifier, server: Server::bind(&notify, &decider, &clock).await? })
+        let notifier = Notifier::new(notify, &outbox, &clock, &hostname()?)?;
+        Ok(Self { notifier, server: Server::bind(notify, &decider, &clock).await? })
     }
 }
 

@@ -12,10 +12,10 @@ use hyper::body::Incoming;
 use portcullis_access::{Decision, Facts, McpItem, Operation, Query, decide};
 use portcullis_identity::Share;
 use portcullis_kube::RequestInfo;
-use portcullis_mcp::{Era, Fault, Kind, Message, check_headers, origin_allowed, placeholders};
+use portcullis_mcp::{Era, Fault, Kind, Message, bringing_back, check_headers, origin_allowed, placeholders};
 use portcullis_tls::Name;
 
-use super::{Asked, Call, Changed, McpFault, McpServer, item, owner, wants_answer};
+use super::{Asked, Call, Changed, McpFault, McpServer, ask, item, owner, wants_answer};
 use crate::Proxy;
 use crate::caller::Person;
 use crate::classify::{Body, Classified, Shape, target_of};
@@ -77,6 +77,16 @@ pub(crate) async fn read(
                 ..Refused::from(Refusal::from(fault))
             };
             let call = call(proxy, &person, &server, &mut head.headers, &message).map_err(worded)?;
+            let (bytes, message) = match &call.returned {
+                None => (bytes, message),
+                Some(returned) => {
+                    // What is the gate's own stays here: from now on it is the call that was held.
+                    head.headers.remove(header::CONTENT_LENGTH);
+                    let held = bringing_back(&bytes, &returned.kept).map_err(misread)?;
+                    let message = Message::read(&held).map_err(misread)?;
+                    (held.into(), message)
+                }
+            };
             if let Some(id) = message.cancels() {
                 proxy.mcp.withdraw(&person, &call, &id);
             }
@@ -91,7 +101,8 @@ pub(crate) async fn read(
             let session = in_session(proxy, &person, &server, &head.headers)?;
             let ends = head.method == Method::DELETE;
             let method = if ends { END } else { STREAM };
-            let call = Call { server, message: None, era: Era::Legacy, session, ends, changed: None };
+            let (message, changed, returned) = Default::default();
+            let call = Call { server, message, era: Era::Legacy, session, ends, changed, returned };
             (of_method(method), Shape::Call(Box::new(call)), Body::Streaming(body))
         }
         _ => {
@@ -231,7 +242,11 @@ fn call(
             None
         }
     };
-    if let Some(state) = message.request_state() {
+    let returned = match era {
+        Era::Modern => ask::returned(proxy, person, server, message)?,
+        Era::Legacy => None,
+    };
+    if let Some(state) = message.request_state().filter(|_| returned.is_none()) {
         let whose = owner(person, server, &message.fingerprint());
         if !proxy.mcp.issued.is_owner(state, whose, Instant::now()) {
             return Err(McpFault::RequestState);
@@ -247,7 +262,8 @@ fn call(
         let now = pinned.changed?;
         Some(Changed { tool: tool.to_owned(), pinned: pinned.definition, now })
     });
-    Ok(Call { server: Arc::clone(server), message: None, era, session, ends: false, changed })
+    let (server, message, ends) = (Arc::clone(server), None, false);
+    Ok(Call { server, message, era, session, ends, changed, returned })
 }
 
 /// A session id that comes back is that of the person to whom it was given. A server may do without sessions.

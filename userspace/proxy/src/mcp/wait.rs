@@ -1,5 +1,6 @@
 //! A call that waits for a person. Clients of MCP give up on a request that stays silent, so one that reads events hears
-//! at once that its call waits, and again and again, until the answer comes on the same stream.
+//! at once that its call waits, and again and again, until the answer comes on the same stream. Who can be asked to come
+//! back for it is ([`ask`]).
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use portcullis_mcp::{Id, Message};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::ask;
 use crate::Proxy;
 use crate::body::{BodyError, ResponseBody};
 use crate::caller::Caller;
@@ -28,9 +30,10 @@ const BEAT: Duration = Duration::from_secs(10);
 const AHEAD: usize = 4;
 
 /// Whether this call waits, and its client can be told so.
-pub(crate) fn tells(decided: &Decided) -> bool {
+pub(crate) fn tells(proxy: &Proxy, decided: &Decided) -> bool {
     let Shape::Call(call) = &decided.classified.shape else { return false };
-    decided.review.is_some() && call.id().is_some() && reads_events(&decided.classified.head.headers)
+    let hears = call.id().is_some() && reads_events(&decided.classified.head.headers);
+    decided.review.is_some() && hears && !ask::asks(proxy, &decided.classified)
 }
 
 /// Answers at once with a stream on which the rest follows.
@@ -148,7 +151,7 @@ fn event(message: &str) -> Bytes {
     out.into()
 }
 
-fn reads_events(headers: &HeaderMap) -> bool {
+pub(super) fn reads_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter();
     accepted.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(is_events)
 }
