@@ -259,8 +259,10 @@ impl Connection {
         self.mcp().map_or(&self.route.target.name, |server| &server.name)
     }
 
+    /// Whether something can still be sent on it.
+    ///
     /// # Errors
-    /// Where it leads nowhere any more: a port-forward carries it, and the server at its end has hung up.
+    /// Where nothing can: a port-forward carries it, and the server at its end has hung up.
     pub(crate) fn still_leads_there(&self) -> Result<(), Refusal> {
         match &self.forwarded {
             Some(forwarded) if forwarded.is_over() => {
