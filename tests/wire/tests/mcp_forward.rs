@@ -125,6 +125,10 @@ async fn connections_do_not_wait_for_each_other() -> Result<()> {
             client.say(connection, call("read", "")).await?;
             pod.http(connection).await?;
         }
+        // Nor does what is refused.
+        client.open(2, PORT).await?;
+        client.say(2, call("drop", "")).await?;
+        ensure!(refusal(&client.http(2).await?.1)?.contains("may not call"), "the third");
         for connection in [1, 0] {
             pod.say(connection, answer(&text(&format!("number {connection}")), "")).await?;
             let (_, said) = client.http(connection).await?;
@@ -282,10 +286,10 @@ async fn an_answer_is_heard_before_the_end_of_its_port_forward() -> Result<()> {
     client.say(0, call("read", "")).await?;
     pod.http(0).await?;
     // In one go, as the kubelet does when a server closes its connection.
-    pod.say(0, answer(&text("last"), "Connection: close\r\n")).await?;
+    pod.say(0, answer(&text(&format!("last {SECRET}")), "Connection: close\r\n")).await?;
     pod.close().await?;
     let (_, said) = client.http(0).await?;
-    ensure!(said.contains("last"), "{said}");
+    ensure!(said.contains("last portcullis-masked:"), "{said}");
     client.hears(0, |heard| heard.ended).await?;
     Ok(())
 }
