@@ -216,12 +216,9 @@ async fn what_was_not_given_for_this_very_call_brings_nobody_back() -> Result<()
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    let ids = (stage.gate.access().holds(true)?, state(&asked));
-    let swapped = ids.0.iter().map(|hold| hold.id.to_string()).collect::<Vec<_>>();
-    let swapped = match ids.1.contains(&swapped[0]) {
-        true => ids.1.replace(&swapped[0], &swapped[1]),
-        false => ids.1.replace(&swapped[1], &swapped[0]),
-    };
+    let ids: Vec<String> = stage.gate.access().holds(true)?.iter().map(|hold| hold.id.to_string()).collect();
+    let (own, others) = if state(&asked).contains(&ids[0]) { (0, 1) } else { (1, 0) };
+    let swapped = state(&asked).replace(&ids[own], &ids[others]);
     for state in [
         state(&other).to_owned(),
         altered(0),

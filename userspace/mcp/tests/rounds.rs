@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 fn request(method: &str, mut params: Value, capabilities: &Value) -> Message {
     params["_meta"] = json!({ "io.modelcontextprotocol/clientCapabilities": capabilities });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    Message::read(body.to_string().as_bytes()).unwrap()
+    Message::read(body.to_string().as_bytes()).expect("a request")
 }
 
 fn call(params: Value) -> Message {
