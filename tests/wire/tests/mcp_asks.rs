@@ -1,10 +1,8 @@
 //! A call that has to wait, of a client that takes elicitations by URL: it is asked to come back, and what goes up then is
 //! the call and nothing of the gate's own.
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result, ensure};
-use portcullis_access::{Hold, HoldState, Snapshot};
+use portcullis_access::{Hold, HoldState};
 use portcullis_identity::{Method, Subject};
 use serde_json::{Value, json};
 use wire::{Arrivals, Gate, Head, Upstream, soon};
@@ -313,15 +311,18 @@ async fn who_cannot_be_asked_waits_on_a_stream() -> Result<()> {
         let head = client.head().await?;
         ensure!(is_stream(&head), "{what}: {head:?}");
         // And who goes away wants it no longer.
-        let mut changes = gate.access().subscribe();
-        let waits = |open: bool| {
-            move |_: &Arc<Snapshot>| {
-                gate.access().holds(false).is_ok_and(|held| held.iter().any(|hold| !hold.abandoned) == open)
-            }
-        };
-        soon(what, changes.wait_for(waits(true))).await??;
+        soon(what, until(gate, true)).await??;
         drop(client);
-        soon(what, changes.wait_for(waits(false))).await??;
+        soon(what, until(gate, false)).await??;
+    }
+    Ok(())
+}
+
+/// Waits until a call waits with its client, or none does.
+async fn until(gate: &Gate, waits: bool) -> Result<()> {
+    let mut changes = gate.access().subscribe();
+    while gate.access().holds(false)?.iter().any(|hold| !hold.abandoned) != waits {
+        changes.changed().await?;
     }
     Ok(())
 }
