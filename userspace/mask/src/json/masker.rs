@@ -3,6 +3,7 @@
 mod inside;
 mod scanned;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::between::Between;
@@ -211,9 +212,11 @@ impl<'a> Pass<'a> {
     /// Gives or drops what was held back before a value, which begins at `at`. Returns whether it is dropped.
     #[inline]
     fn begins(&mut self, action: Action, at: usize) -> bool {
-        if !matches!(self.masking.held, Some(Held::Between(_) | Held::Dropped)) {
-            return false;
-        }
+        matches!(self.masking.held, Some(Held::Between(_) | Held::Dropped)) && self.begins_held(action, at)
+    }
+
+    #[cold]
+    fn begins_held(&mut self, action: Action, at: usize) -> bool {
         self.settle(at);
         match (self.masking.held.take(), self.masking.places.last_mut()) {
             (Some(Held::Between(between)), Some(place)) if !action.drops() => {
@@ -317,6 +320,23 @@ impl Visitor for Pass<'_> {
         if let Some(Held::Key { .. }) = self.masking.held {
             self.release(at);
         }
+    }
+
+    #[inline]
+    fn key(&mut self, chunk: &[u8], name: Range<usize>) {
+        self.key_opens(name.start - 1);
+        let masking = &mut *self.masking;
+        masking.key.begin();
+        if masking.passed_over == 0 {
+            if masking.rules.reads_keys(masking.place()) {
+                masking.key.take(&chunk[name.start..], name.len());
+            }
+            masking.next = match masking.key.known() {
+                Some(key) => masking.rules.under_key(masking.place(), key),
+                None => masking.rules.under_long_key(masking.place()),
+            };
+        }
+        self.key_closes(name.end + 1);
     }
 
     #[inline]

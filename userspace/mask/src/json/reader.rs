@@ -3,7 +3,9 @@
 //! Documents may follow one another, with or without white space between them, as in a watch. Duplicate keys are told as
 //! often as they come. Memory: a byte for each open array or object.
 
-use super::scan;
+use std::ops::Range;
+
+use super::scan::{self, Marks};
 use super::text::{Progress, Text};
 use crate::{JsonFault, MaskError};
 
@@ -17,6 +19,16 @@ pub trait Visitor {
     fn key_opens(&mut self, _at: usize) {}
     /// The key that ends has its last byte before `at`.
     fn key_closes(&mut self, _at: usize) {}
+    /// A key stands at `name` of the chunk, free of escapes.
+    #[inline]
+    fn key(&mut self, chunk: &[u8], name: Range<usize>) {
+        self.key_opens(name.start - 1);
+        if self.key_begins() && !name.is_empty() {
+            self.text(&chunk[name.clone()]);
+        }
+        self.key_closes(name.end + 1);
+        self.key_ends();
+    }
     /// A key begins. Returns whether its text is wanted.
     fn key_begins(&mut self) -> bool;
     /// The key ended; its value comes next.
@@ -146,6 +158,7 @@ impl Reader {
     fn tokens(&mut self, chunk: &[u8], visitor: &mut impl Visitor) -> Result<(), Fault> {
         // What is expected stays in a register: this loop is all the speed there is.
         let (mut at, mut expecting) = (0, self.expecting);
+        let mut marks = Marks::new(chunk);
         while at < chunk.len() {
             (at, expecting) = match expecting {
                 Expecting::KeyText | Expecting::StringText => {
@@ -154,17 +167,28 @@ impl Reader {
                         Progress::Ended(end) if expecting == Expecting::KeyText => {
                             visitor.key_closes(end);
                             visitor.key_ends();
-                            self.after_key(chunk, end, visitor)?
+                            (end, Expecting::Colon)
                         }
-                        Progress::Ended(end) => self.after_string(chunk, end, visitor),
+                        Progress::Ended(end) => (end, self.scalar_ended(end, visitor)),
                     }
                 }
                 Expecting::Number => self.number(chunk, at, visitor)?,
                 Expecting::Literal => self.literal(chunk, at, visitor)?,
                 _ => {
                     let at = at + scan::whitespace(&chunk[at..]);
-                    let Some(&byte) = chunk.get(at) else { break };
-                    (at + 1, self.structure(expecting, byte, at, visitor).map_err(|fault| (at, fault))?)
+                    match (expecting, chunk.get(at)) {
+                        (_, None) => break,
+                        (Expecting::Key | Expecting::KeyOrEnd, Some(b'"')) => {
+                            self.key(chunk, &mut marks, at, visitor)?
+                        }
+                        (Expecting::Document | Expecting::Value | Expecting::ElementOrEnd, Some(b'"')) => {
+                            self.string(chunk, &mut marks, at, visitor)
+                        }
+                        (_, Some(&byte)) => (
+                            at + 1,
+                            self.structure(expecting, byte, at, visitor).map_err(|fault| (at, fault))?,
+                        ),
+                    }
                 }
             };
         }
@@ -172,43 +196,64 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes on after a key, at once where no space stands before the value, as API servers write it: each turn of the
-    /// loop is a branch that no CPU foresees.
+    /// Takes the key whose quote is at `at`, and what follows at once, as API servers write it: each turn of the loop
+    /// costs.
     #[inline]
-    fn after_key(
+    fn key(
         &mut self,
         chunk: &[u8],
-        end: usize,
+        marks: &mut Marks<'_>,
+        at: usize,
         visitor: &mut impl Visitor,
     ) -> Result<(usize, Expecting), Fault> {
-        match chunk[end..] {
-            [b':', byte, ..] if byte > b' ' => {
-                let expecting = self.value(byte, end + 1, visitor).map_err(|fault| (end + 1, fault))?;
-                Ok((end + 2, expecting))
+        let Some(quote) = marks.quote(at + 1) else {
+            visitor.key_opens(at);
+            self.text.begin(visitor.key_begins());
+            return Ok((at + 1, Expecting::KeyText));
+        };
+        visitor.key(chunk, at + 1..quote);
+        let end = quote + 1;
+        let (value, byte) = match chunk[end..] {
+            [b':', b' ', byte, ..] => (end + 2, byte),
+            [b':', byte, ..] => (end + 1, byte),
+            _ => return Ok((end, Expecting::Colon)),
+        };
+        match byte {
+            b'"' => Ok(self.string(chunk, marks, value, visitor)),
+            b' ' | b'\n' | b'\r' | b'\t' => Ok((value, Expecting::Value)),
+            _ => {
+                let expecting = self.value(byte, value, visitor).map_err(|fault| (value, fault))?;
+                Ok((value + 1, expecting))
             }
-            _ => Ok((end, Expecting::Colon)),
         }
     }
 
-    /// Goes on after a string, at once where the next key follows without a space.
+    /// Takes the string whose quote is at `at`, and the comma behind it.
     #[inline]
-    fn after_string(&mut self, chunk: &[u8], end: usize, visitor: &mut impl Visitor) -> (usize, Expecting) {
-        let expecting = self.scalar_ended(end, visitor);
-        if expecting == Expecting::CommaOrEndOfObject && chunk[end..].starts_with(b",\"") {
-            return (end + 2, self.key(end + 1, visitor));
+    fn string(
+        &mut self,
+        chunk: &[u8],
+        marks: &mut Marks<'_>,
+        at: usize,
+        visitor: &mut impl Visitor,
+    ) -> (usize, Expecting) {
+        let wanted = visitor.scalar_begins(Scalar::String, at);
+        let Some(quote) = marks.quote(at + 1) else {
+            self.text.begin(wanted);
+            return (at + 1, Expecting::StringText);
+        };
+        if wanted && at + 1 < quote {
+            visitor.text(&chunk[at + 1..quote]);
         }
-        (end, expecting)
+        let end = quote + 1;
+        match (self.scalar_ended(end, visitor), chunk.get(end)) {
+            (Expecting::CommaOrEndOfObject, Some(b',')) => (end + 1, Expecting::Key),
+            (Expecting::CommaOrEndOfArray, Some(b',')) => (end + 1, Expecting::Value),
+            (expecting, _) => (end, expecting),
+        }
     }
 
-    /// Begins the key whose quote is at `at`.
-    #[inline]
-    fn key(&mut self, at: usize, visitor: &mut impl Visitor) -> Expecting {
-        visitor.key_opens(at);
-        self.text.begin(visitor.key_begins());
-        Expecting::KeyText
-    }
-
-    /// Takes the first byte of a key or value, or one that stands between them.
+    /// Takes the first byte of a value that is no string, or one that stands between keys and values.
     #[inline]
     fn structure(
         &mut self,
@@ -227,20 +272,15 @@ impl Reader {
             (Expecting::CommaOrEndOfObject | Expecting::CommaOrEndOfArray, _) => {
                 return Err(JsonFault::ExpectedComma);
             }
-            (Expecting::Key | Expecting::KeyOrEnd, b'"') => self.key(at, visitor),
             (Expecting::Key | Expecting::KeyOrEnd, _) => return Err(JsonFault::ExpectedKey),
             _ => return self.value(byte, at, visitor),
         })
     }
 
-    /// Takes the first byte of a value.
+    /// Takes the first byte of a value that is no string.
     #[inline]
     fn value(&mut self, byte: u8, at: usize, visitor: &mut impl Visitor) -> Result<Expecting, JsonFault> {
         let (scalar, expecting) = match byte {
-            b'"' => {
-                self.text.begin(visitor.scalar_begins(Scalar::String, at));
-                return Ok(Expecting::StringText);
-            }
             b'{' => return self.open(Container::Object, at, visitor),
             b'[' => return self.open(Container::Array, at, visitor),
             b'-' => (Scalar::Other, self.begin_number(Number::Minus)),
@@ -477,8 +517,91 @@ mod tests {
         })
     }
 
+    /// What a visitor is told, one line for each thing.
+    #[derive(Default)]
+    struct Told {
+        /// Bytes of the chunks before this one.
+        before: usize,
+        lines: Vec<String>,
+        text: Vec<u8>,
+    }
+
+    impl Told {
+        fn by(input: &[u8], size: usize) -> Vec<String> {
+            let (mut reader, mut told) = (Reader::new(), Self::default());
+            for chunk in input.chunks(size) {
+                if reader.read(chunk, &mut told).is_err() {
+                    break;
+                }
+                told.before += chunk.len();
+            }
+            told.lines
+        }
+
+        fn note(&mut self, what: &str, at: usize) {
+            let text = std::mem::take(&mut self.text);
+            self.lines.push(format!("{what} {} {}", self.before + at, String::from_utf8_lossy(&text)));
+        }
+    }
+
+    impl Visitor for Told {
+        fn key_opens(&mut self, at: usize) {
+            self.note("key", at);
+        }
+        fn key_closes(&mut self, at: usize) {
+            self.note("called", at);
+        }
+        fn key_begins(&mut self) -> bool {
+            true
+        }
+        fn key_ends(&mut self) {
+            self.note("value", 0);
+            self.lines.pop();
+        }
+        fn scalar_begins(&mut self, scalar: Scalar, at: usize) -> bool {
+            self.note(&format!("{scalar:?}"), at);
+            true
+        }
+        fn scalar_ends(&mut self, at: usize) {
+            self.note("end", at);
+        }
+        fn opens(&mut self, container: Container, at: usize) {
+            self.note(&format!("{container:?}"), at);
+        }
+        fn closes(&mut self, at: usize) {
+            self.note("close", at);
+        }
+        fn text(&mut self, piece: &[u8]) {
+            self.text.extend_from_slice(piece);
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_long_string_is_read_wherever_it_stands() {
+        for part in [&b"\xff"[..], b"\xc3\xa9", b"\xe2\x82", b"\n", b"\\\"", b"\\u00e9", b"\\x", b"\"", b"x"]
+        {
+            for at in 0..200 {
+                let text = [&vec![b'a'; at][..], part, &vec![b'a'; 200 - at]].concat();
+                let input = [b"{\"", text.as_slice(), b"\":\"", text.as_slice(), b"\"}"].concat();
+                let (whole, bytewise) = (read(&input, input.len()), read(&input, 1));
+                let fault = |(_, fault)| fault;
+                assert_eq!(whole.map_err(fault), bytewise.map_err(fault), "{part:?} at {at}");
+                if whole.is_ok() {
+                    assert_eq!(Told::by(&input, input.len()), Told::by(&input, 1), "{part:?} at {at}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn any_cut_tells_the_same(input in nearly_json(), size in 1_usize..8) {
+            if read(&input, 1000).is_ok() {
+                prop_assert_eq!(Told::by(&input, size), Told::by(&input, 1000));
+            }
+        }
+
         #[test]
         fn agrees_with_serde_json(input in nearly_json(), wrap in any::<bool>()) {
             let input = if wrap { [b"[\"", input.as_slice(), b"\"]"].concat() } else { input };

@@ -19,6 +19,72 @@ impl Plain {
     }
 }
 
+/// Where strings end in a chunk that is read from front to back: most are short, so what is found of a block is kept for
+/// the next ones.
+pub(super) struct Marks<'c> {
+    chunk: &'c [u8],
+    /// The block that was looked at last, by its number.
+    block: usize,
+    /// A bit for each byte of it that ends a plain stretch or is outside of ASCII.
+    marks: u64,
+}
+
+impl<'c> Marks<'c> {
+    pub(super) fn new(chunk: &'c [u8]) -> Self {
+        Self { chunk, block: usize::MAX, marks: 0 }
+    }
+
+    /// Where the next quote is, if `from` is in a string and all from there to the quote is plain and ASCII.
+    #[inline]
+    pub(super) fn quote(&mut self, from: usize) -> Option<usize> {
+        if from / BLOCK != self.block {
+            self.look(from / BLOCK);
+        }
+        let marks = self.marks >> (from % BLOCK);
+        let at = if marks != 0 { from + marks.trailing_zeros() as usize } else { self.beyond()? };
+        (self.chunk.get(at) == Some(&b'"')).then_some(at)
+    }
+
+    /// The next mark in the blocks after this one, if all before it is ASCII.
+    fn beyond(&mut self) -> Option<usize> {
+        self.look(self.block + 1);
+        if self.marks == 0 {
+            let plain = plain_blocks(self.chunk.get(self.block * BLOCK..)?);
+            self.look(self.block + plain.length / BLOCK);
+            if !plain.ascii {
+                return None;
+            }
+        }
+        (self.marks != 0).then(|| self.block * BLOCK + self.marks.trailing_zeros() as usize)
+    }
+
+    fn look(&mut self, block: usize) {
+        let rest = self.chunk.get(block * BLOCK..).unwrap_or_default();
+        self.block = block;
+        self.marks = match rest.first_chunk() {
+            Some(bytes) => marks(bytes),
+            None => {
+                // Zeros are marks.
+                let mut bytes = [0; BLOCK];
+                bytes[..rest.len()].copy_from_slice(rest);
+                marks(&bytes)
+            }
+        };
+    }
+}
+
+fn marks(bytes: &[u8; BLOCK]) -> u64 {
+    let mut is_mark = [0; BLOCK];
+    for (mark, &byte) in is_mark.iter_mut().zip(bytes) {
+        *mark = u8::from(is_stop(byte) | !byte.is_ascii());
+    }
+    // Eight bytes of one bit each become a byte of eight bits.
+    let words = is_mark.as_chunks::<8>().0.iter().zip((0..).step_by(8));
+    words.fold(0, |marks, (word, at)| {
+        marks | (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56) << at
+    })
+}
+
 /// Measures the plain stretch at the start of `input`.
 #[inline]
 pub(super) fn plain(input: &[u8]) -> Plain {
@@ -132,7 +198,44 @@ mod tests {
         }
     }
 
+    /// Where the quote is that ends a string from `from` on, if all before it is plain and ASCII.
+    fn quote_bytewise(input: &[u8], from: usize) -> Option<usize> {
+        let at = from + input[from..].iter().position(|&byte| is_stop(byte) || !byte.is_ascii())?;
+        (input[at] == b'"').then_some(at)
+    }
+
+    #[test]
+    fn every_quote_at_every_place() {
+        for length in [300, 320] {
+            for at in 0..length {
+                for byte in [b'"', b'\\', b'\n', 0, 0x7f, 0x80, 0xff] {
+                    let mut input = vec![b'a'; length];
+                    input[at] = byte;
+                    input[length - 1] = b'"';
+                    for from in [0, 1, 63, 64, 130] {
+                        let (found, wanted) = (Marks::new(&input).quote(from), quote_bytewise(&input, from));
+                        assert_eq!(found, wanted, "byte {byte} at {at}, from {from} of {length}");
+                    }
+                }
+            }
+        }
+        assert_eq!(Marks::new(b"").quote(0), None);
+        assert_eq!(Marks::new(&[b'a'; 128]).quote(128), None);
+    }
+
     proptest! {
+        #[test]
+        fn quotes_are_found_one_after_the_other(
+            input in prop::collection::vec(prop_oneof![8 => Just(b'a'), 2 => Just(b'"'), 1 => any::<u8>()], 0..300),
+            steps in prop::collection::vec(0_usize..40, 0..20),
+        ) {
+            let (mut marks, mut from) = (Marks::new(&input), 0);
+            for step in steps {
+                from = (from + step).min(input.len());
+                prop_assert_eq!(marks.quote(from), quote_bytewise(&input, from));
+            }
+        }
+
         #[test]
         fn agrees_with_the_bytewise_scan(input in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert_eq!(plain(&input), plain_bytewise(&input));
