@@ -52,7 +52,12 @@ impl Opened {
             }
             _ => return None,
         };
-        Some(Self { inside, text: Vec::new(), too_long: false, base64: base64.then(Base64Text::default) })
+        Some(Self {
+            inside,
+            text: Vec::with_capacity(PIECE),
+            too_long: false,
+            base64: base64.then(Base64Text::default),
+        })
     }
 
     /// Takes the next piece of the string.
@@ -144,7 +149,7 @@ fn json(
         return Ok(false);
     }
     let mut masker = JsonMasker::inside(Arc::clone(rules), placeholder.clone(), depth);
-    let mut masked = Vec::new();
+    let mut masked = Vec::with_capacity(PIECE);
     while !text.is_empty() {
         // Cut between characters, so is the output.
         let (piece, rest) = text.split_at(text.floor_char_boundary(PIECE));

@@ -76,7 +76,14 @@ impl Text {
                     self.end_pair(sink);
                     return Ok(Progress::Ended(at + 1));
                 }
-                Some(b'\\') => self.escape = Escape::Backslash,
+                Some(b'\\') => match chunk.get(at + 1).copied().and_then(escaped) {
+                    // Most escapes are of two characters, and whole.
+                    Some(character) => {
+                        self.say(character, sink);
+                        at += 1;
+                    }
+                    None => self.escape = Escape::Backslash,
+                },
                 Some(_) => return Err((at, JsonFault::ControlCharacter)),
             }
             at += 1;
@@ -103,24 +110,13 @@ impl Text {
 
     fn escape(&mut self, byte: u8, sink: &mut impl FnMut(&[u8])) -> Result<(), JsonFault> {
         let Escape::Unicode { digits, value } = self.escape else {
-            let character = match byte {
-                b'"' | b'\\' | b'/' => byte,
-                b'b' => 0x08,
-                b'f' => 0x0c,
-                b'n' => b'\n',
-                b'r' => b'\r',
-                b't' => b'\t',
-                b'u' => {
-                    self.escape = Escape::Unicode { digits: 0, value: 0 };
-                    return Ok(());
-                }
-                _ => return Err(JsonFault::BadEscape),
-            };
-            self.escape = Escape::None;
-            if self.wanted {
-                self.end_pair(sink);
-                sink(&[character]);
+            if byte == b'u' {
+                self.escape = Escape::Unicode { digits: 0, value: 0 };
+                return Ok(());
             }
+            let character = escaped(byte).ok_or(JsonFault::BadEscape)?;
+            self.escape = Escape::None;
+            self.say(character, sink);
             return Ok(());
         };
         let digit = char::from(byte).to_digit(16).ok_or(JsonFault::BadEscape)?;
@@ -134,6 +130,15 @@ impl Text {
             self.unit(value, sink);
         }
         Ok(())
+    }
+
+    /// Takes what an escape of two characters stands for.
+    #[inline]
+    fn say(&mut self, character: u8, sink: &mut impl FnMut(&[u8])) {
+        if self.wanted {
+            self.end_pair(sink);
+            sink(&[character]);
+        }
     }
 
     /// Takes a UTF-16 unit. A lone half of a pair becomes U+FFFD, as Go reads it.
@@ -176,4 +181,18 @@ impl Text {
         self.partial_length = rest.len();
         Ok(())
     }
+}
+
+/// What the character after a backslash stands for, if it is alone.
+#[inline]
+fn escaped(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'"' | b'\\' | b'/' => byte,
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => return None,
+    })
 }
