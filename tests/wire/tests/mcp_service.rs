@@ -111,6 +111,10 @@ async fn the_service_is_reached_in_one_spelling() -> Result<()> {
         "/api/v1/namespaces/tools/services/mcp/proxy/mcp",
         "/api/v1/namespaces/tools/services/https:mcp:8080/proxy/mcp",
         "/api/v1/namespaces/tools/services/mcp:http/proxy/health",
+        "/api/v1/namespaces/tools/pods/mcp-7f3a9c:8080/proxy/mcp",
+        "/api/v1/namespaces/tools/pods/http:mcp-7f3a9c:8080/proxy/mcp",
+        "/api/v1/namespaces/tools/pods/mcp-7f3a9c/proxy/mcp",
+        "/api/v1/namespaces/tools/pods/mcp-7f3a9c:http/proxy/health",
     ] {
         let mut client = gate.http1().await?;
         client.write(call(path, "read")).await?;
@@ -121,5 +125,16 @@ async fn the_service_is_reached_in_one_spelling() -> Result<()> {
     let mut client = gate.http1().await?;
     client.write(call(&format!("{SERVICE}/MCP"), "read")).await?;
     ensure!(client.head().await?.status() == 400, "a path that is the endpoint to some readers only");
+    let mut arrivals = upstream.arrivals();
+    for path in [
+        "/api/v1/namespaces/tools/pods/mcp-7f3a9c:9090/proxy/metrics",
+        "/api/v1/namespaces/tools/pods/web-1:8080/proxy/mcp",
+        "/api/v1/namespaces/other/pods/mcp-7f3a9c:8080/proxy/mcp",
+    ] {
+        let mut client = gate.http1().await?;
+        client.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await?;
+        let arrived = arrivals.http1().await?;
+        ensure!(arrived.head.line.starts_with(&format!("GET {path} ")), "{}", arrived.head.line);
+    }
     Ok(())
 }

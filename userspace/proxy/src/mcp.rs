@@ -57,7 +57,7 @@ pub struct McpService {
     pub namespace: String,
     /// The service as the proxy's path has it: `name:port` or `scheme:name:port`.
     pub service: String,
-    /// The pods behind it, where port-forwards to them are read too.
+    /// The pods behind it, where port-forwards to them are read too, and other ways to them are closed.
     pub port_forward: Option<McpPods>,
     /// What it is.
     pub server: Arc<McpServer>,
@@ -73,10 +73,19 @@ pub struct McpPods {
 }
 
 impl McpService {
-    /// Whether `info` is about this service, however it spells scheme and port.
+    /// Whether `info` is about this service or one of its pods, however it spells scheme and port.
     fn is_meant(&self, info: &RequestInfo) -> bool {
-        let about = (info.resource.as_str(), info.namespace.as_str()) == ("services", &*self.namespace);
-        info.is_proxy() && about && service_name(&info.name) == service_name(&self.service)
+        let (name, port) = name_and_port(&info.name);
+        let about = match &*info.resource {
+            "services" => name == name_and_port(&self.service).0,
+            // A port that is not said, or has a name, may be any.
+            "pods" => self.port_forward.iter().any(|at| {
+                at.pods.iter().any(|pod| pod.matches(name))
+                    && port.and_then(|port| port.parse().ok()).is_none_or(|port| at.ports.contains(&port))
+            }),
+            _ => false,
+        };
+        info.is_proxy() && about && info.namespace == self.namespace
     }
 
     /// The path of its endpoint at the API server.
@@ -86,13 +95,13 @@ impl McpService {
     }
 }
 
-/// The name in `name`, `name:port` and `scheme:name:port` (apiserver, `SplitSchemeNamePort`).
-fn service_name(text: &str) -> &str {
+/// Name and port in `name`, `name:port` and `scheme:name:port` (apiserver, `SplitSchemeNamePort`).
+fn name_and_port(text: &str) -> (&str, Option<&str>) {
     let mut parts = text.split(':');
     match (parts.next(), parts.next(), parts.next()) {
-        (_, Some(name), Some(_)) => name,
-        (Some(name), _, _) => name,
-        (None, _, _) => text,
+        (_, Some(name), port @ Some(_)) => (name, port),
+        (Some(name), port, _) => (name, port),
+        (None, ..) => (text, None),
     }
 }
 
@@ -110,7 +119,7 @@ pub(crate) fn forwarded_to(target: &Target, info: &RequestInfo) -> BTreeMap<u16,
 /// that is one.
 ///
 /// # Errors
-/// [`McpFault::Spelling`] for a service that is one in another spelling: nothing in it would be read.
+/// [`McpFault::Spelling`] for a service that is one in another spelling, and for its pods: nothing in it would be read.
 pub(crate) fn asked_for(connection: &Connection, info: &RequestInfo) -> Result<Option<Asked>, McpFault> {
     if let Some(server) = connection.mcp() {
         return Ok(Some(Asked { server: Arc::clone(server), path: server.path.clone(), behind: false }));
