@@ -171,8 +171,9 @@ async def news(play, client):
     await play.step("subscribe", client.subscribe_resource("note://watched"))
     await play.step("touch", called(client, "touch", {}))
     await play.heard("notifications/tools/list_changed")
-    await play.step("unsubscribe", client.unsubscribe_resource("note://watched"))
+    # Not last: nothing would wait for its answer.
     await client.send_roots_list_changed()
+    await play.step("unsubscribe", client.unsubscribe_resource("note://watched"))
 
 
 async def resume(play, client):
