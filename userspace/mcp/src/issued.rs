@@ -8,6 +8,9 @@ use sha2::{Digest as _, Sha256};
 
 type Digest = [u8; 32];
 
+/// Up to this part of its age, what is used need not be noted as younger: most requests are within a session.
+const YOUNG: u32 = 24;
+
 /// Whose a session id or a request state is. Digests only: what is kept here opens nothing. What is older than the limit
 /// is nobody's, and where there is no more room, the oldest makes it.
 #[derive(Debug)]
@@ -31,13 +34,12 @@ impl Issued {
         Self { capacity, age, known: Mutex::default() }
     }
 
-    /// `what` was issued to `owner`, or used by them: its age begins anew.
+    /// `what` was issued to `owner`, maybe once more: its age begins anew.
     pub fn remember(&self, what: &str, owner: [u8; 32], now: Instant) {
         let what = digest(what);
         let mut known = self.known();
         known.remove(what, owner);
-        known.by_what.insert((what, owner), now);
-        known.by_time.insert((now, what, owner));
+        known.insert(what, owner, now);
         while let Some((time, what, owner)) = known.by_time.first().copied()
             && (known.by_time.len() > self.capacity || now.saturating_duration_since(time) > self.age)
         {
@@ -50,6 +52,20 @@ impl Issued {
     pub fn is_owner(&self, what: &str, owner: [u8; 32], now: Instant) -> bool {
         let time = self.known().by_what.get(&(digest(what), owner)).copied();
         time.is_some_and(|time| self.is_live(time, now))
+    }
+
+    /// As [`is_owner`](Self::is_owner); its age begins anew, if it is not still about as young.
+    #[must_use]
+    pub fn used_by(&self, what: &str, owner: [u8; 32], now: Instant) -> bool {
+        let what = digest(what);
+        let mut known = self.known();
+        let Some(time) = known.by_what.get(&(what, owner)).copied() else { return false };
+        let is_live = self.is_live(time, now);
+        if is_live && now.saturating_duration_since(time) > self.age / YOUNG {
+            known.remove(what, owner);
+            known.insert(what, owner, now);
+        }
+        is_live
     }
 
     /// It is nobody's any more.
@@ -75,6 +91,11 @@ impl Known {
     fn owners(&self, what: Digest) -> Vec<Digest> {
         let all = (what, [0; 32])..=(what, [u8::MAX; 32]);
         self.by_what.range(all).map(|((_, owner), _)| *owner).collect()
+    }
+
+    fn insert(&mut self, what: Digest, owner: Digest, now: Instant) {
+        self.by_what.insert((what, owner), now);
+        self.by_time.insert((now, what, owner));
     }
 
     fn remove(&mut self, what: Digest, owner: Digest) {
@@ -119,8 +140,12 @@ mod tests {
         issued.remember("session", ANN, start);
         assert!(issued.is_owner("session", ANN, start + HOUR));
         assert!(!issued.is_owner("session", ANN, start + HOUR + Duration::from_secs(1)));
-        issued.remember("session", ANN, start + HOUR);
+        assert!(!issued.used_by("session", BOB, start + HOUR));
+        assert!(issued.used_by("session", ANN, start + HOUR / 100));
+        assert!(!issued.is_owner("session", ANN, start + HOUR + HOUR / 100), "it was as young as that already");
+        assert!(issued.used_by("session", ANN, start + HOUR));
         assert!(issued.is_owner("session", ANN, start + 2 * HOUR));
+        assert!(!issued.used_by("session", ANN, start + 3 * HOUR));
         assert!(!issued.is_owner("session", ANN, start + 3 * HOUR));
         issued.remember("other", BOB, start + 3 * HOUR);
         assert_eq!(issued.known().by_what.len(), 1, "what is too old takes no room");

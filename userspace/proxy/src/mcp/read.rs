@@ -275,12 +275,9 @@ fn in_session(
 ) -> Result<Option<String>, McpFault> {
     match one(headers, SESSION)? {
         Some(session) => {
-            let (whose, now) = (owner(person, server, b"session"), Instant::now());
-            if !proxy.mcp.issued.is_owner(&session, whose, now) {
-                return Err(McpFault::Session);
-            }
-            proxy.mcp.issued.remember(&session, whose, now);
-            Ok(Some(session))
+            let whose = owner(person, server, b"session");
+            let theirs = proxy.mcp.issued.used_by(&session, whose, Instant::now());
+            theirs.then_some(Some(session)).ok_or(McpFault::Session)
         }
         None if headers.contains_key(LAST_EVENT) => Err(McpFault::Resumed),
         None => Ok(None),
