@@ -142,7 +142,10 @@ mod tests {
         assert!(!issued.is_owner("session", ANN, start + HOUR + Duration::from_secs(1)));
         assert!(!issued.used_by("session", BOB, start + HOUR));
         assert!(issued.used_by("session", ANN, start + HOUR / 100));
-        assert!(!issued.is_owner("session", ANN, start + HOUR + HOUR / 100), "it was as young as that already");
+        assert!(
+            !issued.is_owner("session", ANN, start + HOUR + HOUR / 100),
+            "it was as young as that already"
+        );
         assert!(issued.used_by("session", ANN, start + HOUR));
         assert!(issued.is_owner("session", ANN, start + 2 * HOUR));
         assert!(!issued.used_by("session", ANN, start + 3 * HOUR));

@@ -72,6 +72,12 @@ pub struct McpPods {
     pub ports: BTreeSet<u16>,
 }
 
+impl McpPods {
+    fn include(&self, pod: &str) -> bool {
+        self.pods.iter().any(|pods| pods.matches(pod))
+    }
+}
+
 impl McpService {
     /// Whether `info` is about this service or one of its pods, however it spells scheme and port.
     fn is_meant(&self, info: &RequestInfo) -> bool {
@@ -79,9 +85,9 @@ impl McpService {
         let about = match &*info.resource {
             "services" => name == name_and_port(&self.service).0,
             // A port that is not said, or has a name, may be any.
-            "pods" => self.port_forward.iter().any(|at| {
-                at.pods.iter().any(|pod| pod.matches(name))
-                    && port.and_then(|port| port.parse().ok()).is_none_or(|port| at.ports.contains(&port))
+            "pods" => self.port_forward.as_ref().is_some_and(|at| {
+                let port = port.and_then(|port| port.parse().ok());
+                at.include(name) && port.is_none_or(|port| at.ports.contains(&port))
             }),
             _ => false,
         };
@@ -109,7 +115,7 @@ fn name_and_port(text: &str) -> (&str, Option<&str>) {
 pub(crate) fn forwarded_to(target: &Target, info: &RequestInfo) -> BTreeMap<u16, Arc<McpServer>> {
     let services = target.mcp_services.iter().filter(|service| service.namespace == info.namespace);
     let ports = services.flat_map(|service| {
-        let here = service.port_forward.iter().filter(|at| at.pods.iter().any(|pod| pod.matches(&info.name)));
+        let here = service.port_forward.iter().filter(|at| at.include(&info.name));
         here.flat_map(|at| &at.ports).map(|port| (*port, Arc::clone(&service.server)))
     });
     ports.collect()
