@@ -323,7 +323,7 @@ pub(crate) enum McpFault {
     Origin(String),
     #[error("{method} is no way to speak to {path}; POST is, and GET and DELETE in a session")]
     Method { method: String, path: String },
-    #[error("this service is an MCP server, and is reached as {0} alone")]
+    #[error("this leads to an MCP server, which is reached as {0} instead")]
     Spelling(String),
     #[error("the path {0:?} is that of the MCP endpoint to some readers only")]
     Path(String),
