@@ -51,7 +51,11 @@ fn holds(text: &[u8], depth: u8) -> bool {
     }
     let within = |text: Option<Vec<u8>>| text.is_some_and(|text| holds(&text, depth + 1));
     let percent = str::from_utf8(text).ok().filter(|text| text.contains('%')).map(percent_decoded);
-    let json = || serde_json::from_slice::<Value>(text).ok();
+    // Nothing else of JSON has strings in it.
+    let json = || match text.trim_ascii_start().first()? {
+        b'{' | b'[' | b'"' => serde_json::from_slice::<Value>(text).ok(),
+        _ => None,
+    };
     within(decode(text))
         || within(percent)
         || json().is_some_and(|value| find(&value, &mut String::new(), depth + 1).is_some())

@@ -103,7 +103,10 @@ impl Credentialed {
         let dressing = present::dress(&person, &allowed, head, masked, &outgoing);
         let (mut head, up) = lease.within(dressing).await.map_err(Refusal::Ended)??;
         headers::set_audit_id(&mut head.headers, audit_id)?;
-        let json = accept::json_instead(&head.headers).filter(|_| masked == Masked::Repeatable);
+        let json = match masked {
+            Masked::Repeatable => accept::json_instead(&head.headers),
+            Masked::No | Masked::InPassing | Masked::Once => None,
+        };
         let again = json.map(|json| {
             let mut head = head.clone();
             head.headers.insert(header::ACCEPT, json);

@@ -14,9 +14,11 @@ pub(crate) fn answer(
     method: &http::Method,
     path: &str,
 ) -> Option<Response<ResponseBody>> {
-    let resource_path = server.resource.parse::<http::Uri>().ok()?.path().to_owned();
-    let asked = *method == http::Method::GET && is_metadata(path, &resource_path);
-    if !asked || server.authorization_servers.is_empty() {
+    if *method != http::Method::GET || server.authorization_servers.is_empty() {
+        return None;
+    }
+    let resource = server.resource.parse::<http::Uri>().ok()?;
+    if !is_metadata(path, resource.path()) {
         return None;
     }
     let body = metadata(&server.resource, &server.authorization_servers, &[]);
