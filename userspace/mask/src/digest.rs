@@ -5,8 +5,10 @@
 //! for its speed, since hashing was half of masking a long value: carry-less multiplication is a part of nearly every CPU,
 //! instructions for SHA-256 are not.
 
-use aes::Aes256;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use std::sync::Arc;
+
+use aes::Aes256Enc;
+use aes::cipher::{BlockEncrypt, KeyInit};
 use polyval::Polyval;
 use polyval::universal_hash::UniversalHash;
 use zeroize::Zeroizing;
@@ -19,7 +21,8 @@ const BLOCK: usize = 16;
 #[derive(Clone)]
 pub(crate) struct Digest {
     hash: Polyval,
-    cipher: Aes256,
+    /// Shared, since it is large.
+    cipher: Arc<Aes256Enc>,
     /// What of the value is no whole block yet.
     rest: [u8; BLOCK],
     /// Bytes of the value so far.
@@ -31,7 +34,7 @@ impl Digest {
         let keys = derived(key);
         Self {
             hash: Polyval::new(&keys.authentication.into()),
-            cipher: Aes256::new(&keys.encryption.into()),
+            cipher: Arc::new(Aes256Enc::new(&keys.encryption.into())),
             rest: [0; BLOCK],
             length: 0,
         }
@@ -57,16 +60,18 @@ impl Digest {
 
     /// Ends the value. The next one begins.
     pub(crate) fn finish(&mut self) -> [u8; BLOCK] {
-        self.hash.update_padded(&self.rest[..self.length as usize % BLOCK]);
-        // Section 4: the lengths in bits, of the data and of the text, which is none.
-        let mut lengths = [0; BLOCK];
-        lengths[..8].copy_from_slice(&(self.length * 8).to_le_bytes());
-        self.hash.update_padded(&lengths);
+        // Section 4: what is no whole block ends in zeros, then come the lengths in bits, of the data and of the text, which is
+        // none.
+        let mut last = [0; 2 * BLOCK];
+        let rest = self.length as usize % BLOCK;
+        last[..rest].copy_from_slice(&self.rest[..rest]);
+        last[BLOCK..BLOCK + 8].copy_from_slice(&(self.length * 8).to_le_bytes());
+        self.hash.update_padded(if rest > 0 { &last } else { &last[BLOCK..] });
         self.length = 0;
-        let mut tag = self.hash.finalize_reset();
+        let mut tag: [u8; BLOCK] = self.hash.finalize_reset().into();
         tag[BLOCK - 1] &= 0x7f;
-        self.cipher.encrypt_block(&mut tag);
-        tag.into()
+        self.cipher.encrypt_block((&mut tag).into());
+        tag
     }
 }
 
@@ -79,7 +84,7 @@ struct Derived {
 
 /// Section 4, `derive_keys`, for the nonce of zeros.
 fn derived(key: &MaskKey) -> Derived {
-    let cipher = Aes256::new(key.bytes().into());
+    let cipher = Aes256Enc::new(key.bytes().into());
     let mut derived = Derived { authentication: [0; 16], encryption: [0; 32] };
     let halves = derived.authentication.chunks_mut(8).chain(derived.encryption.chunks_mut(8));
     for (counter, half) in (0_u8..).zip(halves) {

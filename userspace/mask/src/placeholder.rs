@@ -31,6 +31,16 @@ const LONG_ENOUGH: u64 = 12;
 /// A placeholder is at most this long, whatever the length of the value: memory is constant.
 const LONGEST: u64 = 64 * 1024;
 
+/// Each byte in two digits.
+const HEX: [[u8; 2]; 256] = {
+    let (mut hex, mut byte) = ([[0; 2]; 256], 0);
+    while byte < hex.len() {
+        hex[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
+        byte += 1;
+    }
+    hex
+};
+
 /// How a value is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mask {
@@ -112,14 +122,7 @@ impl Placeholder {
     /// Ends the value: appends its placeholder to `out`, as it is. The next value begins.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>) {
         match self.how {
-            How::Digest => {
-                out.extend_from_slice(PREFIX);
-                let mut hex = [0; 2 * DIGEST_BYTES];
-                for (digits, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(self.digest.finish()) {
-                    *digits = [byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]);
-                }
-                out.extend_from_slice(&hex);
-            }
+            How::Digest => return out.extend_from_slice(&self.digest()),
             How::Fixed | How::Drop => {
                 out.extend_from_slice(PREFIX);
                 out.extend_from_slice(NOTHING);
@@ -152,11 +155,25 @@ impl Placeholder {
     }
 
     fn spell(&mut self, out: &mut Vec<u8>, spelling: fn(&[u8], &mut Vec<u8>)) {
+        if self.how == How::Digest {
+            return spelling(&self.digest(), out);
+        }
         let mut plain = std::mem::take(&mut self.room);
         self.write(&mut plain);
         spelling(&plain, out);
         plain.clear();
         self.room = plain;
+    }
+
+    /// Ends the value: the placeholder of [`How::Digest`].
+    fn digest(&mut self) -> [u8; DIGEST_LENGTH] {
+        let mut placeholder = [0; DIGEST_LENGTH];
+        let (prefix, digits) = placeholder.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX);
+        for (digits, byte) in digits.as_chunks_mut().0.iter_mut().zip(self.digest.finish()) {
+            *digits = HEX[usize::from(byte)];
+        }
+        placeholder
     }
 
     /// Counts, and keeps the end.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::between::Between;
 use super::escape::escape;
-use super::key::Key;
+use super::key::{KEY_LIMIT, Key};
 use super::reader::{Container, Reader, Scalar, Visitor};
 use crate::base64_text::Base64Text;
 use crate::detect::Scanner;
@@ -324,17 +324,22 @@ impl Visitor for Pass<'_> {
 
     #[inline]
     fn key(&mut self, chunk: &[u8], name: Range<usize>) {
+        if self.masking.passed_over > 0 {
+            return;
+        }
         self.key_opens(name.start - 1);
         let masking = &mut *self.masking;
-        masking.key.begin();
-        if masking.passed_over == 0 {
-            if masking.rules.reads_keys(masking.place()) {
-                masking.key.take(&chunk[name.start..], name.len());
-            }
-            masking.next = match masking.key.known() {
-                Some(key) => masking.rules.under_key(masking.place(), key),
-                None => masking.rules.under_long_key(masking.place()),
+        let (rules, place) = (&masking.rules, masking.place());
+        if rules.reads_keys(place) {
+            masking.key.take(&chunk[name.start..], name.len());
+            masking.next = if name.len() > KEY_LIMIT {
+                rules.under_long_key(place)
+            } else {
+                rules.under_key(place, &chunk[name.clone()])
             };
+        } else {
+            masking.key.begin();
+            masking.next = rules.under_key(place, b"");
         }
         self.key_closes(name.end + 1);
     }

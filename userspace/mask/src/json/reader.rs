@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::scan::{self, Marks};
+use super::scan;
 use super::text::{Progress, Text};
 use crate::{JsonFault, MaskError};
 
@@ -158,9 +158,12 @@ impl Reader {
     fn tokens(&mut self, chunk: &[u8], visitor: &mut impl Visitor) -> Result<(), Fault> {
         // What is expected stays in a register: this loop is all the speed there is.
         let (mut at, mut expecting) = (0, self.expecting);
-        let mut marks = Marks::new(chunk);
-        while at < chunk.len() {
+        while let Some(&byte) = chunk.get(at) {
             (at, expecting) = match expecting {
+                Expecting::Key | Expecting::KeyOrEnd if byte == b'"' => self.key(chunk, at, visitor)?,
+                Expecting::Document | Expecting::Value | Expecting::ElementOrEnd if byte == b'"' => {
+                    self.string(chunk, at, visitor)
+                }
                 Expecting::KeyText | Expecting::StringText => {
                     match self.text.read(chunk, at, &mut |piece| visitor.text(piece))? {
                         Progress::More => (chunk.len(), expecting),
@@ -174,21 +177,12 @@ impl Reader {
                 }
                 Expecting::Number => self.number(chunk, at, visitor)?,
                 Expecting::Literal => self.literal(chunk, at, visitor)?,
+                _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => {
+                    (at + scan::whitespace(&chunk[at..]), expecting)
+                }
                 _ => {
-                    let at = at + scan::whitespace(&chunk[at..]);
-                    match (expecting, chunk.get(at)) {
-                        (_, None) => break,
-                        (Expecting::Key | Expecting::KeyOrEnd, Some(b'"')) => {
-                            self.key(chunk, &mut marks, at, visitor)?
-                        }
-                        (Expecting::Document | Expecting::Value | Expecting::ElementOrEnd, Some(b'"')) => {
-                            self.string(chunk, &mut marks, at, visitor)
-                        }
-                        (_, Some(&byte)) => (
-                            at + 1,
-                            self.structure(expecting, byte, at, visitor).map_err(|fault| (at, fault))?,
-                        ),
-                    }
+                    let next = self.structure(expecting, byte, at, visitor).map_err(|fault| (at, fault))?;
+                    past_comma(chunk, at + 1, next)
                 }
             };
         }
@@ -202,11 +196,10 @@ impl Reader {
     fn key(
         &mut self,
         chunk: &[u8],
-        marks: &mut Marks<'_>,
         at: usize,
         visitor: &mut impl Visitor,
     ) -> Result<(usize, Expecting), Fault> {
-        let Some(quote) = marks.quote(at + 1) else {
+        let Some(quote) = scan::quote(&chunk[at + 1..]).map(|length| at + 1 + length) else {
             visitor.key_opens(at);
             self.text.begin(visitor.key_begins());
             return Ok((at + 1, Expecting::KeyText));
@@ -219,7 +212,7 @@ impl Reader {
             _ => return Ok((end, Expecting::Colon)),
         };
         match byte {
-            b'"' => Ok(self.string(chunk, marks, value, visitor)),
+            b'"' => Ok(self.string(chunk, value, visitor)),
             b' ' | b'\n' | b'\r' | b'\t' => Ok((value, Expecting::Value)),
             _ => {
                 let expecting = self.value(byte, value, visitor).map_err(|fault| (value, fault))?;
@@ -230,15 +223,9 @@ impl Reader {
 
     /// Takes the string whose quote is at `at`, and the comma behind it.
     #[inline]
-    fn string(
-        &mut self,
-        chunk: &[u8],
-        marks: &mut Marks<'_>,
-        at: usize,
-        visitor: &mut impl Visitor,
-    ) -> (usize, Expecting) {
+    fn string(&mut self, chunk: &[u8], at: usize, visitor: &mut impl Visitor) -> (usize, Expecting) {
         let wanted = visitor.scalar_begins(Scalar::String, at);
-        let Some(quote) = marks.quote(at + 1) else {
+        let Some(quote) = scan::quote(&chunk[at + 1..]).map(|length| at + 1 + length) else {
             self.text.begin(wanted);
             return (at + 1, Expecting::StringText);
         };
@@ -246,11 +233,7 @@ impl Reader {
             visitor.text(&chunk[at + 1..quote]);
         }
         let end = quote + 1;
-        match (self.scalar_ended(end, visitor), chunk.get(end)) {
-            (Expecting::CommaOrEndOfObject, Some(b',')) => (end + 1, Expecting::Key),
-            (Expecting::CommaOrEndOfArray, Some(b',')) => (end + 1, Expecting::Value),
-            (expecting, _) => (end, expecting),
-        }
+        past_comma(chunk, end, self.scalar_ended(end, visitor))
     }
 
     /// Takes the first byte of a value that is no string, or one that stands between keys and values.
@@ -262,17 +245,17 @@ impl Reader {
         at: usize,
         visitor: &mut impl Visitor,
     ) -> Result<Expecting, JsonFault> {
-        Ok(match (expecting, byte) {
-            (Expecting::Colon, b':') => Expecting::Value,
-            (Expecting::Colon, _) => return Err(JsonFault::ExpectedColon),
-            (Expecting::CommaOrEndOfObject, b',') => Expecting::Key,
-            (Expecting::CommaOrEndOfArray, b',') => Expecting::Value,
-            (Expecting::CommaOrEndOfObject | Expecting::KeyOrEnd, b'}')
-            | (Expecting::CommaOrEndOfArray | Expecting::ElementOrEnd, b']') => self.close(at, visitor),
-            (Expecting::CommaOrEndOfObject | Expecting::CommaOrEndOfArray, _) => {
+        Ok(match expecting {
+            Expecting::CommaOrEndOfObject | Expecting::KeyOrEnd if byte == b'}' => self.close(at, visitor),
+            Expecting::CommaOrEndOfArray | Expecting::ElementOrEnd if byte == b']' => self.close(at, visitor),
+            Expecting::CommaOrEndOfObject if byte == b',' => Expecting::Key,
+            Expecting::CommaOrEndOfArray if byte == b',' => Expecting::Value,
+            Expecting::CommaOrEndOfObject | Expecting::CommaOrEndOfArray => {
                 return Err(JsonFault::ExpectedComma);
             }
-            (Expecting::Key | Expecting::KeyOrEnd, _) => return Err(JsonFault::ExpectedKey),
+            Expecting::Colon if byte == b':' => Expecting::Value,
+            Expecting::Colon => return Err(JsonFault::ExpectedColon),
+            Expecting::Key | Expecting::KeyOrEnd => return Err(JsonFault::ExpectedKey),
             _ => return self.value(byte, at, visitor),
         })
     }
@@ -382,6 +365,16 @@ impl Reader {
         } else {
             Ok((end, Expecting::Literal))
         }
+    }
+}
+
+/// Takes the comma that nearly always follows a value, which ended at `end`.
+#[inline]
+fn past_comma(chunk: &[u8], end: usize, expecting: Expecting) -> (usize, Expecting) {
+    match (expecting, chunk.get(end)) {
+        (Expecting::CommaOrEndOfObject, Some(b',')) => (end + 1, Expecting::Key),
+        (Expecting::CommaOrEndOfArray, Some(b',')) => (end + 1, Expecting::Value),
+        _ => (end, expecting),
     }
 }
 

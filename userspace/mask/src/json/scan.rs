@@ -1,8 +1,11 @@
 //! Scans that look at many bytes at a time.
 
+use wide::u8x16;
+
 const ONES: u64 = u64::MAX / 0xff;
-const HIGH_BITS: u64 = ONES << 7;
 const BLOCK: usize = 64;
+/// Most strings are no longer than this.
+const SHORT: usize = 32;
 
 /// A stretch of a string that means just what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,122 +22,66 @@ impl Plain {
     }
 }
 
-/// Where strings end in a chunk that is read from front to back: most are short, so what is found of a block is kept for
-/// the next ones.
-pub(super) struct Marks<'c> {
-    chunk: &'c [u8],
-    /// The block that was looked at last, by its number.
-    block: usize,
-    /// A bit for each byte of it that ends a plain stretch or is outside of ASCII.
-    marks: u64,
+/// Where the quote is that ends a string whose inside begins `input`, if all before it is plain and ASCII; nothing also
+/// where too little of `input` is left to see it at once.
+#[inline]
+pub(super) fn quote(input: &[u8]) -> Option<usize> {
+    let marks = marks(input.first_chunk::<SHORT>()?);
+    let at = if marks != 0 { marks.trailing_zeros() as usize } else { SHORT + mark(&input[SHORT..])? };
+    (input[at] == b'"').then_some(at)
 }
 
-impl<'c> Marks<'c> {
-    pub(super) fn new(chunk: &'c [u8]) -> Self {
-        Self { chunk, block: usize::MAX, marks: 0 }
-    }
-
-    /// Where the next quote is, if `from` is in a string and all from there to the quote is plain and ASCII.
-    #[inline]
-    pub(super) fn quote(&mut self, from: usize) -> Option<usize> {
-        if from / BLOCK != self.block {
-            self.look(from / BLOCK);
-        }
-        let marks = self.marks >> (from % BLOCK);
-        let at = if marks != 0 { from + marks.trailing_zeros() as usize } else { self.beyond()? };
-        (self.chunk.get(at) == Some(&b'"')).then_some(at)
-    }
-
-    /// The next mark in the blocks after this one, if all before it is ASCII.
-    fn beyond(&mut self) -> Option<usize> {
-        self.look(self.block + 1);
-        if self.marks == 0 {
-            let plain = plain_blocks(self.chunk.get(self.block * BLOCK..)?);
-            self.look(self.block + plain.length / BLOCK);
-            if !plain.ascii {
-                return None;
-            }
-        }
-        (self.marks != 0).then(|| self.block * BLOCK + self.marks.trailing_zeros() as usize)
-    }
-
-    fn look(&mut self, block: usize) {
-        let rest = self.chunk.get(block * BLOCK..).unwrap_or_default();
-        self.block = block;
-        self.marks = match rest.first_chunk() {
-            Some(bytes) => marks(bytes),
-            None => {
-                // Zeros are marks.
-                let mut bytes = [0; BLOCK];
-                bytes[..rest.len()].copy_from_slice(rest);
-                marks(&bytes)
-            }
-        };
-    }
+/// Where the first mark is in the whole blocks of `input`.
+fn mark(input: &[u8]) -> Option<usize> {
+    let blocks = input.as_chunks().0;
+    let block = blocks.iter().position(has_mark)?;
+    Some(block * BLOCK + marks(&blocks[block]).trailing_zeros() as usize)
 }
 
-fn marks(bytes: &[u8; BLOCK]) -> u64 {
-    let mut is_mark = [0; BLOCK];
-    for (mark, &byte) in is_mark.iter_mut().zip(bytes) {
-        *mark = u8::from(is_stop(byte) | !byte.is_ascii());
-    }
-    // Eight bytes of one bit each become a byte of eight bits.
-    let words = is_mark.as_chunks::<8>().0.iter().zip((0..).step_by(8));
-    words.fold(0, |marks, (word, at)| {
-        marks | (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56) << at
+/// A bit for each byte that ends a plain stretch or is outside of ASCII.
+#[inline]
+fn marks<const N: usize>(bytes: &[u8; N]) -> u64 {
+    lanes(bytes)
+        .zip((0..).step_by(16))
+        .fold(0, |marks, (lane, at)| marks | u64::from(lane.to_bitmask()) << at)
+}
+
+fn has_mark(bytes: &[u8; BLOCK]) -> bool {
+    lanes(bytes).fold(u8x16::ZERO, |all, lane| all | lane).any()
+}
+
+/// 16 bytes at a time, of which those have their high bit set that are marks.
+#[inline]
+fn lanes(bytes: &[u8]) -> impl Iterator<Item = u8x16> {
+    bytes.as_chunks().0.iter().map(|&lane| {
+        let lane = u8x16::new(lane);
+        lane | stops(lane)
     })
+}
+
+/// All bits of each byte that ends a plain stretch.
+#[inline]
+fn stops(lane: u8x16) -> u8x16 {
+    let [quote, backslash, control] = [u8x16::splat(b'"'), u8x16::splat(b'\\'), u8x16::splat(b' ' - 1)];
+    lane.simd_eq(quote) | lane.simd_eq(backslash) | lane.simd_eq(lane.min(control))
 }
 
 /// Measures the plain stretch at the start of `input`.
 #[inline]
 pub(super) fn plain(input: &[u8]) -> Plain {
-    // Most strings end within the first words; long ones are worth wider steps.
-    let (start, rest) = input.split_at(input.len().min(4 * 8));
-    let mut plain = plain_words(start);
-    if plain.length < start.len() || rest.is_empty() {
-        return plain;
-    }
-    plain = plain.and(plain_blocks(rest));
-    plain.and(plain_words(&input[plain.length..]))
-}
-
-/// Word by word, and byte by byte what is less than a word.
-#[inline]
-fn plain_words(input: &[u8]) -> Plain {
-    let mut high = 0;
-    let mut length = 0;
-    let (words, tail) = input.as_chunks::<8>();
-    for bytes in words {
-        let word = u64::from_le_bytes(*bytes);
-        let stops = stops(word);
-        if stops != 0 {
-            let before = stops.trailing_zeros() / 8;
-            let mask = (1 << (8 * before)) - 1;
-            return Plain { length: length + before as usize, ascii: (high | word & mask) & HIGH_BITS == 0 };
-        }
-        high |= word;
-        length += bytes.len();
-    }
-    let tail = &tail[..tail.iter().position(|&byte| is_stop(byte)).unwrap_or(tail.len())];
-    Plain { length: length + tail.len(), ascii: high & HIGH_BITS == 0 && tail.is_ascii() }
-}
-
-/// Whole blocks, as many as there are without anything to stop at. The compiler vectorises the inner loop.
-#[inline]
-fn plain_blocks(input: &[u8]) -> Plain {
     let mut plain = Plain { length: 0, ascii: true };
-    for block in input.as_chunks::<BLOCK>().0 {
-        let (mut stop, mut high) = (0, 0);
-        for &byte in block {
-            stop |= u8::from(is_stop(byte));
-            high |= byte;
+    for &bytes in input.as_chunks().0 {
+        let lane = u8x16::new(bytes);
+        let (stops, high) = (stops(lane).to_bitmask(), lane.to_bitmask());
+        if stops != 0 {
+            let length = stops.trailing_zeros();
+            return plain.and(Plain { length: length as usize, ascii: high.trailing_zeros() >= length });
         }
-        if stop != 0 {
-            break;
-        }
-        plain = plain.and(Plain { length: BLOCK, ascii: high.is_ascii() });
+        plain = plain.and(Plain { length: bytes.len(), ascii: high == 0 });
     }
-    plain
+    let rest = &input[plain.length..];
+    let rest = &rest[..rest.iter().position(|&byte| is_stop(byte)).unwrap_or(rest.len())];
+    plain.and(Plain { length: rest.len(), ascii: rest.is_ascii() })
 }
 
 /// How many bytes of white space `input` begins with.
@@ -160,20 +107,7 @@ pub(super) fn whitespace(input: &[u8]) -> usize {
 }
 
 fn is_stop(byte: u8) -> bool {
-    // No short circuits, for the sake of vectorising.
-    (byte == b'"') | (byte == b'\\') | (byte < b' ')
-}
-
-/// The high bit of each byte that ends a plain stretch. Exact up to and including the lowest one set, which is all that
-/// is used: a borrow can only spoil bytes above it (Hacker's Delight, 6-1).
-#[inline]
-fn stops(word: u64) -> u64 {
-    let equal = |byte: u8| {
-        let difference = word ^ (ONES * u64::from(byte));
-        difference.wrapping_sub(ONES) & !difference
-    };
-    let control = word.wrapping_sub(ONES * b' ' as u64) & !word;
-    (equal(b'"') | equal(b'\\') | control) & HIGH_BITS
+    matches!(byte, b'"' | b'\\' | ..b' ')
 }
 
 #[cfg(test)]
@@ -198,42 +132,30 @@ mod tests {
         }
     }
 
-    /// Where the quote is that ends a string from `from` on, if all before it is plain and ASCII.
-    fn quote_bytewise(input: &[u8], from: usize) -> Option<usize> {
-        let at = from + input[from..].iter().position(|&byte| is_stop(byte) || !byte.is_ascii())?;
+    /// The same, byte by byte.
+    fn quote_bytewise(input: &[u8]) -> Option<usize> {
+        let at = input.iter().position(|&byte| is_stop(byte) || !byte.is_ascii())?;
         (input[at] == b'"').then_some(at)
     }
 
     #[test]
     fn every_quote_at_every_place() {
-        for length in [300, 320] {
-            for at in 0..length {
-                for byte in [b'"', b'\\', b'\n', 0, 0x7f, 0x80, 0xff] {
-                    let mut input = vec![b'a'; length];
-                    input[at] = byte;
-                    input[length - 1] = b'"';
-                    for from in [0, 1, 63, 64, 130] {
-                        let (found, wanted) = (Marks::new(&input).quote(from), quote_bytewise(&input, from));
-                        assert_eq!(found, wanted, "byte {byte} at {at}, from {from} of {length}");
-                    }
-                }
+        for at in 0..300 {
+            for byte in [b'"', b'\\', b'\n', 0, 0x1f, 0x7f, 0x80, 0xff] {
+                let mut input = vec![b'a'; 400];
+                (input[at], input[301]) = (byte, b'"');
+                assert_eq!(quote(&input), quote_bytewise(&input), "byte {byte} at {at}");
             }
         }
-        assert_eq!(Marks::new(b"").quote(0), None);
-        assert_eq!(Marks::new(&[b'a'; 128]).quote(128), None);
     }
 
     proptest! {
         #[test]
-        fn quotes_are_found_one_after_the_other(
-            input in prop::collection::vec(prop_oneof![8 => Just(b'a'), 2 => Just(b'"'), 1 => any::<u8>()], 0..300),
-            steps in prop::collection::vec(0_usize..40, 0..20),
+        fn a_quote_is_found_in_whole_blocks(
+            input in prop::collection::vec(prop_oneof![40 => Just(b'a'), 1 => any::<u8>(), 1 => Just(b'"')], 0..300),
         ) {
-            let (mut marks, mut from) = (Marks::new(&input), 0);
-            for step in steps {
-                from = (from + step).min(input.len());
-                prop_assert_eq!(marks.quote(from), quote_bytewise(&input, from));
-            }
+            let blocks = input.len().checked_sub(SHORT).map_or(0, |rest| SHORT + rest / BLOCK * BLOCK);
+            prop_assert_eq!(quote(&input), quote_bytewise(&input[..blocks]));
         }
 
         #[test]

@@ -48,6 +48,18 @@ impl Text {
     pub(super) fn read(
         &mut self,
         chunk: &[u8],
+        at: usize,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Result<Progress, (usize, JsonFault)> {
+        let mut gathered = Gathered { sink, bytes: [0; GATHERED], length: 0 };
+        let progress = self.read_pieces(chunk, at, &mut |piece| gathered.push(piece));
+        gathered.give();
+        progress
+    }
+
+    fn read_pieces(
+        &mut self,
+        chunk: &[u8],
         mut at: usize,
         sink: &mut impl FnMut(&[u8]),
     ) -> Result<Progress, (usize, JsonFault)> {
@@ -180,6 +192,38 @@ impl Text {
         self.partial[..rest.len()].copy_from_slice(rest);
         self.partial_length = rest.len();
         Ok(())
+    }
+}
+
+/// Between two escapes there is often little text: so much is gathered before it is handed on.
+const GATHERED: usize = 256;
+
+/// Small pieces on their way to a sink.
+struct Gathered<'s, S> {
+    sink: &'s mut S,
+    bytes: [u8; GATHERED],
+    length: usize,
+}
+
+impl<S: FnMut(&[u8])> Gathered<'_, S> {
+    fn push(&mut self, piece: &[u8]) {
+        if self.length + piece.len() > GATHERED {
+            self.give();
+        }
+        match self.bytes[self.length..].get_mut(..piece.len()) {
+            Some(room) => {
+                room.copy_from_slice(piece);
+                self.length += piece.len();
+            }
+            None => (self.sink)(piece),
+        }
+    }
+
+    fn give(&mut self) {
+        if self.length > 0 {
+            (self.sink)(&self.bytes[..self.length]);
+            self.length = 0;
+        }
     }
 }
 
