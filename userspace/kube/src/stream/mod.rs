@@ -138,6 +138,9 @@ pub enum StreamError {
     /// A port-forward channel that announced another port than was asked for.
     #[error("WebSocket channel {0} did not announce its port")]
     PortAnnouncement(u8),
+    /// Something was to be put into a session of which no connection was taken out.
+    #[error("no connection was taken out of this session")]
+    NothingTaken,
     /// An ending was asked for while a frame is under way.
     #[error("the server's side of the stream is inside a frame")]
     InsideFrame,

@@ -128,7 +128,9 @@ impl Session for PortForwardRewriter {
         out: &mut Vec<u8>,
         tell: &mut Tell<'_>,
     ) -> Result<(), StreamError> {
-        let Self { tap, rewriting: Some(rewriting), .. } = self else { return Ok(()) };
+        let Self { tap, rewriting: Some(rewriting), .. } = self else {
+            return Err(StreamError::NothingTaken);
+        };
         rewriting.put(tap, from, connection, piece, out, &mut |event| tell(Said::Port(event)))
     }
 

@@ -64,7 +64,7 @@ pub trait Session: Send {
     /// `from` has ended already nothing is said any more.
     ///
     /// # Errors
-    /// As [`feed`](Self::feed).
+    /// As [`feed`](Self::feed), and [`StreamError::NothingTaken`] where nothing is ever taken out.
     fn put(
         &mut self,
         from: Side,
@@ -74,7 +74,7 @@ pub trait Session: Send {
         tell: &mut Tell<'_>,
     ) -> Result<(), StreamError> {
         let _ = (from, connection, piece, out, tell);
-        Ok(())
+        Err(StreamError::NothingTaken)
     }
 
     /// Whether the server has closed the session, and its client is told by [`finish`](Self::finish): what is still to be
