@@ -60,13 +60,14 @@ pub(super) fn ask(matter: &Matter, verdict: Verdict, approver: &str, expires: Ti
 pub(super) fn status(matter: &Matter) -> Answer {
     let state = matter.over.as_deref().unwrap_or("pending");
     let groups = matter.approver_groups.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let until = matter.deadline.map(|at| format!(" until {at:.0}")).unwrap_or_default();
+    let until =
+        |before: &str| matter.deadline.map(|at| format!("{before} until {at:.0}")).unwrap_or_default();
     let next = match state {
         "pending" => format!(
-            "Somebody has to agree to it{until}. Go back to your client and continue: it waits there. This page looks again \
-             by itself."
+            "Somebody has to agree to it{}. Go back to your client and continue: it waits there. This page looks again by itself.",
+            until("")
         ),
-        "approved" => format!("It may go on, once{until}. Go back to your client and continue."),
+        "approved" => format!("It may go on, once{}. Go back to your client and continue.", until(",")),
         "spent" => "It went on. There is nothing more to do.".to_owned(),
         _ => "It does not go on. Go back to your client and continue: it says why.".to_owned(),
     };

@@ -14,7 +14,7 @@ async fn a_page_shows_where_a_hold_stands_and_what_to_do() {
     let url = page(&stage);
     for (state, next, looks_again) in [
         (None, "pending</h1>|Somebody has to agree to it until 2026-01-01T01:00:00Z", true),
-        (Some("approved"), "approved</h1>|It may go on, once until", false),
+        (Some("approved"), "approved</h1>|It may go on, once, until", false),
         (Some("spent"), "spent</h1>|It went on", false),
         (Some("denied"), "denied</h1>|It does not go on", false),
         (Some("cancelled"), "cancelled</h1>|It does not go on", false),
