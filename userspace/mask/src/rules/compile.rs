@@ -1,4 +1,7 @@
-//! From marked paths to the automaton: the subset construction, over paths that read the same name.
+//! From marked paths to the automaton: the subset construction, over paths that read the same name. [`choice`] is for names
+//! that no path spells out.
+
+mod choice;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -331,114 +334,6 @@ impl Compiler<'_> {
             Some(What::Quotes) => Action::Quotes,
         })
     }
-
-    /// The patterns that fields are tested by at a place, and the strongest mark that each is for.
-    fn patterns(&self, state: &State) -> Vec<(Arc<Names>, usize)> {
-        let mut patterns: Vec<(Arc<Names>, usize)> = Vec::new();
-        for item in self.here(state) {
-            if let Some(Step::Field(names)) = self.step(item)
-                && names.only().is_none()
-                && !names.are_all()
-                && !patterns.iter().any(|(known, _)| Arc::ptr_eq(known, names))
-            {
-                patterns.push((Arc::clone(names), item.0));
-            }
-        }
-        patterns.sort_by_key(|(_, mark)| *mark);
-        patterns
-    }
-
-    /// The tests of a name that is none of the literals.
-    fn choose(
-        &mut self,
-        state: &State,
-        patterns: &[(Arc<Names>, usize)],
-        passed: &mut Vec<Arc<Names>>,
-    ) -> Result<Choice, RulesError> {
-        self.spend()?;
-        let is = |names: &Names| {
-            names.are_all() || passed.iter().any(|known| std::ptr::eq(&raw const **known, names))
-        };
-        let [(names, mark), rest @ ..] = patterns else {
-            return self.under(state, |names, _| is(names), None).map(Choice::Done);
-        };
-        // What a stronger mark has decided needs no more tests.
-        let decided = |item: Item| {
-            item.0 < *mark
-                && self.step((item.0, item.1 + 1)).is_none()
-                && matches!(self.step(item), Some(Step::Field(names)) if is(names))
-        };
-        if self.here(state).into_iter().any(decided) {
-            return self.choose(state, &[], passed);
-        }
-        passed.push(Arc::clone(names));
-        let yes = self.choose(state, rest, passed)?;
-        passed.pop();
-        let no = self.choose(state, rest, passed)?;
-        Ok(Choice::Test { names: Arc::clone(names), yes: Box::new(yes), no: Box::new(no) })
-    }
-
-    /// Where the object at a place is once its name is known.
-    fn named(&mut self, id: NodeId, state: &State) -> Result<Option<Choice>, RulesError> {
-        if let Some(unnamed) = state.unnamed {
-            // An object that says its name twice means one thing to this reader and another to that.
-            self.names.insert(id, self.names[&unnamed].clone());
-            return Ok(Some(Choice::Done(Action::Enter(unnamed))));
-        }
-        for item in &state.items {
-            if let Some(Step::Where(key, _)) = self.step(*item) {
-                let key = key.clone();
-                match self.names.get(&id) {
-                    Some(other) if *other != key => return Err(RulesError::TwoNames(other.clone(), key)),
-                    _ => self.names.insert(id, key),
-                };
-            }
-        }
-        if !self.names.contains_key(&id) {
-            return Ok(None);
-        }
-        let mut patterns: Vec<Arc<Names>> = Vec::new();
-        for item in &state.items {
-            if let Some(Step::Where(_, names)) = self.step(*item)
-                && !patterns.iter().any(|known| Arc::ptr_eq(known, names))
-            {
-                patterns.push(Arc::clone(names));
-            }
-        }
-        self.tell_apart(id, state, &patterns, &mut Vec::new()).map(Some)
-    }
-
-    fn tell_apart(
-        &mut self,
-        id: NodeId,
-        state: &State,
-        patterns: &[Arc<Names>],
-        passed: &mut Vec<Arc<Names>>,
-    ) -> Result<Choice, RulesError> {
-        self.spend()?;
-        let [names, rest @ ..] = patterns else {
-            let mut items = BTreeSet::new();
-            for item in &state.items {
-                match self.step(*item) {
-                    Some(Step::Where(_, names)) => {
-                        if passed.iter().any(|known| Arc::ptr_eq(known, names)) {
-                            self.arrive((item.0, item.1 + 1), &mut items);
-                        }
-                    }
-                    _ => {
-                        items.insert(*item);
-                    }
-                }
-            }
-            let named = State { items, unnamed: Some(id), ..state.clone() };
-            return Ok(Choice::Done(Action::Enter(self.node(named)?)));
-        };
-        passed.push(Arc::clone(names));
-        let yes = self.tell_apart(id, state, rest, passed)?;
-        passed.pop();
-        let no = self.tell_apart(id, state, rest, passed)?;
-        Ok(Choice::Test { names: Arc::clone(names), yes: Box::new(yes), no: Box::new(no) })
-    }
 }
 
 /// In [`Documents::Objects`], `**` does not go into it: what is there stands at paths of its own.
@@ -451,13 +346,4 @@ fn masks(what: What) -> bool {
 
 fn form(bytes: bool) -> Form {
     if bytes { Form::Base64 } else { Form::Plain }
-}
-
-impl Choice {
-    fn drops(&self) -> bool {
-        match self {
-            Self::Done(action) => action.drops(),
-            Self::Test { yes, no, .. } => yes.drops() || no.drops(),
-        }
-    }
 }

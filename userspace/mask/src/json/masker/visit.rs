@@ -1,0 +1,175 @@
+//! What is done where the reader comes by: rules say of each value what becomes of it, and it passes or is held back.
+
+use std::ops::Range;
+
+use super::{Held, Pass, Place};
+use crate::json::key::KEY_LIMIT;
+use crate::json::reader::{Container, Scalar, Visitor};
+use crate::rules::{Action, Documents};
+
+impl Visitor for Pass<'_> {
+    #[inline]
+    fn key_opens(&mut self, at: usize) {
+        if self.masking.rules.documents() == Documents::Data && self.masking.passed_over == 0 {
+            self.hold(Held::Key { begun: false }, at + 1);
+        }
+    }
+
+    #[inline]
+    fn key_closes(&mut self, at: usize) {
+        if let Some(Held::Key { .. }) = self.masking.held {
+            self.release(at);
+        }
+    }
+
+    #[inline]
+    fn key(&mut self, chunk: &[u8], name: Range<usize>) {
+        if self.masking.passed_over > 0 {
+            return;
+        }
+        self.key_opens(name.start - 1);
+        let masking = &mut *self.masking;
+        let (rules, place) = (&masking.rules, masking.place());
+        if rules.reads_keys(place) {
+            masking.key.take(&chunk[name.start..], name.len());
+            masking.next = if name.len() > KEY_LIMIT {
+                rules.under_long_key(place)
+            } else {
+                rules.under_key(place, &chunk[name.clone()])
+            };
+        } else {
+            masking.key.begin();
+            masking.next = rules.under_key(place, b"");
+        }
+        self.key_closes(name.end + 1);
+    }
+
+    #[inline]
+    fn key_begins(&mut self) -> bool {
+        let masking = &mut *self.masking;
+        masking.key.begin();
+        masking.passed_over == 0 && masking.rules.reads_keys(masking.place())
+    }
+
+    #[inline]
+    fn key_ends(&mut self) {
+        let masking = &mut *self.masking;
+        if masking.passed_over == 0 {
+            masking.next = match masking.key.known() {
+                Some(key) => masking.rules.under_key(masking.place(), key),
+                None => masking.rules.under_long_key(masking.place()),
+            };
+        }
+    }
+
+    #[inline]
+    fn scalar_begins(&mut self, scalar: Scalar, at: usize) -> bool {
+        let masking = &mut *self.masking;
+        if masking.passed_over > 0 {
+            return false;
+        }
+        let action = match masking.next {
+            Action::Enter(place) => masking.rules.for_scalar(place),
+            action => action,
+        };
+        if self.begins(action, at) {
+            return false;
+        }
+        let masking = &mut *self.masking;
+        match (action, scalar) {
+            (Action::Keep | Action::Enter(_), _) | (_, Scalar::Null) => false,
+            (Action::Name, _) => {
+                masking.naming = scalar == Scalar::String;
+                masking.key.begin();
+                if masking.naming && masking.rules.documents() == Documents::Data {
+                    self.hold(Held::Key { begun: false }, at + 1);
+                }
+                self.masking.naming
+            }
+            _ => self.hold_scalar(action, scalar, at),
+        }
+    }
+
+    #[inline]
+    fn scalar_ends(&mut self, at: usize) {
+        if self.masking.passed_over > 0 {
+            return;
+        }
+        if self.masking.held.is_some() {
+            self.release(at);
+        }
+        if self.masking.naming {
+            self.masking.name();
+        }
+        self.between(at);
+    }
+
+    #[inline]
+    fn opens(&mut self, _: Container, at: usize) {
+        if self.masking.passed_over > 0 {
+            self.masking.passed_over += 1;
+            return;
+        }
+        let action = self.masking.next;
+        let dropped = self.begins(action, at);
+        match action {
+            Action::Enter(node) => {
+                let drops = self.masking.rules.drops(node);
+                self.masking.places.push(Place { node, drops, given: false });
+                self.between(at + 1);
+            }
+            action => {
+                self.masking.passed_over = 1;
+                if !dropped && !matches!(action, Action::Keep | Action::Scan | Action::Name) {
+                    let held = self.masking.raw(action);
+                    self.hold(held, at);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn closes(&mut self, at: usize) {
+        let masking = &mut *self.masking;
+        if masking.passed_over > 1 {
+            masking.passed_over -= 1;
+            return;
+        }
+        if masking.passed_over == 1 {
+            masking.passed_over = 0;
+            if masking.held.is_some() {
+                self.release(at);
+            }
+        } else {
+            // No field comes any more that could be dropped.
+            self.begins(Action::Keep, at);
+            self.masking.places.pop();
+        }
+        // For the next element, if this was one of an array. In an object the next key decides.
+        self.masking.next = Action::Enter(self.masking.place());
+        self.between(at);
+    }
+
+    #[inline]
+    fn text(&mut self, piece: &[u8]) {
+        let placeholder = &mut self.masking.placeholder;
+        match &mut self.masking.held {
+            None | Some(Held::Between(_) | Held::Key { .. }) => self.masking.key.push(piece),
+            Some(Held::Text { empty, .. }) => {
+                *empty = false;
+                placeholder.update(piece);
+            }
+            Some(Held::Base64 { text, empty }) => {
+                *empty = false;
+                text.push(piece, placeholder);
+            }
+            Some(Held::Opened(opened)) => opened.push(piece, placeholder),
+            Some(Held::Inside(inside)) => {
+                if !inside.says(piece, placeholder) {
+                    self.scan_on();
+                }
+            }
+            Some(Held::Raw { .. } | Held::Number | Held::Scanned { .. } | Held::Dropped) => {}
+        }
+    }
+}
