@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: format, clippy and dependency policy, for the workspace and the kernel programs.
+//! `cargo xtask lint`: format, clippy and dependency policy, for the workspace, the kernel programs and the fuzz targets.
 
 use std::process::Command;
 
@@ -14,8 +14,12 @@ pub(crate) fn run() -> Result<()> {
     // Clippy compiles `intercept`, which embeds the kernel programs.
     build::gate()?;
     step::quietly("Check the format", &mut cargo(&["fmt", "--all", "--check"]))?;
-    let gate = ["fmt", "--check", "--manifest-path", "ebpf/gate/Cargo.toml"];
-    step::quietly("Check the format of the kernel programs", &mut cargo(&gate))?;
+    for (what, manifest) in
+        [("the kernel programs", "ebpf/gate/Cargo.toml"), ("the fuzz targets", "tests/fuzz/Cargo.toml")]
+    {
+        let format = ["fmt", "--check", "--manifest-path", manifest];
+        step::quietly(&format!("Check the format of {what}"), &mut cargo(&format))?;
+    }
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     step::openly("Clippy", &mut cargo(&clippy))?;
     if !cargo(&["deny", "--version"]).output().is_ok_and(|output| output.status.success()) {

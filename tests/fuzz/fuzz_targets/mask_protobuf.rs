@@ -23,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
 /// The masked body; none if it is not protobuf that can be masked.
 fn mask(watch: bool, body: &[u8], size: usize) -> Option<Vec<u8>> {
     let (rules, key) = (Arc::clone(&RULES), MaskKey::from_bytes([7; 32]));
-    let mut masker = if watch { ProtobufMasker::watch(rules, &key) } else { ProtobufMasker::object(rules, &key) };
+    let mut masker =
+        if watch { ProtobufMasker::watch(rules, &key) } else { ProtobufMasker::object(rules, &key) };
     let mut out = Vec::new();
     for slice in body.chunks(size) {
         masker.push(slice, &mut out).ok()?;

@@ -11,7 +11,11 @@ fuzz_target!(|data: &[u8]| {
         let whole = run(make, body, body.len().max(1));
         assert_eq!(whole, run(make, body, usize::from(*size).max(1)));
         if let Some(left) = whole {
-            assert_eq!(run(make, &left, left.len().max(1)).as_ref(), Some(&left), "nothing more to leave out");
+            assert_eq!(
+                run(make, &left, left.len().max(1)).as_ref(),
+                Some(&left),
+                "nothing more to leave out"
+            );
         }
     }
 });
