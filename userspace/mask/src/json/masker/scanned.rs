@@ -67,7 +67,11 @@ mod tests {
     }
 
     fn mask(body: &str, size: usize) -> String {
-        let mut masker = JsonMasker::new(rules(), &MaskKey::from_bytes([7; 32]));
+        mask_by(rules(), body, size)
+    }
+
+    fn mask_by(rules: Arc<Rules>, body: &str, size: usize) -> String {
+        let mut masker = JsonMasker::new(rules, &MaskKey::from_bytes([7; 32]));
         let mut out = Vec::new();
         for chunk in body.as_bytes().chunks(size) {
             masker.push(chunk, &mut out).unwrap();
@@ -104,6 +108,17 @@ mod tests {
             body.to_string().replace(r#"rd":"hunter2"#, &format!(r#"rd":"{}"#, placeholder("hunter2")));
         for size in [usize::MAX, 1] {
             assert_eq!(mask(&body.to_string(), size), wanted);
+        }
+    }
+
+    #[test]
+    fn what_something_beside_it_is_called_does_not_count() {
+        let kept = Mark { path: "data.list.password".parse().unwrap(), what: What::Keep };
+        let scanned = Mark { path: "data.**.*".parse().unwrap(), what: What::Scan };
+        let rules = Arc::new(Rules::new(vec![kept, scanned], None).unwrap());
+        let body = r#"{"data":{"list":[{"password":{"kept":[1]}},"hunter2"]},"kind":"long enough to be read at once"}"#;
+        for size in [usize::MAX, 1] {
+            assert_eq!(mask_by(Arc::clone(&rules), body, size), body, "in pieces of {size}");
         }
     }
 

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::{Held, Pass, Place};
-use crate::json::key::KEY_LIMIT;
 use crate::json::reader::{Container, Scalar, Visitor};
 use crate::rules::{Action, Documents};
 
@@ -24,24 +23,12 @@ impl Visitor for Pass<'_> {
 
     #[inline]
     fn key(&mut self, chunk: &[u8], name: Range<usize>) {
-        if self.masking.passed_over > 0 {
-            return;
-        }
         self.key_opens(name.start - 1);
-        let masking = &mut *self.masking;
-        let (rules, place) = (&masking.rules, masking.place());
-        if rules.reads_keys(place) {
-            masking.key.take(&chunk[name.start..], name.len());
-            masking.next = if name.len() > KEY_LIMIT {
-                rules.under_long_key(place)
-            } else {
-                rules.under_key(place, &chunk[name.clone()])
-            };
-        } else {
-            masking.key.begin();
-            masking.next = rules.under_key(place, b"");
+        if self.key_begins() {
+            self.masking.key.take(&chunk[name.start..], name.len());
         }
         self.key_closes(name.end + 1);
+        self.key_ends();
     }
 
     #[inline]
