@@ -5,6 +5,7 @@ use portcullis_codec::websocket::{self, Decoder, Kind};
 use portcullis_kube::Status;
 use portcullis_kube::stream::{
     PortEvent, PortForwardProtocol, PortForwardRewriter, PortPiece, PortRewriting, Said, Session as _, Side,
+    StreamError,
 };
 
 use crate::has;
@@ -103,6 +104,14 @@ fn said(mut frames: &[u8]) -> Vec<(u32, String, bool)> {
     }
     assert!(decoder.at_boundary(), "whole frames only");
     said
+}
+
+#[test]
+fn nothing_is_put_where_nothing_was_taken_out() {
+    let mut rewriter = PortForwardRewriter::new(PortForwardProtocol::Spdy, None);
+    let (mut out, piece) = (Vec::new(), PortPiece::Data(b"put in"));
+    let put = rewriter.put(Side::Client, (TAKEN, 0), piece, &mut out, &mut |_| {});
+    assert!(matches!(put, Err(StreamError::NothingTaken)) && out.is_empty());
 }
 
 #[test]
