@@ -37,7 +37,8 @@ class Play:
             headers["authorization"] = f"Bearer {bearer}"
         async with httpx2.AsyncClient(transport=self.wire, headers=headers, timeout=60) as http:
             client = Client(
-                streamable_http_client(self._options.url, http_client=http),
+                # All planted values at once make events larger than it takes by default.
+                streamable_http_client(self._options.url, http_client=http, max_sse_event_size=None),
                 mode="auto" if self.modern else "legacy",
                 client_info=types.Implementation(name="portcullis-test-client", version="1.0.0"),
                 read_timeout_seconds=self._options.timeout,

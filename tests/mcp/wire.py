@@ -70,7 +70,8 @@ def canonical(exchange):
     if response is None:
         return shown | {"status": None}
     kind = response.headers.get("content-type", "").partition(";")[0]
-    body = exchange["body"].decode()
+    # What is cut off may end in the middle of a character, and is to be shown all the same.
+    body = exchange["body"].decode(errors="replace")
     got = events(body) if kind == "text/event-stream" else steady(parsed(body))
     session = "mcp-session-id" in response.headers
     return shown | {"status": response.status_code, "type": kind, "session": session, "got": got}

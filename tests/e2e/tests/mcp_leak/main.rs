@@ -74,6 +74,10 @@ fn show(stage: &Stage, person: Person, url: &str, values: &[Planted], telling: u
             command.env("ARGUMENTS", &said).env("BEARER", &credential);
             let played = output(&mut command, LIMIT * 6)?;
             ensure!(played.code == 0, "{mode} {what}: {}", played.all());
+            // What the SDK says when a stream broke or nothing came: nothing can be found in that.
+            for broken in ["\"code\": -32000", "\"code\": -32001"] {
+                ensure!(!played.stdout.contains(broken), "{mode} {what}: an answer did not come whole");
+            }
             let title = format!("{mode}: {what}");
             // What it prints has also what it said itself.
             if what != "arguments" {
@@ -127,7 +131,8 @@ fn no_planted_value_leaves_an_mcp_server_or_reaches_the_disk() -> Result<()> {
     fs::write(&file, json!(encoded).to_string())?;
     let server = McpServer::start(&["--planted", &file.display().to_string()])?;
     // What a tool says of itself is shown, and kept to be compared with what it says later.
-    server.define(&format!("Restarts a service. {}", values[1].text()))?;
+    let as_pinned = format!("Restarts a service. {}", values[1].text());
+    server.define(&as_pinned)?;
 
     let roles =
         format!("{}---{}", everything_on_tools("all", "{}"), everything_on_tools("seer", "{mask: none}"));
@@ -143,6 +148,7 @@ fn no_planted_value_leaves_an_mcp_server_or_reaches_the_disk() -> Result<()> {
     left.extend(conversations(&stage)?);
     let (toward_clients, on_disk) = (searcher.look_at(&shown), searcher.look_at(&left));
 
+    server.define(&as_pinned)?;
     let unmasked = show(&stage, SEER, server.url(), &values, telling)?;
     let control = searcher.look_at(&unmasked);
     let mut recorded = Vec::new();
