@@ -1,6 +1,7 @@
 //! What servers issued to whom: session ids and request states, which only the one who got them may bring back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,18 @@ type Digest = [u8; 32];
 /// Up to this part of its age, what is used need not be noted as younger: most requests are within a session.
 const YOUNG: u32 = 24;
 
+/// Whose something is: a person's, for one purpose. Both are digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// Who.
+    pub person: [u8; 32],
+    /// Where and for what.
+    pub purpose: [u8; 32],
+}
+
 /// Whose a session id or a request state is. Digests only: what is kept here opens nothing. What is older than the limit
-/// is nobody's, and where there is no more room, the oldest makes it.
+/// is nobody's. Where there is no more room, that makes it, and else the oldest of whoever has the most: nobody can have
+/// what is others' forgotten.
 #[derive(Debug)]
 pub struct Issued {
     capacity: usize,
@@ -20,11 +31,11 @@ pub struct Issued {
     known: Mutex<Known>,
 }
 
-/// The same twice: by what was issued to whom, and by when.
+/// The same twice: by what was issued to whom, and by who got it and when.
 #[derive(Debug, Default)]
 struct Known {
-    by_what: BTreeMap<(Digest, Digest), Instant>,
-    by_time: BTreeSet<(Instant, Digest, Digest)>,
+    by_what: BTreeMap<(Digest, Owner), Instant>,
+    by_person: HashMap<Digest, BTreeSet<(Instant, Digest, Owner)>>,
 }
 
 impl Issued {
@@ -35,13 +46,13 @@ impl Issued {
     }
 
     /// `what` was issued to `owner`, maybe once more: its age begins anew.
-    pub fn remember(&self, what: &str, owner: [u8; 32], now: Instant) {
+    pub fn remember(&self, what: &str, owner: Owner, now: Instant) {
         let what = digest(what);
         let mut known = self.known();
         known.remove(what, owner);
         known.insert(what, owner, now);
-        while let Some((time, what, owner)) = known.by_time.first().copied()
-            && (known.by_time.len() > self.capacity || now.saturating_duration_since(time) > self.age)
+        while known.by_what.len() > self.capacity
+            && let Some((_, what, owner)) = known.first_to_go(|time| !self.is_live(time, now))
         {
             known.remove(what, owner);
         }
@@ -49,14 +60,14 @@ impl Issued {
 
     /// Whether it was issued to `owner`. Servers may issue the same to several: a request state that says `step 2`.
     #[must_use]
-    pub fn is_owner(&self, what: &str, owner: [u8; 32], now: Instant) -> bool {
+    pub fn is_owner(&self, what: &str, owner: Owner, now: Instant) -> bool {
         let time = self.known().by_what.get(&(digest(what), owner)).copied();
         time.is_some_and(|time| self.is_live(time, now))
     }
 
     /// As [`is_owner`](Self::is_owner); its age begins anew, if it is not still about as young.
     #[must_use]
-    pub fn used_by(&self, what: &str, owner: [u8; 32], now: Instant) -> bool {
+    pub fn used_by(&self, what: &str, owner: Owner, now: Instant) -> bool {
         let what = digest(what);
         let mut known = self.known();
         let Some(time) = known.by_what.get(&(what, owner)).copied() else { return false };
@@ -88,19 +99,28 @@ impl Issued {
 }
 
 impl Known {
-    fn owners(&self, what: Digest) -> Vec<Digest> {
-        let all = (what, [0; 32])..=(what, [u8::MAX; 32]);
-        self.by_what.range(all).map(|((_, owner), _)| *owner).collect()
+    fn owners(&self, what: Digest) -> Vec<Owner> {
+        let [first, last] = [[0; 32], [u8::MAX; 32]].map(|all| Owner { person: all, purpose: all });
+        self.by_what.range((what, first)..=(what, last)).map(|((_, owner), _)| *owner).collect()
     }
 
-    fn insert(&mut self, what: Digest, owner: Digest, now: Instant) {
+    fn first_to_go(&self, is_old: impl Fn(Instant) -> bool) -> Option<(Instant, Digest, Owner)> {
+        let oldest = self.by_person.values().filter_map(|theirs| Some((theirs.first()?, theirs.len())));
+        oldest.max_by_key(|((time, ..), count)| (is_old(*time), *count)).map(|(first, _)| *first)
+    }
+
+    fn insert(&mut self, what: Digest, owner: Owner, now: Instant) {
         self.by_what.insert((what, owner), now);
-        self.by_time.insert((now, what, owner));
+        self.by_person.entry(owner.person).or_default().insert((now, what, owner));
     }
 
-    fn remove(&mut self, what: Digest, owner: Digest) {
-        if let Some(time) = self.by_what.remove(&(what, owner)) {
-            self.by_time.remove(&(time, what, owner));
+    fn remove(&mut self, what: Digest, owner: Owner) {
+        let Some(time) = self.by_what.remove(&(what, owner)) else { return };
+        if let Entry::Occupied(mut theirs) = self.by_person.entry(owner.person) {
+            theirs.get_mut().remove(&(time, what, owner));
+            if theirs.get().is_empty() {
+                theirs.remove();
+            }
         }
     }
 }
@@ -113,8 +133,8 @@ fn digest(what: &str) -> Digest {
 mod tests {
     use super::*;
 
-    const ANN: Digest = [1; 32];
-    const BOB: Digest = [2; 32];
+    const ANN: Owner = Owner { person: [1; 32], purpose: [0; 32] };
+    const BOB: Owner = Owner { person: [2; 32], purpose: [0; 32] };
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
@@ -150,8 +170,6 @@ mod tests {
         assert!(issued.is_owner("session", ANN, start + 2 * HOUR));
         assert!(!issued.used_by("session", ANN, start + 3 * HOUR));
         assert!(!issued.is_owner("session", ANN, start + 3 * HOUR));
-        issued.remember("other", BOB, start + 3 * HOUR);
-        assert_eq!(issued.known().by_what.len(), 1, "what is too old takes no room");
     }
 
     #[test]
@@ -164,6 +182,23 @@ mod tests {
         issued.remember("c", ANN, at(3));
         let kept = ["a", "b", "c"].map(|what| issued.is_owner(what, ANN, at(4)));
         assert_eq!(kept, [true, false, true]);
-        assert_eq!(issued.known().by_time.len(), 2);
+        assert_eq!(issued.known().by_what.len(), 2);
+    }
+
+    #[test]
+    fn room_is_made_by_what_is_too_old_and_by_whoever_has_the_most() {
+        let (issued, start) = (Issued::new(3, HOUR), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        issued.remember("bob's", BOB, at(0));
+        for (number, what) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            let purpose = [number as u8; 32];
+            issued.remember(what, Owner { purpose, ..ANN }, at(1 + number as u64));
+        }
+        assert!(issued.is_owner("bob's", BOB, at(9)), "another's many do not push it out");
+        assert_eq!(issued.known().by_what.len(), 3);
+
+        issued.remember("e", ANN, at(2) + HOUR);
+        assert!(!issued.known().by_person.contains_key(&BOB.person), "what is too old goes first");
+        assert_eq!(issued.known().by_what.len(), 3);
     }
 }

@@ -31,7 +31,7 @@ pub use definition::{Definition, ParamHeader};
 pub use fault::{AnswerFault, Fault, PinError, error};
 pub use guard::placeholders;
 pub use headers::{Era, VERSIONS, check_headers};
-pub use issued::Issued;
+pub use issued::{Issued, Owner};
 pub use list::Visible;
 pub use masker::MessageMasker;
 pub use message::{About, Id, Kind, MAX_MESSAGE, Message};

@@ -19,7 +19,9 @@ use http::StatusCode;
 use jiff::Timestamp;
 use portcullis_access::{Allowed, McpItem, Pattern, Snapshot};
 use portcullis_kube::RequestInfo;
-use portcullis_mcp::{About, BlobPolicy, Definition, Era, Fault, Id, Issued, Kind, Message, PinError, Pins};
+use portcullis_mcp::{
+    About, BlobPolicy, Definition, Era, Fault, Id, Issued, Kind, Message, Owner, PinError, Pins,
+};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -161,7 +163,7 @@ pub struct McpMemory {
     dir: Option<PathBuf>,
     pins: Mutex<HashMap<String, Arc<Pins>>>,
     /// The calls that wait for a person, by whose they are and their ids.
-    waiting: Mutex<HashMap<[u8; 32], CancellationToken>>,
+    waiting: Mutex<HashMap<Owner, CancellationToken>>,
 }
 
 impl McpMemory {
@@ -191,7 +193,7 @@ impl McpMemory {
 /// A call that waits, for as long as this is kept.
 pub(crate) struct Waiting<'a> {
     memory: &'a McpMemory,
-    key: [u8; 32],
+    key: Owner,
     pub(crate) withdrawn: CancellationToken,
 }
 
@@ -219,7 +221,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// Ids are a client's own, in a session; without sessions, two clients of one person are told apart by their processes.
-fn waiting_key(person: &Person, call: &Call, id: &Id) -> [u8; 32] {
+fn waiting_key(person: &Person, call: &Call, id: &Id) -> Owner {
     let attestation = &person.connection.attestation;
     let process = format!("{}/{}", attestation.pid, attestation.process.start_time);
     owner(person, &call.server, format!("{process} {:?} {id:?}", call.session).as_bytes())
@@ -292,10 +294,17 @@ pub(crate) fn under_a_grant(
 }
 
 /// Who may bring something back that was issued: the same person at the same server, for the same request.
-pub(crate) fn owner(person: &Person, server: &McpServer, fingerprint: &[u8]) -> [u8; 32] {
-    let (subject, target) = (&person.subject, &server.name);
+pub(crate) fn owner(person: &Person, server: &McpServer, fingerprint: &[u8]) -> Owner {
+    let subject = &person.subject;
+    Owner {
+        person: digest([subject.issuer.as_bytes(), subject.id.as_bytes()]),
+        purpose: digest([server.name.as_bytes(), fingerprint]),
+    }
+}
+
+fn digest(parts: [&[u8]; 2]) -> [u8; 32] {
     let mut digest = Sha256::new();
-    for part in [subject.issuer.as_bytes(), subject.id.as_bytes(), target.as_bytes(), fingerprint] {
+    for part in parts {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use portcullis_access::{Facts, McpItem, Operation, Query};
 use portcullis_mask::{BodyMasker, MaskError};
 use portcullis_mcp::{
-    About, AnswerBody, AnswerFault, BodyKind, Era, Message, MessageMasker, Outbound, Passed, Visible,
+    About, AnswerBody, AnswerFault, BodyKind, Era, Message, MessageMasker, Outbound, Owner, Passed, Visible,
 };
 
 use super::{Call, item, owner};
@@ -26,7 +26,7 @@ pub(crate) struct Messages {
     left_out: u64,
     proxy: Arc<Proxy>,
     /// Who may bring back what the answer asks to be brought back, which answers do since 2026-07-28.
-    owner: Option<[u8; 32]>,
+    owner: Option<Owner>,
 }
 
 impl Messages {

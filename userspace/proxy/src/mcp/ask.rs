@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, Response, header};
 use portcullis_access::{Hold, HoldId, ReviewTerms};
-use portcullis_mcp::{Action, Era, Message, UrlElicitation};
+use portcullis_mcp::{Action, Era, Message, Owner, UrlElicitation};
 use serde_json::{Map, Value};
 
 use super::wait::reads_events;
@@ -98,7 +98,7 @@ fn state(proxy: &Proxy, person: &Person, call: &Call, message: &Message, hold: &
 }
 
 /// Whose a state of the gate's own is. No server can issue one: what it issues is somebody else's.
-fn asked_of(person: &Person, server: &McpServer, message: &Message) -> [u8; 32] {
+fn asked_of(person: &Person, server: &McpServer, message: &Message) -> Owner {
     owner(person, server, &[&b"held "[..], &message.fingerprint()].concat())
 }
 

@@ -133,7 +133,7 @@ fn for_this_server(person: &Person, server: &McpServer, head: &mut Parts) -> Res
     let connection = &person.connection;
     if connection.forwarded.is_some() {
         // What clients call their end of a port-forward is their own affair.
-        return of_own_page(&head.headers, server, &LOCAL.map(str::to_owned));
+        return of_own_page(&head.headers, server, LOCAL);
     }
     let target = &connection.route.target;
     let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
@@ -148,13 +148,18 @@ fn for_this_server(person: &Person, server: &McpServer, head: &mut Parts) -> Res
     }
     let value = HeaderValue::from_str(&host).map_err(|_| McpFault::Header("Host"))?;
     head.headers.insert(header::HOST, value);
-    of_own_page(&head.headers, server, &target.names.iter().map(ToString::to_string).collect::<Vec<_>>())
+    of_own_page(&head.headers, server, target.names.iter())
 }
 
 /// Refuses what a web page asks that is neither at one of these hosts nor one of those that the server lets in.
-fn of_own_page(headers: &HeaderMap, server: &McpServer, own: &[String]) -> Result<(), Refusal> {
+fn of_own_page(
+    headers: &HeaderMap,
+    server: &McpServer,
+    own: impl IntoIterator<Item: ToString>,
+) -> Result<(), Refusal> {
     let Some(origin) = one(headers, "origin")? else { return Ok(()) };
-    if origin_allowed(&origin, own, &server.origins) {
+    let own: Vec<String> = own.into_iter().map(|host| host.to_string()).collect();
+    if origin_allowed(&origin, &own, &server.origins) {
         return Ok(());
     }
     Err(McpFault::Origin(origin).into())
