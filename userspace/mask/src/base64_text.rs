@@ -85,7 +85,7 @@ impl Base64Text {
 /// Takes whole quanta from the start of `text` for as long as they decode; returns what is left.
 fn quanta<'t>(mut text: &'t [u8], placeholder: &mut Placeholder) -> &'t [u8] {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    loop {
+    while text.len() >= 4 {
         let mut quanta = whole_quanta(text, text.len().min(PIECE));
         if !placeholder.update_base64(quanta) {
             // It says whether all of it is base64, and no more.
@@ -93,10 +93,11 @@ fn quanta<'t>(mut text: &'t [u8], placeholder: &mut Placeholder) -> &'t [u8] {
             placeholder.update_base64(quanta);
         }
         if quanta.is_empty() {
-            return text;
+            break;
         }
         text = &text[quanta.len()..];
     }
+    text
 }
 
 /// The quanta in the first `length` characters of `text`, without padded ones at the end: these are left to

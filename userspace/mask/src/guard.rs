@@ -241,9 +241,10 @@ impl Visitor for Fields {
 
     fn scalar_ends(&mut self, _: usize) {}
 
-    fn opens(&mut self, container: Container, _: usize) {
+    fn opens(&mut self, container: Container, _: usize) -> bool {
         self.value_begins();
         self.open.push((self.path.len(), (container == Container::Array).then_some(0)));
+        true
     }
 
     fn closes(&mut self, _: usize) {

@@ -51,8 +51,8 @@ pub(crate) enum Documents {
 struct Node {
     /// Fields known by their whole name, in lower case.
     keys: Vec<(Box<[u8]>, Action)>,
-    /// A bit for each length that such a name has (the last one for all that are longer).
-    lengths: u64,
+    /// The [`bit`] of each of them.
+    bits: u64,
     /// For all other fields.
     other: Choice,
     /// For fields whose names are too long to be looked at.
@@ -107,7 +107,7 @@ impl Rules {
     pub(crate) fn reads_keys(&self, node: NodeId) -> bool {
         let node = &self.nodes[node as usize];
         // What scanned text is called is for detectors to know.
-        node.lengths != 0
+        node.bits != 0
             || matches!(node.other, Choice::Test { .. })
             || matches!(node.scalar, Action::Scan | Action::Text)
     }
@@ -116,7 +116,7 @@ impl Rules {
     #[inline]
     pub(crate) fn under_key(&self, node: NodeId, key: &[u8]) -> Action {
         let node = &self.nodes[node as usize];
-        if node.lengths & length_bit(key) != 0
+        if node.bits & bit(key) != 0
             && let Some((_, action)) = node.keys.iter().find(|(name, _)| key.eq_ignore_ascii_case(name))
         {
             return *action;
@@ -220,6 +220,8 @@ impl Action {
     }
 }
 
-fn length_bit(name: &[u8]) -> u64 {
-    1 << name.len().min(63)
+/// Tells most names from those that rules know, by their lengths and first letters, whose case does not count.
+fn bit(name: &[u8]) -> u64 {
+    let first = name.first().map_or(0, |first| first | 0x20);
+    1 << (((name.len() * 11) as u8 ^ first) % 64)
 }

@@ -194,11 +194,12 @@ impl JsonVisitor for Walk<'_> {
         }
     }
 
-    fn opens(&mut self, container: JsonContainer, _: usize) {
+    fn opens(&mut self, container: JsonContainer, _: usize) -> bool {
         let (media, kind) = (Member::default(), Member::default());
         let name = self.name().to_vec();
         let (data, blobs) = (Vec::new(), Vec::new());
         self.open.push(Open { container, name, media, kind, has_uri: false, data, blobs });
+        true
     }
 
     fn closes(&mut self, _: usize) {

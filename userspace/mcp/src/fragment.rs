@@ -64,8 +64,9 @@ impl JsonVisitor for End {
 
     fn scalar_ends(&mut self, _: usize) {}
 
-    fn opens(&mut self, _: JsonContainer, _: usize) {
+    fn opens(&mut self, _: JsonContainer, _: usize) -> bool {
         self.open += 1;
+        true
     }
 
     fn closes(&mut self, at: usize) {

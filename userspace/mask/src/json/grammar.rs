@@ -14,7 +14,9 @@ impl Visitor for Grammar {
         false
     }
     fn scalar_ends(&mut self, _: usize) {}
-    fn opens(&mut self, _: Container, _: usize) {}
+    fn opens(&mut self, _: Container, _: usize) -> bool {
+        true
+    }
     fn closes(&mut self, _: usize) {}
     fn text(&mut self, _: &[u8]) {}
 }

@@ -73,7 +73,7 @@ impl JsonMasker {
             depth,
             places: Vec::new(),
             next: Action::Enter(ROOT),
-            passed_over: 0,
+            passes_over: false,
             key: Key::default(),
             naming: false,
             held: None,
@@ -111,8 +111,8 @@ struct Masking {
     places: Vec<Place>,
     /// What becomes of the next value.
     next: Action,
-    /// Open objects and arrays that rules do not look into: of what passes, or of what is held back.
-    passed_over: u32,
+    /// Rules do not look into the object or array at hand: it passes, or is held back.
+    passes_over: bool,
     /// The key at hand, or the text by which an object says its name.
     key: Key,
     /// It is the latter.

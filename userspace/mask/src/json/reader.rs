@@ -3,11 +3,16 @@
 //! Documents may follow one another, with or without white space between them, as in a watch. Duplicate keys are told as
 //! often as they come. Memory: a byte for each open array or object.
 
+mod number;
+mod unwanted;
+
 use std::ops::Range;
 
 use super::scan;
 use super::text::{Progress, Text};
 use crate::{JsonFault, MaskError};
+use number::Number;
+use unwanted::Unwanted;
 
 /// Go's `encoding/json` takes this many levels (`maxNestingDepth`).
 const MAX_DEPTH: usize = 10_000;
@@ -37,8 +42,8 @@ pub trait Visitor {
     fn scalar_begins(&mut self, scalar: Scalar, at: usize) -> bool;
     /// That value ended.
     fn scalar_ends(&mut self, at: usize);
-    /// An object or array begins.
-    fn opens(&mut self, container: Container, at: usize);
+    /// An object or array begins. Returns whether what is in it is wanted; of one that is not, only its end is told.
+    fn opens(&mut self, container: Container, at: usize) -> bool;
     /// The innermost object or array ended.
     fn closes(&mut self, at: usize);
     /// A piece of the key or string that was wanted, free of escapes.
@@ -69,6 +74,8 @@ pub enum Container {
 pub struct Reader {
     expecting: Expecting,
     open: Vec<Container>,
+    /// The object or array at hand, if nothing in it is wanted.
+    unwanted: Unwanted,
     text: Text,
     number: Number,
     /// What is still to come of `true`, `false` or `null`.
@@ -89,24 +96,13 @@ enum Expecting {
     KeyOrEnd,
     Colon,
     CommaOrEndOfObject,
+    /// Anything in an object or array of which nothing is wanted.
+    EndOfUnwanted,
     /// More of a key, string, number or literal.
     KeyText,
     StringText,
     Number,
     Literal,
-}
-
-/// A part of a number, by what was read last.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Number {
-    Minus,
-    Zero,
-    Integer,
-    Point,
-    Fraction,
-    E,
-    Sign,
-    Exponent,
 }
 
 type Fault = (usize, JsonFault);
@@ -117,6 +113,7 @@ impl Reader {
         Self {
             expecting: Expecting::Document,
             open: Vec::new(),
+            unwanted: Unwanted::default(),
             text: Text::default(),
             number: Number::Minus,
             literal: b"",
@@ -160,34 +157,50 @@ impl Reader {
         let (mut at, mut expecting) = (0, self.expecting);
         while let Some(&byte) = chunk.get(at) {
             (at, expecting) = match expecting {
-                Expecting::Key | Expecting::KeyOrEnd if byte == b'"' => self.key(chunk, at, visitor)?,
-                Expecting::Document | Expecting::Value | Expecting::ElementOrEnd if byte == b'"' => {
-                    self.string(chunk, at, visitor)
-                }
-                Expecting::KeyText | Expecting::StringText => {
-                    match self.text.read(chunk, at, &mut |piece| visitor.text(piece))? {
-                        Progress::More => (chunk.len(), expecting),
-                        Progress::Ended(end) if expecting == Expecting::KeyText => {
-                            visitor.key_closes(end);
-                            visitor.key_ends();
-                            (end, Expecting::Colon)
-                        }
-                        Progress::Ended(end) => (end, self.scalar_ended(end, visitor)),
-                    }
-                }
-                Expecting::Number => self.number(chunk, at, visitor)?,
-                Expecting::Literal => self.literal(chunk, at, visitor)?,
-                _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => {
-                    (at + scan::whitespace(&chunk[at..]), expecting)
-                }
-                _ => {
-                    let next = self.structure(expecting, byte, at, visitor).map_err(|fault| (at, fault))?;
-                    past_comma(chunk, at + 1, next)
-                }
+                Expecting::EndOfUnwanted => self.pass_over(chunk, at, visitor)?,
+                _ => self.token(chunk, at, byte, expecting, visitor)?,
             };
         }
         self.expecting = expecting;
         Ok(())
+    }
+
+    /// Takes what begins with `byte`, the one at `at`.
+    #[inline(always)]
+    fn token(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        byte: u8,
+        expecting: Expecting,
+        visitor: &mut impl Visitor,
+    ) -> Result<(usize, Expecting), Fault> {
+        Ok(match expecting {
+            Expecting::Key | Expecting::KeyOrEnd if byte == b'"' => self.key(chunk, at, visitor)?,
+            Expecting::Document | Expecting::Value | Expecting::ElementOrEnd if byte == b'"' => {
+                self.string(chunk, at, visitor)
+            }
+            Expecting::KeyText | Expecting::StringText => {
+                match self.text.read(chunk, at, &mut |piece| visitor.text(piece))? {
+                    Progress::More => (chunk.len(), expecting),
+                    Progress::Ended(end) if expecting == Expecting::KeyText => {
+                        visitor.key_closes(end);
+                        visitor.key_ends();
+                        (end, Expecting::Colon)
+                    }
+                    Progress::Ended(end) => (end, self.scalar_ended(end, visitor)),
+                }
+            }
+            Expecting::Number => self.number(chunk, at, visitor)?,
+            Expecting::Literal => self.literal(chunk, at, visitor)?,
+            _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => {
+                (at + scan::whitespace(&chunk[at..]), expecting)
+            }
+            _ => {
+                let next = self.structure(expecting, byte, at, visitor).map_err(|fault| (at, fault))?;
+                past_comma(chunk, at + 1, next)
+            }
+        })
     }
 
     /// Takes the key whose quote is at `at`, and what follows at once, as API servers write it: each turn of the loop
@@ -289,11 +302,15 @@ impl Reader {
             return Err(JsonFault::TooDeep);
         }
         self.open.push(container);
-        visitor.opens(container, at);
-        Ok(match container {
+        let first = match container {
             Container::Object => Expecting::KeyOrEnd,
             Container::Array => Expecting::ElementOrEnd,
-        })
+        };
+        if visitor.opens(container, at) {
+            return Ok(first);
+        }
+        self.unwanted = Unwanted::begin(first);
+        Ok(Expecting::EndOfUnwanted)
     }
 
     #[inline]
@@ -381,28 +398,6 @@ fn past_comma(chunk: &[u8], end: usize, expecting: Expecting) -> (usize, Expecti
 impl Default for Reader {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Number {
-    /// The part that `byte` leads to, or none if it is not of this number.
-    #[inline]
-    fn then(self, byte: u8) -> Option<Self> {
-        Some(match (self, byte) {
-            (Self::Minus, b'0') => Self::Zero,
-            (Self::Minus, b'1'..=b'9') | (Self::Integer, b'0'..=b'9') => Self::Integer,
-            (Self::Zero | Self::Integer, b'.') => Self::Point,
-            (Self::Point | Self::Fraction, b'0'..=b'9') => Self::Fraction,
-            (Self::Zero | Self::Integer | Self::Fraction, b'e' | b'E') => Self::E,
-            (Self::E, b'+' | b'-') => Self::Sign,
-            (Self::E | Self::Sign | Self::Exponent, b'0'..=b'9') => Self::Exponent,
-            _ => return None,
-        })
-    }
-
-    #[inline]
-    fn is_complete(self) -> bool {
-        matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::Exponent)
     }
 }
 

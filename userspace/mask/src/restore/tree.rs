@@ -160,9 +160,9 @@ impl Visitor for Builder {
         self.put(Value { span: self.start..end, kind });
     }
 
-    fn opens(&mut self, container: Container, at: usize) {
+    fn opens(&mut self, container: Container, at: usize) -> bool {
         if self.too_much {
-            return;
+            return true;
         }
         let kind = match container {
             Container::Object => Kind::Object(Vec::new()),
@@ -172,6 +172,7 @@ impl Visitor for Builder {
         if self.open.len() > DEPTH {
             self.give_up();
         }
+        true
     }
 
     fn closes(&mut self, at: usize) {

@@ -6,7 +6,7 @@ mod choice;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use super::{Action, Choice, Documents, Node, NodeId, Rules, length_bit};
+use super::{Action, Choice, Documents, Node, NodeId, Rules, bit};
 use crate::names::Names;
 use crate::path::Step;
 use crate::placeholder::{Form, How, Mask};
@@ -177,7 +177,7 @@ impl Compiler<'_> {
         let matter = |names: &Names, what| names.are_all() || names.only().is_none() && masks(what);
         let long = self.under(state, matter, None)?;
         Ok(Node {
-            lengths: keys.iter().fold(0, |lengths, (name, _)| lengths | length_bit(name)),
+            bits: keys.iter().fold(0, |bits, (name, _)| bits | bit(name)),
             drops: long.drops() || other.drops() || keys.iter().any(|(_, action)| action.drops()),
             scalar: self.scalar(state),
             keys,

@@ -220,7 +220,7 @@ impl Visitor for Pass<'_, List> {
         }
     }
 
-    fn opens(&mut self, container: Container, at: usize) {
+    fn opens(&mut self, container: Container, at: usize) -> bool {
         let List { base, depth, next, elements, in_metadata, .. } = *self.stand;
         self.stand.depth += 1;
         if depth < base {
@@ -244,9 +244,11 @@ impl Visitor for Pass<'_, List> {
                 self.fail(ListFault::NotAnObject);
             }
             self.turn(at, Way::Held);
+            return false;
         } else if in_metadata && depth == base + 1 {
             self.fail(ListFault::UnknownMember);
         }
+        true
     }
 
     fn closes(&mut self, at: usize) {

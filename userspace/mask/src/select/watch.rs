@@ -16,7 +16,7 @@ pub(super) type Events = Filtered<Watch>;
 /// Where in a watch it stands.
 #[derive(Default)]
 pub(super) struct Watch {
-    depth: usize,
+    in_event: bool,
     held: Vec<u8>,
     /// The last event was given, so what ends its line is given too.
     given: bool,
@@ -25,7 +25,7 @@ pub(super) struct Watch {
 impl Stand for Watch {
     /// Holds what is part of an event, and gives what stands behind one that was given.
     fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ListFault> {
-        if self.depth > 0 {
+        if self.in_event {
             return hold(&mut self.held, bytes);
         }
         if self.given {
@@ -112,27 +112,22 @@ impl Visitor for Pass<'_, Watch> {
     fn key_ends(&mut self) {}
 
     fn scalar_begins(&mut self, _: Scalar, _: usize) -> bool {
-        if self.stand.depth == 0 {
-            self.fail(ListFault::NotAnEvent);
-        }
+        self.fail(ListFault::NotAnEvent);
         false
     }
 
     fn scalar_ends(&mut self, _: usize) {}
 
-    fn opens(&mut self, _: Container, at: usize) {
-        if self.stand.depth == 0 {
-            self.settle(at);
-        }
-        self.stand.depth += 1;
+    fn opens(&mut self, _: Container, at: usize) -> bool {
+        self.settle(at);
+        self.stand.in_event = true;
+        false
     }
 
     fn closes(&mut self, at: usize) {
-        if self.stand.depth == 1 {
-            self.settle(at);
-            self.decide(Self::event);
-        }
-        self.stand.depth -= 1;
+        self.settle(at);
+        self.stand.in_event = false;
+        self.decide(Self::event);
     }
 
     fn text(&mut self, _: &[u8]) {}

@@ -116,7 +116,7 @@ mod tests {
         let kept = Mark { path: "data.list.password".parse().unwrap(), what: What::Keep };
         let scanned = Mark { path: "data.**.*".parse().unwrap(), what: What::Scan };
         let rules = Arc::new(Rules::new(vec![kept, scanned], None).unwrap());
-        let body = r#"{"data":{"list":[{"password":{"kept":[1]}},"hunter2"]},"kind":"long enough to be read at once"}"#;
+        let body = r#"{"data":{"list":[{"password":{"kept":[1]}},"hunter2",{"x":{"password":""}},"hunter2"]},"kind":"long enough to be read at once"}"#;
         for size in [usize::MAX, 1] {
             assert_eq!(mask_by(Arc::clone(&rules), body, size), body, "in pieces of {size}");
         }

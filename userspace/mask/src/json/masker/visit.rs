@@ -9,7 +9,7 @@ use crate::rules::{Action, Documents};
 impl Visitor for Pass<'_> {
     #[inline]
     fn key_opens(&mut self, at: usize) {
-        if self.masking.rules.documents() == Documents::Data && self.masking.passed_over == 0 {
+        if self.masking.rules.documents() == Documents::Data {
             self.hold(Held::Key { begun: false }, at + 1);
         }
     }
@@ -35,26 +35,21 @@ impl Visitor for Pass<'_> {
     fn key_begins(&mut self) -> bool {
         let masking = &mut *self.masking;
         masking.key.begin();
-        masking.passed_over == 0 && masking.rules.reads_keys(masking.place())
+        masking.rules.reads_keys(masking.place())
     }
 
     #[inline]
     fn key_ends(&mut self) {
         let masking = &mut *self.masking;
-        if masking.passed_over == 0 {
-            masking.next = match masking.key.known() {
-                Some(key) => masking.rules.under_key(masking.place(), key),
-                None => masking.rules.under_long_key(masking.place()),
-            };
-        }
+        masking.next = match masking.key.known() {
+            Some(key) => masking.rules.under_key(masking.place(), key),
+            None => masking.rules.under_long_key(masking.place()),
+        };
     }
 
     #[inline]
     fn scalar_begins(&mut self, scalar: Scalar, at: usize) -> bool {
         let masking = &mut *self.masking;
-        if masking.passed_over > 0 {
-            return false;
-        }
         let action = match masking.next {
             Action::Enter(place) => masking.rules.for_scalar(place),
             action => action,
@@ -79,9 +74,6 @@ impl Visitor for Pass<'_> {
 
     #[inline]
     fn scalar_ends(&mut self, at: usize) {
-        if self.masking.passed_over > 0 {
-            return;
-        }
         if self.masking.held.is_some() {
             self.release(at);
         }
@@ -92,11 +84,7 @@ impl Visitor for Pass<'_> {
     }
 
     #[inline]
-    fn opens(&mut self, _: Container, at: usize) {
-        if self.masking.passed_over > 0 {
-            self.masking.passed_over += 1;
-            return;
-        }
+    fn opens(&mut self, _: Container, at: usize) -> bool {
         let action = self.masking.next;
         let dropped = self.begins(action, at);
         match action {
@@ -106,24 +94,21 @@ impl Visitor for Pass<'_> {
                 self.between(at + 1);
             }
             action => {
-                self.masking.passed_over = 1;
+                self.masking.passes_over = true;
                 if !dropped && !matches!(action, Action::Keep | Action::Scan | Action::Name) {
                     let held = self.masking.raw(action);
                     self.hold(held, at);
                 }
             }
         }
+        !self.masking.passes_over
     }
 
     #[inline]
     fn closes(&mut self, at: usize) {
         let masking = &mut *self.masking;
-        if masking.passed_over > 1 {
-            masking.passed_over -= 1;
-            return;
-        }
-        if masking.passed_over == 1 {
-            masking.passed_over = 0;
+        if masking.passes_over {
+            masking.passes_over = false;
             if masking.held.is_some() {
                 self.release(at);
             }
@@ -132,6 +117,8 @@ impl Visitor for Pass<'_> {
             self.begins(Action::Keep, at);
             self.masking.places.pop();
         }
+        // What comes next is called by no key in here.
+        self.masking.key.begin();
         // For the next element, if this was one of an array. In an object the next key decides.
         self.masking.next = Action::Enter(self.masking.place());
         self.between(at);

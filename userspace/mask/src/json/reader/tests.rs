@@ -107,11 +107,18 @@ struct Told {
     before: usize,
     lines: Vec<String>,
     text: Vec<u8>,
+    open: usize,
+    /// What is open in as many others is not wanted.
+    depth: Option<usize>,
 }
 
 impl Told {
     fn by(input: &[u8], size: usize) -> Vec<String> {
-        let (mut reader, mut told) = (Reader::new(), Self::default());
+        Self::down_to(None, input, size)
+    }
+
+    fn down_to(depth: Option<usize>, input: &[u8], size: usize) -> Vec<String> {
+        let (mut reader, mut told) = (Reader::new(), Self { depth, ..Self::default() });
         for chunk in input.chunks(size) {
             if reader.read(chunk, &mut told).is_err() {
                 break;
@@ -148,10 +155,13 @@ impl Visitor for Told {
     fn scalar_ends(&mut self, at: usize) {
         self.note("end", at);
     }
-    fn opens(&mut self, container: Container, at: usize) {
+    fn opens(&mut self, container: Container, at: usize) -> bool {
         self.note(&format!("{container:?}"), at);
+        self.open += 1;
+        self.depth != Some(self.open)
     }
     fn closes(&mut self, at: usize) {
+        self.open -= 1;
         self.note("close", at);
     }
     fn text(&mut self, piece: &[u8]) {
@@ -181,6 +191,20 @@ proptest! {
     fn any_cut_tells_the_same(input in nearly_json(), size in 1_usize..8) {
         if read(&input, 1000).is_ok() {
             prop_assert_eq!(Told::by(&input, size), Told::by(&input, 1000));
+        }
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_read_all_the_same(input in nearly_json(), depth in 1_usize..4, size in 1_usize..8) {
+        let (mut open, mut wanted) = (0, Told::by(&input, 1000));
+        wanted.retain(|line| {
+            open -= usize::from(line.starts_with("close"));
+            let is_wanted = open < depth;
+            open += usize::from(line.starts_with("Object") || line.starts_with("Array"));
+            is_wanted
+        });
+        for size in [size, 1000] {
+            prop_assert_eq!(&Told::down_to(Some(depth), &input, size), &wanted);
         }
     }
 
