@@ -120,6 +120,33 @@ async fn a_body_that_waits_for_a_word_gets_it() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_is_refused_before_its_body_came_leaves_the_connection_as_it_was() -> Result<()> {
+    let (gate, mut arrivals) = stage().await?;
+    for (fields, body) in
+        [("Content-Length: 4\r\n", "body"), ("Transfer-Encoding: chunked\r\n", "4\r\nbody\r\n0\r\n\r\n")]
+    {
+        let mut client = gate.http1().await?;
+        client.write(head("POST", "/api/v1//pods", fields)).await?;
+        let refused = client.head().await?;
+        ensure!(refused.status() == 400, "{refused:?}");
+        client.body(&refused).await?;
+        client.write(body).await?;
+        client.write(head("GET", PODS, "")).await?;
+        answer(&mut arrivals, "HTTP/1.1 204 No Content\r\n\r\n").await?;
+        ensure!(client.head().await?.status() == 204, "{fields}: another answer");
+    }
+    // No more of it is read than has an end in sight.
+    let mut client = gate.http1().await?;
+    client.write(head("POST", "/api/v1//pods", "Content-Length: 9999999999\r\n")).await?;
+    let refused = client.head().await?;
+    client.body(&refused).await?;
+    let piece = vec![0; 64 * 1024];
+    let sending = async { while client.write(&piece).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), sending).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_never_ends_well() -> Result<()> {
     let (gate, mut arrivals) = stage().await?;
     for (fields, part) in [

@@ -10,13 +10,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use portcullis_mask::MaskError;
 use portcullis_mcp::AnswerFault;
 use portcullis_record::RecordError;
 use tokio::sync::mpsc;
 
 use crate::headers;
+use crate::sent::SentBody;
 pub(crate) use proxied::{Ending, ProxiedBody, RunningAccess, Through};
 
 /// Why a body broke off.
@@ -46,12 +46,12 @@ pub(crate) struct RequestBody {
 }
 
 enum RequestSource {
-    Stream(Incoming),
+    Stream(SentBody),
     Whole(Option<Bytes>),
 }
 
 impl RequestBody {
-    pub(crate) fn stream(body: Incoming, counter: Arc<AtomicU64>) -> Self {
+    pub(crate) fn stream(body: SentBody, counter: Arc<AtomicU64>) -> Self {
         Self { source: RequestSource::Stream(body), counter }
     }
 

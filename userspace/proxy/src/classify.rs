@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use portcullis_access::{Facts, Operation};
 use portcullis_identity::Share;
@@ -17,6 +16,7 @@ use crate::caller::Person;
 use crate::headers;
 use crate::mcp::{self, Call};
 use crate::refusal::{Refusal, Refused, Wording};
+use crate::sent::SentBody;
 use crate::wire::Fault;
 use crate::writeback::Restored;
 
@@ -52,7 +52,7 @@ pub(crate) enum Body {
     #[default]
     Empty,
     /// As it comes.
-    Streaming(Incoming),
+    Streaming(SentBody),
     /// Read whole, with its place among those of its uid.
     Whole {
         /// All of it, as the client sent it.
@@ -75,7 +75,7 @@ impl Classified {
     pub(crate) async fn read(
         proxy: &Proxy,
         person: Arc<Person>,
-        request: Request<Incoming>,
+        request: Request<SentBody>,
     ) -> Result<Self, Refused> {
         refuse_doubtful(&request)?;
         let (method, target) = (request.method().as_str(), target_of(&request));
@@ -95,7 +95,7 @@ impl Classified {
         person: Arc<Person>,
         info: RequestInfo,
         target: String,
-        mut request: Request<Incoming>,
+        mut request: Request<SentBody>,
     ) -> Result<Self, Refusal> {
         let protocol = wanted_upgrade(request.method(), request.headers(), &info)?;
         let upgrade = protocol.map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut request) });
@@ -128,7 +128,7 @@ impl Classified {
 }
 
 /// Refuses what two readers could take for two requests, or for somebody else's.
-pub(crate) fn refuse_doubtful(request: &Request<Incoming>) -> Result<(), Refusal> {
+pub(crate) fn refuse_doubtful(request: &Request<SentBody>) -> Result<(), Refusal> {
     if let Some(fault) = request.extensions().get::<Fault>() {
         return Err(Refusal::Framing(*fault));
     }
@@ -179,13 +179,13 @@ impl Body {
 }
 
 /// Whether `:authority` and `Host` differ (RFC 9113 §8.3.1).
-fn names_another_host(request: &Request<Incoming>) -> bool {
+fn names_another_host(request: &Request<SentBody>) -> bool {
     let host = request.headers().get(header::HOST);
     request.uri().authority().zip(host).is_some_and(|(authority, host)| host != authority.as_str())
 }
 
 /// The request target as the client sent it (origin form) or, on h2 and absolute form, its path and query.
-pub(crate) fn target_of(request: &Request<Incoming>) -> String {
+pub(crate) fn target_of(request: &Request<SentBody>) -> String {
     let uri = request.uri();
     match (request.version(), uri.scheme()) {
         // Absolute form on HTTP/1.1 is kept whole, so that it is refused as such.

@@ -28,6 +28,7 @@ use crate::decide::Decided;
 use crate::forward::Credentialed;
 use crate::hold::{Cleared, Waited};
 use crate::refusal::{Refusal, Refused, Wording};
+use crate::sent::SentBody;
 use crate::terminate::{HEADER_TIMEOUT, Secured};
 use crate::transport::Transport;
 use crate::wire::{Fault, Heads};
@@ -97,7 +98,7 @@ async fn speak(
     if h2 {
         let service = service_fn(|request| {
             let (proxy, caller) = (Arc::clone(&proxy), Arc::clone(&caller));
-            async move { Ok::<_, Infallible>(answer(&proxy, &caller, request).await) }
+            async move { Ok::<_, Infallible>(answer(&proxy, &caller, SentBody::of(request)).await) }
         });
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -136,7 +137,7 @@ pub(crate) async fn http1(
         let (proxy, caller, last) = (Arc::clone(&proxy), Arc::clone(&caller), seen.last());
         // hyper keeps room for this beside the connection, busy or not, and moves it in there.
         Box::pin(async move {
-            let mut response = answer(&proxy, &caller, request).await;
+            let mut response = answer(&proxy, &caller, SentBody::of(request)).await;
             if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -163,7 +164,7 @@ pub(crate) async fn http1(
 async fn answer(
     proxy: &Arc<Proxy>,
     caller: &Arc<Caller>,
-    request: Request<Incoming>,
+    request: Request<SentBody>,
 ) -> Response<ResponseBody> {
     let uri = request.uri().clone();
     if let Some(metadata) =
@@ -193,7 +194,7 @@ async fn pipeline(
     proxy: &Arc<Proxy>,
     caller: &Arc<Caller>,
     person: Arc<Person>,
-    request: Request<Incoming>,
+    request: Request<SentBody>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let classified = Classified::read(proxy, person, request).await?;
     let wording = classified.wording();

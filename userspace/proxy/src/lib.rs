@@ -26,6 +26,7 @@ mod preview;
 mod record;
 mod refusal;
 mod reviews;
+mod sent;
 mod target;
 mod terminate;
 mod transport;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, header, request};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use portcullis_access::Operation;
 use portcullis_mask::{
     PlaceholderGuard, RestoreError, RestoredValues, Rules, Write, packs_placeholder, restore as restored_in,
@@ -21,6 +20,7 @@ use crate::decide::Decided;
 use crate::inquiry::{self, Answer};
 use crate::patch;
 use crate::refusal::Refusal;
+use crate::sent::SentBody;
 
 /// The API server itself takes no larger request body (apiserver `MaxRequestBodyBytes`, 3 MiB).
 const LIMIT: usize = 3 * 1024 * 1024;
@@ -181,13 +181,13 @@ pub(crate) fn readable(head: &request::Parts) -> Result<(), Refusal> {
 
 /// Reads the body of a write. Half of one must not go up before its end is known to be clean, and nobody can agree to a
 /// write of which half is still to come.
-pub(crate) async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
+pub(crate) async fn whole(body: SentBody) -> Result<Bytes, Refusal> {
     tokio::time::timeout(TIMEOUT, collected(body))
         .await
         .map_err(|_| Refusal::BodyUnreadable(format!("it did not come in {TIMEOUT:?}")))?
 }
 
-async fn collected(mut body: Incoming) -> Result<Bytes, Refusal> {
+async fn collected(mut body: SentBody) -> Result<Bytes, Refusal> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::BodyUnreadable(error.to_string()))?;

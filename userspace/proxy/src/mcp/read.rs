@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use portcullis_access::{Decision, Facts, McpItem, Operation, Query, decide};
 use portcullis_identity::Share;
 use portcullis_kube::RequestInfo;
@@ -20,6 +19,7 @@ use crate::Proxy;
 use crate::caller::Person;
 use crate::classify::{Body, Classified, Shape, target_of};
 use crate::refusal::{Refusal, Refused, Wording};
+use crate::sent::SentBody;
 
 /// The longest message of a client, in bytes.
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -49,7 +49,7 @@ pub(crate) async fn read(
     person: Arc<Person>,
     asked: Asked,
     info: RequestInfo,
-    request: Request<Incoming>,
+    request: Request<SentBody>,
 ) -> Result<Classified, Refused> {
     let Asked { server, path, behind } = asked;
     let target = target_of(&request);
@@ -196,7 +196,7 @@ fn json_only(headers: &HeaderMap) -> Result<(), McpFault> {
 async fn whole(
     proxy: &Proxy,
     person: &Person,
-    mut body: Incoming,
+    mut body: SentBody,
 ) -> Result<(Bytes, Option<Share>), Refusal> {
     let uid = person.connection.attestation.uid;
     let reading = async {
