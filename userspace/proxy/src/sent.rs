@@ -15,8 +15,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
-/// How much of a body is read for its end alone, in bytes, and for how long.
-const REST: usize = 256 * 1024;
+/// How much of a body is read for its end alone, in bytes, and for how long: API servers take objects of 3 MiB.
+const REST: usize = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request's body; the rest of it is read and forgotten when this is dropped.
