@@ -17,10 +17,7 @@ const PASSES: u64 = 8;
 
 /// Where the first object or array ends.
 #[derive(Default)]
-struct End {
-    open: usize,
-    at: Option<usize>,
-}
+struct End(Option<usize>);
 
 impl<'t> Fragments<'t> {
     pub(crate) fn of(text: &'t str) -> Self {
@@ -41,7 +38,7 @@ impl Iterator for Fragments<'_> {
                 _ => rest.len() as u64,
             };
             self.left = self.left.checked_sub(read.max(1))?;
-            if let Some(length) = end.at {
+            if let Some(length) = end.0 {
                 self.at = start + length;
                 return Some(start..self.at);
             }
@@ -65,15 +62,11 @@ impl JsonVisitor for End {
     fn scalar_ends(&mut self, _: usize) {}
 
     fn opens(&mut self, _: JsonContainer, _: usize) -> bool {
-        self.open += 1;
-        true
+        false
     }
 
     fn closes(&mut self, at: usize) {
-        self.open -= 1;
-        if self.open == 0 {
-            self.at = self.at.or(Some(at));
-        }
+        self.0 = self.0.or(Some(at));
     }
 
     fn text(&mut self, _: &[u8]) {}

@@ -52,7 +52,7 @@ impl Issued {
         known.remove(what, owner);
         known.insert(what, owner, now);
         while known.by_what.len() > self.capacity
-            && let Some((_, what, owner)) = known.first_to_go(|time| !self.is_live(time, now))
+            && let Some((what, owner)) = known.first_to_go(|time| !self.is_live(time, now))
         {
             known.remove(what, owner);
         }
@@ -104,9 +104,11 @@ impl Known {
         self.by_what.range((what, first)..=(what, last)).map(|((_, owner), _)| *owner).collect()
     }
 
-    fn first_to_go(&self, is_old: impl Fn(Instant) -> bool) -> Option<(Instant, Digest, Owner)> {
+    fn first_to_go(&self, is_old: impl Fn(Instant) -> bool) -> Option<(Digest, Owner)> {
         let oldest = self.by_person.values().filter_map(|theirs| Some((theirs.first()?, theirs.len())));
-        oldest.max_by_key(|((time, ..), count)| (is_old(*time), *count)).map(|(first, _)| *first)
+        oldest
+            .max_by_key(|((time, ..), count)| (is_old(*time), *count))
+            .map(|((_, what, owner), _)| (*what, *owner))
     }
 
     fn insert(&mut self, what: Digest, owner: Owner, now: Instant) {

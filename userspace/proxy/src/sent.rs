@@ -83,3 +83,50 @@ async fn forget(mut body: Incoming) {
         left = less;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    /// A connection on which a request of this length was answered without its body.
+    async fn answered(length: usize) -> DuplexStream {
+        let (mut client, server) = duplex(64 * 1024);
+        let service = service_fn(|request| {
+            drop(SentBody::of(request));
+            async { Ok::<_, Infallible>(http::Response::new(String::new())) }
+        });
+        let served =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service);
+        tokio::spawn(served);
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        client
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_without_a_near_end_is_not_read_to_it() {
+        let mut client = answered(100 * REST).await;
+        let (piece, mut sent) = (vec![0; 64 * 1024], 0);
+        while client.write_all(&piece).await.is_ok() {
+            sent += piece.len();
+        }
+        assert!((REST..2 * REST).contains(&sent), "{sent} bytes were taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let mut client = answered(1).await;
+        let (began, mut rest) = (tokio::time::Instant::now(), Vec::new());
+        client.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), TIMEOUT.as_secs());
+    }
+}

@@ -338,28 +338,6 @@ impl Reader {
         }
     }
 
-    fn begin_number(&mut self, number: Number) -> Expecting {
-        self.number = number;
-        Expecting::Number
-    }
-
-    fn number(
-        &mut self,
-        chunk: &[u8],
-        mut at: usize,
-        visitor: &mut impl Visitor,
-    ) -> Result<(usize, Expecting), Fault> {
-        while let Some(&byte) = chunk.get(at) {
-            match self.number.then(byte) {
-                Some(next) => self.number = next,
-                None if self.number.is_complete() => return Ok((at, self.scalar_ended(at, visitor))),
-                None => return Err((at, JsonFault::BadNumber)),
-            }
-            at += 1;
-        }
-        Ok((at, Expecting::Number))
-    }
-
     fn begin_literal(&mut self, rest: &'static [u8]) -> Expecting {
         self.literal = rest;
         Expecting::Literal

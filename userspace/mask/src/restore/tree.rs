@@ -162,7 +162,7 @@ impl Visitor for Builder {
 
     fn opens(&mut self, container: Container, at: usize) -> bool {
         if self.too_much {
-            return true;
+            return false;
         }
         let kind = match container {
             Container::Object => Kind::Object(Vec::new()),
@@ -172,7 +172,7 @@ impl Visitor for Builder {
         if self.open.len() > DEPTH {
             self.give_up();
         }
-        true
+        !self.too_much
     }
 
     fn closes(&mut self, at: usize) {
